@@ -1,0 +1,252 @@
+"""Many encoded images to one array, once: read in parallel, named when they are bad, kept as a memory-mapped file."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import tempfile
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext, suppress
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from datasets import Dataset
+from PIL import Image
+from rich.console import Console
+from rich.progress import Progress
+
+from distill.images import DECODER_VERSION, BadImage, decode, fit
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+CHUNK = 256  # images a task of the thread pool works on: large against the cost of a task, small against memory
+SHOWN = 5  # bad files an error names before it only counts
+
+_warned: set[str] = set()
+
+
+def cache_folder() -> Path:
+    """Give the folder of decoded pixels: `SYNTHGAP_CACHE`, or `~/.cache/synthgap`."""
+    return Path(os.environ.get("SYNTHGAP_CACHE") or Path.home() / ".cache" / "synthgap")
+
+
+def _encoded(entry: dict[str, bytes | str | None]) -> bytes:
+    if entry is None:
+        raise BadImage("missing")
+    if entry["bytes"] is not None:
+        return entry["bytes"]  # type: ignore[return-value]
+    try:
+        return Path(str(entry["path"])).read_bytes()
+    except OSError as error:
+        raise BadImage(f"cannot be opened: {error.strerror or error}") from error
+
+
+def scan(rows: Dataset, work: Callable[[bytes], T], *, progress: bool = False, what: str = "images") -> Iterator[list[T | BadImage]]:
+    """Apply `work` to the encoded bytes of every image, in order, in threads and in bounded memory.
+
+    Args:
+        rows: data set of N rows with a column `image` of bytes or paths.
+        work: bytes of one file -> anything; may raise `BadImage`, which is then the item.
+        progress: whether to show a bar on standard error.
+        what: what the bar says.
+
+    Yields:
+        Results of up to `CHUNK` consecutive images.
+    """
+
+    def chunk(entries: list[dict[str, bytes | str | None]]) -> list[T | BadImage]:
+        results: list[T | BadImage] = []
+        for entry in entries:
+            try:
+                results.append(work(_encoded(entry)))
+            except BadImage as error:
+                results.append(error)
+        return results
+
+    workers = min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+    tables = rows.select_columns(["image"]).with_format("arrow").iter(batch_size=CHUNK)
+    pending: deque[Future[list[T | BadImage]]] = deque()
+    bar = Progress(console=Console(stderr=True), transient=True) if progress else None
+    with warnings.catch_warnings(), ThreadPoolExecutor(workers) as pool, bar or nullcontext():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # `decode` has its own, lower bound
+        task = bar.add_task(what, total=len(rows)) if bar else None
+        for table in tables:
+            pending.append(pool.submit(chunk, table.column("image").to_pylist()))
+            while len(pending) > 2 * workers:
+                yield _advance(bar, task, pending.popleft().result())
+        while pending:
+            yield _advance(bar, task, pending.popleft().result())
+
+
+def _advance(bar: Progress | None, task: object, results: list[T | BadImage]) -> list[T | BadImage]:
+    if bar is not None:
+        bar.advance(task, len(results))  # type: ignore[arg-type]
+    return results
+
+
+def refuse(rows: Dataset, bad: list[tuple[int, BadImage]], name: str) -> None:
+    """Raise one sentence that names the first bad images; do nothing when there are none.
+
+    Raises:
+        ValueError: when `bad` is not empty.
+    """
+    if not bad:
+        return
+    parts = [f"{_label(rows, index)} ({reason})" for index, reason in bad[:SHOWN]]
+    more = f" and {len(bad) - SHOWN} more" if len(bad) > SHOWN else ""
+    raise ValueError(
+        f"images of `{name}` must be whole still pictures of eight bits in RGB or grey, got {len(bad)} of {len(rows)} that are not: "
+        f"{', '.join(parts)}{more}; mend or remove them, or skip them with --skip-bad (`skip_bad=True`)."
+    )
+
+
+def _label(rows: Dataset, index: int) -> str:
+    row = rows[index]
+    image = row["image"]
+    return str(image["path"]) if image and image["bytes"] is None and image["path"] else str(row["id"])
+
+
+def decode_all(rows: Dataset, size: int | None, *, name: str, key: Callable[[], str], progress: bool = False) -> np.ndarray:
+    """Decode all images to one array, or map the file an earlier call has left.
+
+    Args:
+        rows: data set of N rows with columns `id` and `image`.
+        size: side of the square every image is resized and cropped to, or None for the images' own, equal, size.
+        name: what errors call the data.
+        key: gives a hash of the content; called once.
+        progress: whether to show a bar on standard error.
+
+    Returns:
+        Pixels (N, 3, H, W), uint8 in 0..255. Mapped copy-on-write: writing to it never changes the cached file.
+
+    Raises:
+        ValueError: naming the first bad images, or two sizes that differ where `size` is None.
+    """
+    suffix = "own" if size is None else str(size)
+    path = cache_folder() / "pixels" / f"{key()}-{suffix}-v{DECODER_VERSION}.npy"
+    cached = _map(path, len(rows))
+    if cached is not None:
+        return cached
+    chunks = _decoded(rows, size, name=name, progress=progress)
+    first = next(chunks)
+    shape = (len(rows), *first.shape[1:])
+    try:
+        temporary = _reserve(path, shape)
+    except OSError as error:
+        if str(path.parent) not in _warned:
+            _warned.add(str(path.parent))
+            logger.warning(
+                "decoded images cannot be kept in %s (%s), so they stay in memory and are decoded again next time; set SYNTHGAP_CACHE.",
+                path.parent, error.strerror or error,
+            )  # fmt: skip
+        return _fill(np.empty(shape, np.uint8), first, chunks)
+    try:
+        array = np.load(temporary, mmap_mode="r+", allow_pickle=False)
+        _fill(array, first, chunks)
+        array.flush()
+        del array
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    result = _map(path, len(rows))
+    if result is None:
+        raise ValueError(f"cached pixels {path} must stay as written, got another file; give each machine its own SYNTHGAP_CACHE.")
+    return result
+
+
+def _fill(array: np.ndarray, first: np.ndarray, chunks: Iterator[np.ndarray]) -> np.ndarray:
+    array[: len(first)] = first
+    start = len(first)
+    for chunk in chunks:
+        array[start : start + len(chunk)] = chunk
+        start += len(chunk)
+    return array
+
+
+def _decoded(rows: Dataset, size: int | None, *, name: str, progress: bool) -> Iterator[np.ndarray]:
+    """Yield (n, 3, H, W) of consecutive images; once a bad one is met, only look for more of them, then raise."""
+    bad: list[tuple[int, BadImage]] = []
+    shape: tuple[int, ...] | None = None
+    start = 0
+
+    def work(data: bytes) -> np.ndarray:
+        image = decode(data)
+        return np.asarray(image if size is None else fit(image, size)).transpose(2, 0, 1)
+
+    for results in scan(rows, work, progress=progress, what=f"decoding {name}"):
+        bad += [(start + offset, item) for offset, item in enumerate(results) if isinstance(item, BadImage)]
+        for offset, item in enumerate(results):
+            if isinstance(item, BadImage):
+                continue
+            shape = shape or item.shape
+            if item.shape != shape:
+                raise ValueError(
+                    f"images of `{name}` must all have one size when `size` is not given, got {shape[2]} x {shape[1]} and "
+                    f"{item.shape[2]} x {item.shape[1]} ({_label(rows, start + offset)}); give `size`, such as 224."
+                )
+        start += len(results)
+        if not bad:
+            yield np.stack(results)  # type: ignore[arg-type]
+    refuse(rows, bad, name)
+
+
+def find_bad(rows: Dataset, *, name: str, progress: bool = False) -> list[tuple[int, BadImage]]:
+    """Decode every image and keep none: the position and reason of each that cannot be used."""
+    bad: list[tuple[int, BadImage]] = []
+    start = 0
+    for results in scan(rows, lambda data: decode(data) and None, progress=progress, what=f"checking {name}"):
+        bad += [(start + offset, item) for offset, item in enumerate(results) if isinstance(item, BadImage)]
+        start += len(results)
+    return bad
+
+
+def digests(rows: Dataset, *, name: str) -> np.ndarray:
+    """Hash the encoded bytes of every image: (N, 16) uint8.
+
+    Raises:
+        ValueError: naming the first images whose file cannot be opened.
+    """
+    items: list[bytes | BadImage] = []
+    for results in scan(rows, lambda data: hashlib.blake2b(data, digest_size=16).digest()):
+        items += results
+    refuse(rows, [(index, item) for index, item in enumerate(items) if isinstance(item, BadImage)], name)
+    return np.frombuffer(b"".join(items), np.uint8).reshape(-1, 16)  # type: ignore[arg-type]
+
+
+def _map(path: Path, count: int) -> np.ndarray | None:
+    with suppress(OSError, ValueError, EOFError):  # absent, or cut short by something else than us: decode again
+        array = np.load(path, mmap_mode="c", allow_pickle=False)
+        if array.dtype == np.uint8 and array.ndim == 4 and len(array) == count:
+            return array
+    return None
+
+
+def _reserve(path: Path, shape: tuple[int, ...]) -> Path:
+    """Make a temporary .npy of zeros beside `path` with all its blocks taken.
+
+    Writing through a memory map to a full disk kills the process; taking the blocks first turns that into an error.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=".partial-", suffix=".npy", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+            rest = int(np.prod(shape))
+            if hasattr(os, "posix_fallocate"):
+                file.flush()
+                os.posix_fallocate(file.fileno(), file.tell(), rest)
+            else:
+                block = bytes(1 << 20)
+                for start in range(0, rest, len(block)):
+                    file.write(block[: rest - start])
+    except OSError:
+        Path(name).unlink(missing_ok=True)
+        raise
+    return Path(name)
