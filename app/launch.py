@@ -1,0 +1,88 @@
+"""Start the dashboard's server on this machine only."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+import webbrowser
+from pathlib import Path
+
+ADDRESS = "127.0.0.1"
+
+
+def serve_command(runs: Path, port: int) -> list[str]:
+    """Give the command that serves the dashboard: bound to this machine, without a browser and without usage statistics."""
+    return [
+        # -P: a folder `app` or `probes` in the working directory must not hide the installed packages
+        *(sys.executable, "-P", "-m", "streamlit", "run", str(Path(__file__).with_name("dashboard.py"))),
+        *(f"--server.address={ADDRESS}", f"--server.port={port}", "--server.headless=true", "--server.fileWatcherType=none"),
+        *("--browser.gatherUsageStats=false", "--client.toolbarMode=minimal", "--client.showErrorDetails=none"),
+        *("--", str(runs)),
+    ]
+
+
+def launch(runs: Path, port: int, open_browser: bool) -> int:
+    """Serve the dashboard until interrupted.
+
+    Args:
+        runs: a runs folder, or one run; may be missing, the page then offers the demo.
+        port: TCP port on 127.0.0.1, 1 to 65535.
+        open_browser: open the page in the user's browser once it answers.
+
+    Returns:
+        The server's exit code; 0 when the user interrupts it.
+
+    Raises:
+        ValueError: when the port is out of range or taken.
+    """
+    check_port(port)
+    environment = {name: value for name, value in os.environ.items() if name != "SYNTHGAP_RUNS"}
+    server = subprocess.Popen(serve_command(Path(runs).expanduser().resolve(), port), env=environment)
+    if open_browser:
+        threading.Thread(target=_open_when_ready, args=(port, server), daemon=True).start()
+    try:
+        return server.wait()
+    except KeyboardInterrupt:
+        return 0
+    finally:
+        if server.poll() is None:
+            server.terminate()
+            try:
+                server.wait(timeout=5)
+            except subprocess.TimeoutExpired:
+                server.kill()
+
+
+def check_port(port: int) -> None:
+    """Refuse a port that cannot be listened on.
+
+    Raises:
+        ValueError: when it is out of range or taken.
+    """
+    if not 1 <= port <= 65535:
+        raise ValueError(f"`port` must be between 1 and 65535, got {port}; leave it out for 8501.")
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((ADDRESS, port))
+        except OSError as error:
+            raise ValueError(
+                f"`port` must be free, got {port}, which cannot be used ({error.strerror}); choose another with --port."
+            ) from error
+
+
+def _open_when_ready(port: int, server: subprocess.Popen[bytes], patience: float = 30.0) -> None:
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    end = time.monotonic() + patience
+    while time.monotonic() < end and server.poll() is None:
+        try:
+            with opener.open(f"http://{ADDRESS}:{port}/_stcore/health", timeout=1):
+                webbrowser.open(f"http://{ADDRESS}:{port}")
+                return
+        except OSError:
+            time.sleep(0.2)

@@ -1,0 +1,252 @@
+"""Find runs and read what they hold: reports, progress, probe results, thumbnails; never outside the runs folder, never torch."""
+
+from __future__ import annotations
+
+import io
+import json
+import shlex
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+from PIL import Image
+from pydantic import ValidationError
+
+from diagnose.schema import REPORT_SCHEMA_VERSION, ProbeRecord, Report
+from probes.result import DiagnosticError, ProbeResult
+
+State = Literal["done", "going", "report only", "empty"]
+
+SIGNS = ("report.json", "metrics.jsonl", "config.toml", "done", "students")
+"""A folder that holds one of these is a run."""
+
+MAX_REPORT_BYTES = 64 * 2**20
+MAX_THUMBNAIL_BYTES = 2**20
+MAX_THUMBNAIL_PIXELS = 1024 * 1024
+MAX_THUMBNAILS = 2000
+THUMBNAIL_COLUMNS = ("id", "image", "domain", "label", "class_name")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run folder: its name in the picker, its real path, and the runs folder it must stay below.
+
+    Args:
+        name: folder name, unique below `root`.
+        path: resolved path of the run folder.
+        root: resolved runs folder.
+    """
+
+    name: str
+    path: Path
+    root: Path
+
+    @property
+    def state(self) -> State:
+        """Say how far the run is: `done`, still `going`, a `report only`, or `empty`."""
+        if (self.path / "done").is_file():
+            return "done"
+        if (self.path / "metrics.jsonl").is_file():
+            return "going"
+        return "report only" if (self.path / "report.json").is_file() else "empty"
+
+    @property
+    def shown(self) -> str:
+        """Give the path for a command: relative where the run lies below the working directory."""
+        return str(self.path.relative_to(Path.cwd())) if self.path.is_relative_to(Path.cwd()) else str(self.path)
+
+    @property
+    def diagnose_command(self) -> str:
+        """Give the command that makes the report, its arrays and thumbnails."""
+        return shlex.join(["synthgap", "diagnose", self.shown])
+
+    @property
+    def resume_command(self) -> str:
+        """Give the command that goes on with an interrupted training."""
+        return shlex.join(["synthgap", "train", f"{self.shown}/config.toml", "--out", self.shown, "--resume"])
+
+
+def is_run(folder: Path) -> bool:
+    """Tell whether a folder holds any sign of a run."""
+    return any((folder / sign).exists() for sign in SIGNS)
+
+
+def find_runs(root: Path | str) -> list[Run]:
+    """List the runs below a folder, newest first; the folder may itself be one run.
+
+    Links that lead out of the folder are not followed.
+
+    Args:
+        root: a runs folder, or one run.
+
+    Returns:
+        Runs, newest first; empty where the folder is missing or holds none.
+    """
+    root = Path(root).expanduser().resolve()
+    if not root.is_dir():
+        return []
+    if is_run(root):
+        return [Run(root.name, root, root)]
+    runs = []
+    for child in root.iterdir():
+        path = child.resolve()
+        if not child.name.startswith(".") and path.is_dir() and path.is_relative_to(root) and is_run(path):
+            runs.append(Run(child.name, path, root))
+    return sorted(runs, key=lambda run: (-_latest(run.path), run.name))
+
+
+def _latest(folder: Path) -> float:
+    return max(((folder / sign).stat().st_mtime for sign in SIGNS if (folder / sign).exists()), default=0.0)
+
+
+def inside(run: Run, *parts: str) -> Path:
+    """Join and resolve a path that must lie in the run's folder.
+
+    Raises:
+        DiagnosticError: when it leads out of the folder.
+    """
+    path = run.path.joinpath(*parts).resolve()
+    if not path.is_relative_to(run.path):
+        raise DiagnosticError(f"`path` must lie inside the run, got {'/'.join(parts)}; run `synthgap diagnose` again.")
+    return path
+
+
+def _stamp(path: Path) -> tuple[str, int, int]:
+    """Key a file by its content's outer signs, so that a changed file is read anew."""
+    info = path.stat()
+    return str(path), info.st_mtime_ns, info.st_size
+
+
+def load_report(run: Run) -> Report:
+    """Read `report.json`.
+
+    Raises:
+        FileNotFoundError: when the run has no report yet.
+        DiagnosticError: when the report is of another schema version, too large, or cannot be parsed.
+    """
+    path = inside(run, "report.json")
+    if not path.is_file():
+        raise FileNotFoundError(f"`run` must hold a report, got {run.name} without report.json; diagnose it first.")
+    return _load_report(_stamp(path))
+
+
+@lru_cache(maxsize=16)
+def _load_report(stamp: tuple[str, int, int]) -> Report:
+    path = Path(stamp[0])
+    if stamp[2] > MAX_REPORT_BYTES:
+        raise DiagnosticError(f"`report.json` must be at most {MAX_REPORT_BYTES} bytes, got {stamp[2]}; diagnose the run again.")
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise DiagnosticError(f"`report.json` must be whole JSON, got {error}; diagnose the run again.") from error
+    version = data.get("schema_version") if isinstance(data, dict) else None
+    if version != REPORT_SCHEMA_VERSION:
+        raise DiagnosticError(
+            f"`schema_version` of report.json must be {REPORT_SCHEMA_VERSION}, got {version!r}; diagnose the run again with this version."
+        )
+    try:
+        return Report.model_validate(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise DiagnosticError(
+            f"`report.json` must follow the report's schema, got {error.error_count()} faults, the first at `{where}`: {first['msg']}; diagnose the run again."
+        ) from error
+
+
+def load_progress(run: Run) -> dict[str, list[dict[str, float]]]:
+    """Read `metrics.jsonl` into rows a student, in order; half-written or foreign lines are passed over.
+
+    Returns:
+        student -> rows of numbers (`epoch`, `loss`, `zero_shot_real`, …); empty where there is no file.
+    """
+    path = inside(run, "metrics.jsonl")
+    if not path.is_file():
+        return {}
+    students: dict[str, list[dict[str, float]]] = defaultdict(list)
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            row = json.loads(line)
+            student = row.pop("student")
+        except (ValueError, AttributeError, KeyError, TypeError):
+            continue
+        students[str(student)].append({name: float(value) for name, value in row.items() if isinstance(value, int | float)})
+    return dict(students)
+
+
+def records(report: Report, probe: str) -> dict[str, ProbeRecord]:
+    """Give the records of one probe by subject, in the order of the report's students."""
+    order = [report.teacher.name, *(student.name for student in report.students)]
+    found = {record.subject: record for record in report.probes if record.probe == probe}
+    return {name: found[name] for name in [*order, *(name for name in found if name not in order)] if name in found}
+
+
+def load_probe(run: Run, record: ProbeRecord) -> ProbeResult:
+    """Read the whole result (with arrays) behind a record of the report.
+
+    Raises:
+        FileNotFoundError: when the files are not beside the report.
+        DiagnosticError: when the probe failed, or its files are broken or lie outside the run.
+    """
+    if record.status == "failed":
+        raise DiagnosticError(f"`{record.probe}` of {record.subject} must have run, got a failure: {record.error}; diagnose the run again.")
+    name = record.path.removesuffix(".json") or f"probes/{record.probe}/{record.subject}"
+    stem = inside(run, name)
+    path = stem.parent / f"{stem.name}.json"
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"`{record.probe}` of {record.subject} must be saved in the run, got no {name}.json; diagnose the run again."
+        )
+    return _load_probe(_stamp(path))
+
+
+@lru_cache(maxsize=64)
+def _load_probe(stamp: tuple[str, int, int]) -> ProbeResult:
+    return ProbeResult.load(stamp[0].removesuffix(".json"))
+
+
+def load_thumbnails(run: Run) -> pd.DataFrame:
+    """Read the bounded sample of images, indexed by image id.
+
+    Returns:
+        Columns `image` (PNG bytes, checked), `domain`, `label`, `class_name`; at most `MAX_THUMBNAILS` rows.
+
+    Raises:
+        FileNotFoundError: when the run has no `thumbnails.parquet`.
+        DiagnosticError: when it cannot be read or lacks a column.
+    """
+    path = inside(run, "thumbnails.parquet")
+    if not path.is_file():
+        raise FileNotFoundError(f"`run` must hold thumbnails.parquet, got {run.name} without it; diagnose it where the images are.")
+    return _load_thumbnails(_stamp(path))
+
+
+@lru_cache(maxsize=4)
+def _load_thumbnails(stamp: tuple[str, int, int]) -> pd.DataFrame:
+    try:
+        table = pd.read_parquet(stamp[0], columns=list(THUMBNAIL_COLUMNS)).head(MAX_THUMBNAILS)
+    except Exception as error:  # pyarrow raises its own family, and KeyError, for what a damaged file holds
+        raise DiagnosticError(
+            f"`thumbnails.parquet` must hold the columns {', '.join(THUMBNAIL_COLUMNS)}, got {error}; diagnose the run again."
+        ) from error
+    table = table[[_is_small_image(content) for content in table["image"]]]
+    return table.astype({"id": str}).drop_duplicates("id").set_index("id")
+
+
+def _is_small_image(content: Any) -> bool:
+    if not isinstance(content, bytes) or len(content) > MAX_THUMBNAIL_BYTES:
+        return False
+    try:
+        with Image.open(io.BytesIO(content), formats=("PNG", "JPEG")) as image:
+            return image.width * image.height <= MAX_THUMBNAIL_PIXELS
+    except (OSError, ValueError, Image.DecompressionBombError):
+        return False
+
+
+def count_words(counts: Mapping[str, int]) -> str:
+    """Write a probe's counts as words, e.g. `5,000 images real, 5,000 images synthetic, 10 classes`."""
+    return ", ".join(f"{value:,} {name.replace('_', ' ').replace('/', ' ')}" for name, value in counts.items())

@@ -1,0 +1,139 @@
+"""Page Drift: how far the student is from its teacher on the same images, by domain and over epochs."""
+
+from __future__ import annotations
+
+import numpy as np
+import streamlit as st
+
+from app import charts
+from app.reports import Run, load_probe, records
+from app.views.groups import group_students, keys_in_order
+from app.views.measures import LEGEND_SEEDS, Measure, available, draw, measure_chart, measure_sentence, measured
+from app.views.notices import failed_probes, missing, report_or_notice
+from app.views.separability import counts_sentence
+from app.views.wording import plain
+from diagnose.schema import Report
+from probes.result import DiagnosticError
+
+MEASURES = (
+    Measure(
+        "Same direction", "cosine", "cosine between student and teacher (1 = the same)",
+        "Mean cosine between the student's and the teacher's embedding of the same image: 1 means the same direction, 0 unrelated.", domains=True,
+    ),
+    Measure(
+        "Same geometry", "cka", "CKA (1 = same similarities among images)",
+        "Centred kernel alignment: do student and teacher agree on which images are alike? A turned copy of the teacher still has 1.", domains=True,
+    ),
+    Measure(
+        "Misfit after turning", "procrustes", "residual after the best rotation (0 = none)",
+        "What is left after turning the student's space as well as possible onto the teacher's: 0 means a perfect copy.", domains=True,
+    ),
+    Measure(
+        "Same neighbours", "knn_overlap", "share of nearest neighbours in common",
+        "Of an image's nearest neighbours, the share that student and teacher have in common.", domains=True,
+    ),
+    Measure(
+        "Distance to the texts", "modality_gap", "distance between mean image and mean class text",
+        "How far the cloud of images lies from the class texts it is compared with.", domains=True,
+    ),
+    Measure("Copies stay together", "alignment", "alignment", "How close images of one class lie; lower is closer.", domains=True),
+    Measure("Spread", "uniformity", "uniformity", "How evenly the embeddings fill the sphere; lower is more even.", domains=True),
+)  # fmt: skip
+
+
+def show(run: Run) -> None:
+    """Show the page of one run."""
+    st.title("How far is it from its teacher?")
+    report = report_or_notice(run)
+    if report is None:
+        return
+    st.markdown(
+        "Student and teacher look at the **same image**; we compare what they make of it, on photographs and on generated images. "
+        "A student that stays near its teacher only on synthetic images has learnt those images, not the teacher."
+    )
+    failed_probes(report, "drift", run)
+    held = records(report, "drift")
+    choices = available(MEASURES, held)
+    if not choices:
+        missing("Drift is not in this report.", run)
+        return
+    labels = [measure.label for measure in choices]
+    picked = st.segmented_control("Compared by", labels, default=labels[0], key="drift-measure") or labels[0]
+    measure = choices[labels.index(picked)]
+    groups, colours = group_students(report), charts.colours(keys_in_order(report))
+    st.markdown(f"{measure.meaning} {domain_sentence(report, measure)}")
+    words = measure_sentence(measure, held, groups, report.teacher.name)
+    draw(measure_chart(measure, held, groups, colours, report.teacher.name), f"{measure.label}: {words}", "drift")
+    with st.expander("The same in words, with intervals and n"):
+        st.markdown(words)
+        st.caption(f"{LEGEND_SEEDS} {counts_sentence(report, 'drift')}")
+    _epochs(report, run, measure)
+
+
+def domain_sentence(report: Report, measure: Measure) -> str:
+    """Say for which group real and synthetic images differ most."""
+    found = measured(measure, records(report, "drift"), group_students(report))
+    titles = [title for title, domain in found if domain == "real" and (title, "synthetic") in found]
+    if not titles:
+        return ""
+    widest = max(titles, key=lambda title: abs(found[title, "synthetic"].mean - found[title, "real"].mean))
+    real, synthetic = found[widest, "real"], found[widest, "synthetic"]
+    n = f" (n = {real.n:,} images)" if real.n else ""
+    return f"Here the two kinds of image differ most for **{plain(widest)}**: {real.mean:.2f} on real, {synthetic.mean:.2f} on synthetic images{n}."
+
+
+def epoch_lines(report: Report, run: Run, measure: Measure) -> tuple[list[charts.Line], str]:
+    """Read a measure over epochs for every student.
+
+    Returns:
+        Curves with bands, one a student and domain; and the first reason why one is missing.
+    """
+    colours, lines, reason = charts.colours(keys_in_order(report)), [], ""
+    held = records(report, "drift")
+    for group in group_students(report):
+        for name in group.names:
+            try:
+                arrays = load_probe(run, held[name]).arrays
+            except (KeyError, FileNotFoundError, DiagnosticError) as error:
+                reason = reason or (str(error) if not isinstance(error, KeyError) else "")
+                continue
+            epochs = arrays.get("epochs")
+            for domain, score in measure.names().items():
+                rows = arrays.get(f"{score}/by_epoch")
+                if epochs is not None and rows is not None and rows.shape == (len(epochs), 3) and np.isfinite(rows).all():
+                    value, low, high = rows.T.tolist()
+                    lines.append(
+                        charts.Line(f"{group.title}, {domain} images", epochs.tolist(), value, colours[group.key], domain, low, high)
+                    )
+    return lines, reason
+
+
+def _epochs(report: Report, run: Run, measure: Measure) -> None:
+    st.header("While it was trained")
+    lines, reason = epoch_lines(report, run, measure)
+    if not lines:
+        missing(
+            "Values by epoch are not stored for this measure; they need the checkpoints of the training.",
+            run,
+            DiagnosticError(reason) if reason else None,
+        )
+        return
+    sentence = epoch_sentence(lines)
+    st.markdown(sentence)
+    draw(charts.line_chart(lines, measure.axis), f"{measure.label} by epoch. {sentence}", "drift-epochs")
+    st.caption(
+        f"One curve a seed with its 95 % band; drawn through: real images; dashed: synthetic images. {counts_sentence(report, 'drift')}"
+    )
+
+
+def epoch_sentence(lines: list[charts.Line]) -> str:
+    """Say between which values each group moved, on real images."""
+    ends: dict[str, list[tuple[float, float]]] = {}
+    for line in lines:
+        if line.domain == "real":
+            ends.setdefault(line.name.rsplit(", ", 1)[0], []).append((line.y[0], line.y[-1]))
+    parts = [
+        f"**{plain(title)}** from {np.mean([a for a, _ in pairs]):.2f} to {np.mean([b for _, b in pairs]):.2f}"
+        for title, pairs in ends.items()
+    ]
+    return f"From the first to the last checkpoint, on real images: {'; '.join(parts)}." if parts else ""

@@ -1,0 +1,116 @@
+"""Put students into groups (one loss on one training domain, over seeds) and average what their seeds measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from statistics import fmean
+
+from app.views.wording import loss_name
+from diagnose.schema import Estimate, Report, Student
+from probes.result import Score
+
+
+@dataclass(frozen=True)
+class Group:
+    """Students that differ only in their seed.
+
+    Args:
+        key: what the colour stands for: the loss, or the student's own name where no loss is given.
+        label: its name for people.
+        trained_on: `real`, `synthetic`, a mixture's name, or None.
+        students: in the order of the report.
+    """
+
+    key: str
+    label: str
+    trained_on: str | None
+    students: tuple[Student, ...]
+
+    @property
+    def title(self) -> str:
+        """Name the group with what it was trained on."""
+        return self.label if self.trained_on is None else f"{self.label}, trained on {self.trained_on}"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Give the names of the group's students."""
+        return tuple(student.name for student in self.students)
+
+
+def group_students(report: Report) -> list[Group]:
+    """Group the report's students by loss and training domain, synthetic first, else in the report's order."""
+    groups: dict[tuple[str, str | None], list[Student]] = {}
+    for student in report.students:
+        groups.setdefault((student.loss or student.name, student.trained_on), []).append(student)
+    made = [
+        Group(key, loss_name(key) if students[0].loss else key, trained_on, tuple(students))
+        for (key, trained_on), students in groups.items()
+    ]
+    return sorted(made, key=lambda group: group.trained_on not in (None, "synthetic"))
+
+
+def keys_in_order(report: Report) -> list[str]:
+    """List what colours stand for, once each, in the report's order; the same on every page."""
+    return list(dict.fromkeys(student.loss or student.name for student in report.students))
+
+
+def zero_shot(student: Student, domain: str) -> Estimate | None:
+    """Give a student's zero-shot accuracy on `real` or `synthetic`."""
+    return student.zero_shot.real if domain == "real" else student.zero_shot.synthetic
+
+
+@dataclass(frozen=True)
+class Over:
+    """What a group's seeds measured: the mean, each seed's own estimate, and n.
+
+    Args:
+        seeds: one (value, low, high) a seed, each with its own 95 % interval over images.
+        n: images behind each seed's estimate, or 0 where it is not known.
+    """
+
+    seeds: tuple[tuple[float, float, float], ...]
+    n: int = 0
+
+    @property
+    def mean(self) -> float:
+        """Average over seeds."""
+        return fmean(value for value, _, _ in self.seeds)
+
+    @property
+    def span(self) -> tuple[float, float]:
+        """Give the lowest and highest seed, or the one seed's own 95 % interval."""
+        if len(self.seeds) == 1:
+            return self.seeds[0][1:]
+        values = [value for value, _, _ in self.seeds]
+        return min(self.mean, *values), max(self.mean, *values)
+
+    def words(self, *, percent: bool) -> str:
+        """Write with interval and n, e.g. `81.2 % (3 seeds, lowest 80.9, highest 81.5; n = 5,000 images each)`."""
+        low, high = self.span
+        mean, low_text, high_text = (f"{100 * end:.1f}" if percent else f"{end:.2f}".replace("-", "−") for end in (self.mean, low, high))
+        n = f"n = {self.n:,} images" if self.n else "n not stored"
+        if len(self.seeds) == 1:
+            return f"{mean}{' %' if percent else ''} (95 % interval {low_text} to {high_text}; {n}, one seed)"
+        return f"{mean}{' %' if percent else ''} ({len(self.seeds)} seeds, lowest {low_text}, highest {high_text}; {n} each)"
+
+
+def over_seeds(group: Group, read: Callable[[Student], Estimate | Score | None], n: int = 0) -> Over | None:
+    """Collect one number from each of a group's seeds.
+
+    Returns:
+        The seeds that have the number, or None where none has.
+    """
+    found = [given for student in group.students if (given := read(student)) is not None]
+    if not found:
+        return None
+    count = next((given.n for given in found if isinstance(given, Estimate)), n)
+    return Over(tuple((given.value, given.low, given.high) for given in found), count)
+
+
+def as_score(raw: Mapping[str, object] | None) -> Score | None:
+    """Read a score that a report repeats; None where it is absent or not whole."""
+    try:
+        return Score(**raw) if raw else None  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return None

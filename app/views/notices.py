@@ -1,0 +1,115 @@
+"""Say what is missing and which command makes it, instead of failing; show how far a run is that still goes."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from app import charts
+from app.reports import Run, load_progress, load_report
+from app.views.wording import listing, plain
+from diagnose.schema import Report
+from probes.result import DiagnosticError
+
+
+def no_runs(root: str) -> None:
+    """Offer the demo where there is nothing to show."""
+    st.title("No runs yet")
+    st.markdown(
+        f"There is no run in the folder {plain(root)}. The demo trains four small students in a few minutes, without a network, and opens here:"
+    )
+    st.code("synthgap demo", language="bash")
+    st.markdown("Or name the folder that holds your runs:")
+    st.code("synthgap app path/to/runs", language="bash")
+
+
+def report_or_notice(run: Run) -> Report | None:
+    """Read the run's report, or show why there is none and how to make it.
+
+    Returns:
+        The report, or None after a notice was shown.
+    """
+    try:
+        report = load_report(run)
+    except FileNotFoundError:
+        _no_report(run)
+        return None
+    except DiagnosticError as error:
+        st.error(f"**The report of this run cannot be read.** {plain(str(error))}")
+        st.markdown("Make it anew from the trained students; the weights are not touched:")
+        st.code(run.diagnose_command, language="bash")
+        return None
+    if run.state == "going":
+        st.info(
+            "This run has not finished: the numbers are those of the last diagnosis, and students may be missing.",
+            icon=":material/hourglass:",
+        )
+    return report
+
+
+def missing(what: str, run: Run, error: Exception | None = None) -> None:
+    """Say that one part of the evidence is missing, and the command that makes it.
+
+    Args:
+        what: a whole sentence of ours, already safe for markdown.
+        run: the run.
+        error: what the reader said.
+    """
+    st.info(f"{what} {plain(str(error)) if error else ''}", icon=":material/info:")
+    st.code(run.diagnose_command, language="bash")
+
+
+def failed_probes(report: Report, probe: str, run: Run) -> None:
+    """List the encoders for which a probe failed, with its error as text."""
+    failed = [record for record in report.probes if record.probe == probe and record.status == "failed"]
+    for record in failed:
+        st.warning(f"The measurement of {plain(record.subject)} failed: {plain(record.error)}", icon=":material/warning:")
+    if failed:
+        st.code(run.diagnose_command, language="bash")
+
+
+def _no_report(run: Run) -> None:
+    if run.state != "going":
+        st.info(
+            "This run holds no report yet." if run.state == "done" else "This run has not trained anything yet.", icon=":material/info:"
+        )
+        st.code(run.diagnose_command if run.state == "done" else run.resume_command, language="bash")
+        return
+    st.subheader("This run is still going")
+    _progress(run)
+    st.markdown("The verdict appears here once the run is diagnosed. If it was interrupted, go on where it stopped:")
+    st.code(run.resume_command, language="bash")
+    st.markdown("Or judge what is there:")
+    st.code(run.diagnose_command, language="bash")
+
+
+@st.fragment(run_every="10s")
+def _progress(run: Run) -> None:
+    """Show the newest lines of `metrics.jsonl`; reads them again every ten seconds."""
+    progress = load_progress(run)
+    if not progress:
+        st.markdown("No epoch has been finished yet.")
+        return
+    parts = [f"{plain(student)} has finished epoch {rows[-1].get('epoch', 0):.0f}" for student, rows in progress.items()]
+    st.markdown(
+        f"{listing(parts)}. The curves show zero-shot accuracy (share of images whose class is found) so far; read anew every ten seconds."
+    )
+    lines = progress_lines(progress)
+    if lines:
+        st.plotly_chart(
+            charts.line_chart(lines, "zero-shot accuracy (%)", percent=True),
+            config={"displayModeBar": False},
+            alt="Zero-shot accuracy of each student so far, by epoch",
+        )
+
+
+def progress_lines(progress: dict[str, list[dict[str, float]]]) -> list[charts.Line]:
+    """Turn rows of `metrics.jsonl` into curves, real and synthetic of each student, the latest twelve students."""
+    latest = dict(list(progress.items())[-12:])
+    colour = charts.colours(list(latest))
+    lines = []
+    for student, rows in latest.items():
+        for domain in ("real", "synthetic"):
+            points = [(row["epoch"], row[f"zero_shot_{domain}"]) for row in rows if "epoch" in row and f"zero_shot_{domain}" in row]
+            if points:
+                lines.append(charts.Line(f"{student} on {domain}", [x for x, _ in points], [y for _, y in points], colour[student], domain))
+    return lines

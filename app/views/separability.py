@@ -1,0 +1,181 @@
+"""Page Separability: can synthetic and real images be told apart from the student's embeddings, and more than from its teacher's?"""
+
+from __future__ import annotations
+
+import numpy as np
+import streamlit as st
+
+from app import charts
+from app.reports import Run, count_words, load_probe, load_thumbnails, records
+from app.views.groups import group_students, keys_in_order
+from app.views.images import by_id, strip
+from app.views.measures import LEGEND_SEEDS, Measure, available, draw, measure_chart, measure_sentence, measured
+from app.views.notices import failed_probes, missing, report_or_notice
+from app.views.wording import plain
+from diagnose.schema import Report
+from probes.result import DiagnosticError, ProbeResult
+
+AUC = "AUC (0.5 = cannot tell, 1 = always tells)"
+MEASURES = (
+    Measure(
+        "Same class only", "within_class/linear/auc", AUC,
+        "A straight cut through the embeddings, within one class at a time: what separates cannot be the content of the pictures.",
+        guide=0.5, guide_label="cannot tell",
+    ),
+    Measure("All classes", "linear/auc", AUC, "A straight cut through the embeddings of all images; different content may help it.", guide=0.5, guide_label="cannot tell"),
+    Measure("Neighbours", "knn/auc", AUC, "The domain of an image's nearest neighbours, also where no straight cut separates.", guide=0.5, guide_label="cannot tell"),
+    Measure("Neighbours, same class", "within_class/knn/auc", AUC, "The same among images of one class.", guide=0.5, guide_label="cannot tell"),
+    Measure(
+        "File facts only", "metadata/auc", AUC,
+        "From the file alone (format, size), without looking at the picture. If this is high, the files differ, and part of every other number may be that.",
+        guide=0.5, guide_label="cannot tell",
+    ),
+)  # fmt: skip
+EXCESS = (
+    Measure(
+        "Same class only",
+        "excess/within_class/linear/auc",
+        "AUC of the student minus AUC of its teacher",
+        "",
+        guide=0.0,
+        guide_label="as its teacher",
+    ),
+    Measure("All classes", "excess/linear/auc", "AUC of the student minus AUC of its teacher", "", guide=0.0, guide_label="as its teacher"),
+    Measure("Neighbours", "excess/knn/auc", "AUC of the student minus AUC of its teacher", "", guide=0.0, guide_label="as its teacher"),
+)
+
+
+def show(run: Run) -> None:
+    """Show the page of one run."""
+    st.title("Can it tell synthetic from real?")
+    report = report_or_notice(run)
+    if report is None:
+        return
+    st.markdown(
+        "We train a simple classifier on the student's embeddings to guess whether an image is a photograph or generated, and test it on images it has not seen. "
+        "A teacher separates them too, so a high value alone proves nothing: **what counts is how much more the student separates than its teacher.**"
+    )
+    failed_probes(report, "separability", run)
+    held = records(report, "separability")
+    choices = available(MEASURES, held)
+    if not choices:
+        missing("Separability is not in this report.", run)
+        return
+    labels = [measure.label for measure in choices]
+    picked = st.segmented_control("Told apart by", labels, default=labels[0], key="separability-measure") or labels[0]
+    measure = choices[labels.index(picked)]
+    groups, colours = group_students(report), charts.colours(keys_in_order(report))
+    st.markdown(measure.meaning)
+    words = measure_sentence(measure, held, groups, report.teacher.name)
+    draw(measure_chart(measure, held, groups, colours, report.teacher.name), f"{measure.label}: {words}", "separability")
+    with st.expander("The same in words, with intervals and n"):
+        st.markdown(words)
+        st.caption(f"{LEGEND_SEEDS} {counts_sentence(report, 'separability')}")
+    _excess(report)
+    _scores(report, run)
+
+
+def counts_sentence(report: Report, probe: str) -> str:
+    """Say how many images and folds are behind a probe's numbers."""
+    counts = next((record.counts for record in records(report, probe).values() if record.counts), {})
+    return f"Behind each number: {plain(count_words(counts))}." if counts else ""
+
+
+def excess_sentence(report: Report, measure: Measure) -> str:
+    """Name the groups that separate surely more than their teacher, and those that do not."""
+    found = measured(measure, records(report, "separability"), group_students(report))
+    above = [title for (title, _), over in found.items() if over.span[0] > 0 and all(low > 0 for _, low, _ in over.seeds)]
+    rest = [title for (title, _) in found if title not in above]
+    parts = []
+    if above:
+        parts.append(
+            f"Surely more than the teacher: {', '.join(f'**{plain(title)}**' for title in above)}: this student has learnt something about how synthetic images look."
+        )
+    if rest:
+        parts.append(f"Not surely more: {', '.join(f'**{plain(title)}**' for title in rest)}.")
+    return " ".join(parts)
+
+
+def _excess(report: Report) -> None:
+    held = records(report, "separability")
+    choices = available(EXCESS, held)
+    if not choices:
+        return
+    st.header("More than its teacher?")
+    measure, groups = choices[0], group_students(report)
+    st.markdown(excess_sentence(report, measure))
+    figure = measure_chart(measure, held, groups, charts.colours(keys_in_order(report)), report.teacher.name)
+    draw(figure, excess_sentence(report, measure), "separability-excess")
+    st.caption(
+        f"Compared on the same images ({measure.label.lower()}). Right of the line: the student separates more than its teacher. {counts_sentence(report, 'separability')}"
+    )
+
+
+def _scores(report: Report, run: Run) -> None:
+    st.header("Which images give it away?")
+    names = [name for name in records(report, "separability") if name != report.teacher.name]
+    student = st.selectbox("Student", names, key="separability-student")
+    if student is None:
+        return
+    try:
+        result = load_probe(run, records(report, "separability")[student])
+        scores, ids, domain = domain_scores(result, run, report)
+    except (FileNotFoundError, DiagnosticError) as error:
+        missing("The score of each image is not stored with this report.", run, error)
+        return
+    key = next((item.loss or item.name for item in report.students if item.name == student), student)
+    colours = charts.colours(keys_in_order(report))
+    real, synthetic = scores[domain == "real"], scores[domain == "synthetic"]
+    if not len(real) or not len(synthetic):
+        missing("Scores of one kind of image only are stored.", run)
+        return
+    higher = float(np.mean(real > np.median(synthetic)))
+    sentence = (
+        f"Each held-out image gets a score for how synthetic it looks to this student. {100 * higher:.1f} % of the n = {len(real):,} real images "
+        f"look more synthetic than the middle one of the n = {len(synthetic):,} synthetic images; 50 % would mean that it cannot tell."
+    )
+    st.markdown(sentence)
+    draw(charts.score_histogram(real, synthetic, colours.get(key, charts.NEUTRAL)), sentence, "domain-scores")
+    _extremes(run, scores, ids, domain)
+
+
+def domain_scores(result: ProbeResult, run: Run, report: Report) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Read held-out domain scores with ids and domains; the domains may lie with the transfer probe.
+
+    Returns:
+        Scores (N,), ids (N,) text, domains (N,) text.
+
+    Raises:
+        DiagnosticError: when an array is missing or the lengths differ.
+    """
+    arrays = result.arrays
+    if "domain_score" not in arrays or "ids" not in arrays:
+        raise DiagnosticError(
+            f"`separability` of {result.subject} must hold `domain_score` and `ids`, got {sorted(arrays)}; diagnose the run again."
+        )
+    ids = arrays["ids"].astype(str)
+    if "domain" in arrays:
+        domain = arrays["domain"].astype(str)
+    else:
+        transfer = records(report, "transfer").get(result.subject)
+        other = load_probe(run, transfer).arrays if transfer else {}
+        known = dict(zip(other.get("ids", np.array([])).astype(str), other.get("domain", np.array([])).astype(str), strict=False))
+        domain = np.array([known.get(name, "") for name in ids])
+    if not len(ids) == len(domain) == len(arrays["domain_score"]):
+        raise DiagnosticError(f"`separability` of {result.subject} must hold arrays of one length, got others; diagnose the run again.")
+    return arrays["domain_score"], ids, domain
+
+
+def _extremes(run: Run, scores: np.ndarray, ids: np.ndarray, domain: np.ndarray) -> None:
+    try:
+        thumbnails = load_thumbnails(run)
+    except (FileNotFoundError, DiagnosticError) as error:
+        missing("The pictures are not stored with this run.", run, error)
+        return
+    order = np.argsort(scores)
+    for words, ranked, where in (
+        ("Synthetic images that look most synthetic to it", order[::-1], "synthetic"),
+        ("Real images that look most synthetic to it", order[::-1], "real"),
+        ("Synthetic images it takes for real", order, "synthetic"),
+    ):
+        strip(by_id(thumbnails, [ids[index] for index in ranked if domain[index] == where], 10), f"{words} (among the stored sample)")

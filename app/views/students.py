@@ -1,0 +1,233 @@
+"""Page Students: side by side, the grid trained on x tested on, training curves, accuracy by class."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from app import charts
+from app.reports import Run, load_probe, records
+from app.views.groups import Group, group_students, keys_in_order, over_seeds, zero_shot
+from app.views.measures import draw
+from app.views.notices import failed_probes, missing, report_or_notice
+from app.views.outcome import show_outcome
+from app.views.wording import DOMAIN_WORDS, plain
+from diagnose.schema import Estimate, Report
+from probes.result import DiagnosticError
+
+
+def show(run: Run) -> None:
+    """Show the page of one run."""
+    st.title("The students, side by side")
+    report = report_or_notice(run)
+    if report is None:
+        return
+    show_outcome(report, "students-outcome")
+    with st.expander("Every student in a table"):
+        st.dataframe(student_table(report), hide_index=True, alt="Zero-shot accuracy of every student with its 95 % interval")
+    _grid(report, run)
+    _curves(report, run)
+    _classes(report, run)
+
+
+def student_table(report: Report) -> pd.DataFrame:
+    """Give one row an encoder: what it is and its two accuracies with intervals; the teacher first."""
+
+    def cell(given: Estimate | None) -> str:
+        return (
+            "not measured"
+            if given is None
+            else f"{100 * given.value:.1f} ({100 * given.low:.1f} to {100 * given.high:.1f}), n = {given.n:,}"
+        )
+
+    rows = [
+        {
+            "name": encoder.name,
+            "trained on": getattr(encoder, "trained_on", None) or "",
+            "seed": "" if getattr(encoder, "seed", None) is None else str(getattr(encoder, "seed", "")),
+            "real, %": cell(encoder.zero_shot.real),
+            "synthetic, %": cell(encoder.zero_shot.synthetic),
+            "parameters": f"{encoder.params:,}",
+        }
+        for encoder in (report.teacher, *report.students)
+    ]
+    return pd.DataFrame(rows)
+
+
+def grid_cells(groups: list[Group]) -> dict[tuple[str, str], tuple[float, str]]:
+    """Give the cells of one loss's grid: (trained on, tested on) -> accuracy and its text."""
+    cells = {}
+    for group in groups:
+        for domain in ("real", "synthetic"):
+            found = over_seeds(group, lambda student, domain=domain: zero_shot(student, domain))  # type: ignore[misc]
+            if found is not None and group.trained_on is not None:
+                low, high = found.span
+                cells[group.trained_on, domain] = (found.mean, f"<b>{100 * found.mean:.1f} %</b><br>{100 * low:.1f} to {100 * high:.1f}")
+    return cells
+
+
+def grid_sentence(label: str, cells: dict[tuple[str, str], tuple[float, str]]) -> str:
+    """Say whether a loss fails everywhere or only after training on synthetic images."""
+    real, synthetic = cells.get(("real", "real")), cells.get(("synthetic", "real"))
+    if real is None or synthetic is None:
+        return f"**{plain(label)}**: only one of the two trainings is in this run, so the loss and the images cannot be told apart."
+    points = 100 * (real[0] - synthetic[0])
+    return (
+        f"**{plain(label)}** finds the class of {100 * real[0]:.1f} % of real images when trained on real ones and "
+        f"{100 * synthetic[0]:.1f} % when trained on synthetic ones: synthetic training {'costs' if points >= 0 else 'gains'} {abs(points):.0f} points."
+    )
+
+
+def _grid(report: Report, run: Run) -> None:
+    st.header("Does the loss fail, or does it fail on synthetic images?")
+    groups = group_students(report)
+    by_key = {key: [group for group in groups if group.key == key and group.trained_on] for key in keys_in_order(report)}
+    both = {key: members for key, members in by_key.items() if {"real", "synthetic"} <= {group.trained_on for group in members}}
+    if not both:
+        missing(
+            "The grid needs students of one loss trained on real images and others trained on synthetic ones; this run has one kind only.",
+            run,
+        )
+        return
+    st.markdown("If a loss were bad in itself, its upper row would be pale too.")
+    for column, (key, members) in zip(st.columns(len(both)), both.items(), strict=True):
+        cells = grid_cells(members)
+        trained = [name for name in ("real", "synthetic") if any(where == name for where, _ in cells)]
+        trained += sorted({where for where, _ in cells} - set(trained))
+        sentence = grid_sentence(members[0].label, cells)
+        with column:
+            st.markdown(f"##### {plain(members[0].label)}")
+            draw(charts.grid_chart(cells, trained), f"Accuracy by training and test images. {sentence}", f"grid-{key}")
+    for members in both.values():
+        st.markdown(f"- {grid_sentence(members[0].label, grid_cells(members))}")
+    st.caption(f"Means over seeds; below each, the lowest and highest seed (with one seed: its 95 % interval). {_tested(report)}")
+
+
+def _tested(report: Report) -> str:
+    counts = [
+        f"n = {own.n:,} {DOMAIN_WORDS[domain]}" for domain in ("real", "synthetic") if (own := getattr(report.teacher.zero_shot, domain))
+    ]
+    return f"Tested on {' and '.join(counts)}." if counts else ""
+
+
+def curve_lines(report: Report, column: str, domain: str = "") -> list[charts.Line]:
+    """Give one curve a student not trained on real images, of a column of its training curve; seeds share a name."""
+    colours = charts.colours(keys_in_order(report))
+    lines = []
+    for group in group_students(report):
+        if group.trained_on == "real":
+            continue
+        for student in group.students:
+            rows = [row for row in student.curve if "epoch" in row and column in row]
+            if rows:
+                name = f"{group.title}{f', {domain} images' if domain else ''}"
+                lines.append(charts.Line(name, [row["epoch"] for row in rows], [row[column] for row in rows], colours[group.key], domain))
+    return lines
+
+
+def _curves(report: Report, run: Run) -> None:
+    st.header("Was it just not trained long enough?")
+    lines = [line for domain in ("real", "synthetic") for line in curve_lines(report, f"zero_shot_{domain}", domain)]
+    losses = curve_lines(report, "loss")
+    if not lines and not losses:
+        missing("The training curves are not stored in this report.", run)
+        return
+    if lines:
+        st.markdown(curve_sentence(lines))
+        draw(
+            charts.line_chart(lines, "zero-shot accuracy (%)", percent=True),
+            "Zero-shot accuracy by epoch, real and synthetic images. " + curve_sentence(lines),
+            "curves",
+        )
+        st.caption("One curve a seed. Drawn through: real images; dashed: synthetic images. Students trained on synthetic images.")
+    if losses:
+        relative = [charts.Line(line.name, line.x, [value / (abs(line.y[0]) or 1.0) for value in line.y], line.colour) for line in losses]
+        st.markdown("The training loss, as a part of its value after the first epoch: a training that failed would not come down.")
+        draw(
+            charts.line_chart(relative, "loss / loss after the first epoch"), "Training loss by epoch, relative to the first", "loss-curves"
+        )
+
+
+def curve_sentence(lines: list[charts.Line]) -> str:
+    """Say where training ended, on real and on synthetic images."""
+    last: dict[tuple[str, str], list[float]] = {}
+    for line in lines:
+        last.setdefault((line.name.rsplit(", ", 1)[0], line.domain), []).append(line.y[-1])
+    means = {key: float(np.mean(values)) for key, values in last.items()}
+    parts = [
+        f"**{plain(title)}** ends at {100 * means[title, 'synthetic']:.0f} % on synthetic and {100 * means[title, 'real']:.0f} % on real images"
+        for title in dict.fromkeys(name for name, _ in means)
+        if (title, "real") in means and (title, "synthetic") in means
+    ]
+    return (
+        "; ".join(parts) + ". A student that masters synthetic images was trained well; that it fails on real ones has another reason."
+        if parts
+        else ""
+    )
+
+
+def class_accuracy(report: Report, run: Run, domain: str) -> tuple[dict[str, np.ndarray], np.ndarray | None, str]:
+    """Read accuracy by class.
+
+    Returns:
+        Group title -> (C,) mean over seeds; the teacher's (C,) or None; the first reason why something is missing.
+    """
+    found, teacher, reason = {}, None, ""
+    held = records(report, "transfer")
+    for group in group_students(report):
+        rows = []
+        for name in group.names:
+            try:
+                arrays = load_probe(run, held[name]).arrays
+            except (KeyError, FileNotFoundError, DiagnosticError) as error:
+                reason = reason or (
+                    str(error) if not isinstance(error, KeyError) else f"`transfer` of {name} is not in the report; diagnose the run again."
+                )
+                continue
+            values = arrays.get(f"class_accuracy/{domain}")
+            if values is not None and values.shape == (len(report.class_names),):
+                rows.append(values)
+            teacher = arrays.get(f"teacher/class_accuracy/{domain}", teacher)
+        if rows:
+            found[group.title] = np.mean(rows, axis=0)
+    return found, teacher, reason
+
+
+def _classes(report: Report, run: Run) -> None:
+    st.header("Which classes suffer?")
+    failed_probes(report, "transfer", run)
+    domain = st.segmented_control("Tested on", ["real", "synthetic"], default="real", key="class-domain") or "real"
+    found, teacher, reason = class_accuracy(report, run, domain)
+    if not found:
+        missing("Accuracy by class is not stored with this report.", run, DiagnosticError(reason) if reason else None)
+        return
+    colours = charts.colours(keys_in_order(report))
+    groups = [group for group in group_students(report) if group.title in found]
+    chosen = [group for group in groups if group.trained_on != "real"] or groups
+    order = np.argsort(found[chosen[0].title]) if len(chosen) == 1 else np.argsort(np.min([found[group.title] for group in chosen], axis=0))
+    marks = []
+    for index in order[:40]:
+        row = report.class_names[index]
+        if teacher is not None and index < len(teacher):
+            value = float(teacher[index])
+            marks.append(charts.Mark(row, value, charts.TEACHER, "", "teacher"))
+        marks += [charts.Mark(row, float(found[group.title][index]), colours[group.key], domain, group.title) for group in chosen]
+    st.markdown(class_sentence(report, {group.title: found[group.title] for group in chosen}, domain))
+    draw(charts.mark_chart(marks, f"zero-shot accuracy on {domain} images"), class_sentence(report, found, domain), "classes")
+    counts = next((record.counts for record in records(report, "transfer").values() if record.counts), {})
+    n = counts.get(domain, 0) // max(len(report.class_names), 1)
+    st.caption(
+        f"Means over seeds, worst class first{f'; about n = {n:,} images a class, so a single class is known to about ± {98 / max(n, 1) ** 0.5:.0f} points' if n else ''}."
+    )
+
+
+def class_sentence(report: Report, found: dict[str, np.ndarray], domain: str) -> str:
+    """Name each group's worst and best class."""
+    parts = []
+    for title, values in found.items():
+        worst, best = int(np.argmin(values)), int(np.argmax(values))
+        parts.append(
+            f"**{plain(title)}** is worst on {plain(report.class_names[worst])} ({100 * values[worst]:.0f} %) and best on {plain(report.class_names[best])} ({100 * values[best]:.0f} %)"
+        )
+    return f"On {domain} images, " + "; ".join(parts) + "."

@@ -1,0 +1,89 @@
+"""Write names and numbers for people: outside strings as data (never markup), estimates with their interval and n."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from diagnose.schema import Estimate
+
+WORD_JOINER = "\u2060"
+
+LOSS_WORDS = {
+    "l2": ("L2 to the teacher", "copies the teacher's embedding of the same image"),
+    "squared_l2": ("squared L2 to the teacher", "copies the teacher's embedding of the same image"),
+    "image_text_contrastive": ("image-text contrastive", "pulls each image to the text of its class, away from other texts"),
+    "image_image_contrastive": (
+        "image-image contrastive",
+        "pulls each image to the teacher's embedding of it, away from other images; uses no text",
+    ),
+}
+"""Loss -> short name, and what it teaches, in words."""
+
+DOMAIN_WORDS = {"real": "real images", "synthetic": "synthetic images"}
+
+VERDICT_WORDS = {
+    "pass": ("No problem seen", ":material/check_circle:", "green"),
+    "warn": ("Take care", ":material/warning:", "orange"),
+    "fail": ("Problem found", ":material/error:", "red"),
+    "inconclusive": ("Not decided", ":material/help:", "gray"),
+}
+"""Verdict of a finding -> words, icon and badge colour; the words carry the meaning, the colour repeats it."""
+
+STATUS_WORDS = {
+    "ruled out": "✗ ruled out",
+    "not ruled out": "? not ruled out",
+    "untested": "– not tested",
+    "supported": "✓ supported",
+}
+
+
+def plain(text: str) -> str:
+    r"""Escape an outside string for Streamlit's markdown, so that it shows as it is and never as markup.
+
+    Backslashes disarm the syntax; invisible word joiners stop what is replaced after parsing (`:emoji:`, bare links).
+
+    Example:
+        >>> plain("*x* <b>")
+        '\\*x\\* \\<b\\>'
+    """
+    text = re.sub(r"\s+", " ", str(text)).strip()
+    text = re.sub(r"""[!-/:-@\[-`{-~]""", lambda match: "\\" + match.group(), text)
+    text = re.sub(r"(?i)www(?=\\\.)", "www" + WORD_JOINER, text)
+    return re.sub(r"(\\[:@])(?=\S)", r"\1" + WORD_JOINER, text)
+
+
+def loss_name(loss: str | None) -> str:
+    """Name a loss for people; an unknown one keeps its own name without underscores."""
+    if loss is None:
+        return "no loss given"
+    return LOSS_WORDS[loss][0] if loss in LOSS_WORDS else loss.replace("_", " ")
+
+
+def number(value: float, unit: str) -> str:
+    """Write one number in its unit: shares and accuracies as percent, points with a sign, others with three digits.
+
+    Args:
+        value: for `share` and `points` a fraction of 1 (0.43 is 43 % or 43 points).
+        unit: `points`, `share`, `AUC`, `cosine` or `none`.
+    """
+    if unit == "share":
+        return f"{100 * value:.1f} %"
+    if unit == "points":
+        return f"{100 * value:+.1f} points".replace("-", "−")
+    return f"{value:.3f}".replace("-", "−")
+
+
+def estimate(given: Estimate, unit: str) -> str:
+    """Write an estimate with its interval and n, e.g. `43.3 % (95 % interval 41.9 to 44.7; n = 5,000 images)`."""
+    scale = 100 if unit in ("share", "points") else 1
+    digits = 1 if scale == 100 else 3
+    low, high = (f"{scale * end:.{digits}f}".replace("-", "−") for end in (given.low, given.high))
+    over = given.over if given.over != "seeds and images" else "seeds, and images"
+    return f"{number(given.value, unit)} (95 % interval {low} to {high}; n = {given.n:,} {over})"
+
+
+def listing(parts: Iterable[str]) -> str:
+    """Join with commas and a last `and`."""
+    given = list(parts)
+    return given[0] if len(given) == 1 else f"{', '.join(given[:-1])} and {given[-1]}" if given else ""
