@@ -6,6 +6,7 @@ import uuid
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import datasets
 import numpy as np
@@ -246,7 +247,7 @@ def _named(numbers: list[int] | None, source: Source, wanted: Sequence[str] | No
 
 def _check_pairs(numbers: list[int], texts: list[str], source: str) -> None:
     pairs = sorted(set(zip(numbers, texts, strict=True)))
-    for (label, name), (other_label, other_name) in zip(pairs, pairs[1:], strict=False):
+    for (label, name), (other_label, other_name) in pairwise(pairs):
         if label == other_label:
             raise ValueError(
                 f"`label` and `class_name` of `{source}` must agree, got {name!r} and {other_name!r} for label {label}; correct one."

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 from datasets import Dataset, concatenate_datasets
 
-from distill.columns import OURS, assemble, check_unique, encode
+from distill.columns import OURS, as_dataset, assemble, check_unique, encode
 from distill.images import ImageFacts, facts
 from distill.pixels import decode_all, digests, find_bad, refuse, scan
 from distill.readers import read
@@ -125,10 +125,10 @@ class Split:
         return self._relabel(encode(values, names, f"{self.name}:{column}"), names, f"{self.name}:{column}")
 
     def _relabel(self, labels: np.ndarray, class_names: tuple[str, ...], name: str) -> Split:
-        columns = self.rows.column_names
-        rows = self.rows.remove_columns("label").add_column("label", labels.tolist(), feature=self.rows.features["label"])
+        table = pa.concat_tables(self.rows.with_format("arrow").iter(batch_size=10_000))
+        rows = as_dataset(table.set_column(table.column_names.index("label"), "label", pa.chunked_array([pa.array(labels, pa.int64())])))
         memo = {key: self._memo[key] for key in ("digests",) if key in self._memo}
-        return replace(self, rows=rows.select_columns(columns), class_names=class_names, name=name, _memo=memo)
+        return replace(self, rows=rows, class_names=class_names, name=name, _memo=memo)
 
     def concat(self, *others: Split, name: str | None = None) -> Split:
         """Put splits after one another; their classes must be the same set, in this split's order.
@@ -256,7 +256,7 @@ def load_split(
         ValueError: for anything wrong in it, in one sentence that names the file or column and the remedy.
         distill.errors.DistillError: for a hub that cannot be reached.
     """
-    source = read(str(spec), split=split)
+    source = read(str(spec), split=split, image=(columns or {}).get("image"))
     rows, names = assemble(source, domain=domain, class_names=class_names, columns=columns)
     loaded = Split(rows, names, source.name)
     if not skip_bad:

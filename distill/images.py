@@ -26,42 +26,9 @@ _SAMPLING = {0: "4:4:4", 1: "4:2:2", 2: "4:2:0"}
 
 # Annex K of ITU-T T.81 (JPEG), table K.1, luminance, row by row: what libjpeg scales by its quality setting.
 _LUMINANCE = np.array(
-    [16, 11, 10, 16, 24, 40, 51, 61, 12, 12, 14, 19, 26, 58, 60, 55, 14, 13, 16, 24, 40, 57, 69, 56, 14, 17, 22, 29, 51, 87, 80, 62]
-    + [
-        18,
-        22,
-        37,
-        56,
-        68,
-        109,
-        103,
-        77,
-        24,
-        35,
-        55,
-        64,
-        81,
-        104,
-        113,
-        92,
-        49,
-        64,
-        78,
-        87,
-        103,
-        121,
-        120,
-        101,
-        72,
-        92,
-        95,
-        98,
-        112,
-        100,
-        103,
-        99,
-    ]
-)
+    "16 11 10 16 24 40 51 61 12 12 14 19 26 58 60 55 14 13 16 24 40 57 69 56 14 17 22 29 51 87 80 62 "
+    "18 22 37 56 68 109 103 77 24 35 55 64 81 104 113 92 49 64 78 87 103 121 120 101 72 92 95 98 112 100 103 99".split()
+).astype(np.int64)
 _QUALITIES = np.arange(1, 101)
 _SCALES = np.where(_QUALITIES < 50, 5000 // _QUALITIES, 200 - 2 * _QUALITIES)
 _TABLES = np.clip((_SCALES[:, None] * _LUMINANCE + 50) // 100, 1, 255)
@@ -99,7 +66,7 @@ def _open(data: bytes) -> Image.Image:
         return Image.open(io.BytesIO(data), formats=FORMATS)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise BadImage("gigantic") from error
-    except Exception as error:  # noqa: BLE001 - a decoder that is fed arbitrary bytes may raise anything
+    except Exception as error:  # a decoder that is fed arbitrary bytes may raise anything
         raise BadImage("unreadable") from error
 
 
@@ -153,7 +120,7 @@ def decode(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
                 image.load()
                 if image.has_transparency_data and image.convert("RGBA").getextrema()[3] != (255, 255):
                     reason = "transparent"
-        except Exception as error:  # noqa: BLE001 - see `_open`
+        except Exception as error:  # see `_open`
             raise BadImage("truncated or damaged") from error
         if reason is not None:
             raise BadImage(reason)

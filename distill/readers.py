@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import glob
+import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import datasets
@@ -11,43 +13,80 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from distill.columns import IMAGE_TYPE, Source
+from distill.folders import read_folder, subfolders
+from distill.hub import read_hub
+from distill.packs.cifake import leaves, read_leaves
+from distill.shards import expand_braces, read_shards
 
 SPLITS = ("train", "training", "validation", "valid", "val", "dev", "test", "testing")
 """Words that name a split when a file name begins with them or a folder is called so."""
 
+_SPLIT_WORD = re.compile(rf"({'|'.join(SPLITS)})(?![a-z])")
 
-def read(spec: str, *, split: str | None = None) -> Source:
+
+def read(spec: str, *, split: str | None = None, image: str | None = None) -> Source:
     """Read a source; see `load_split`.
+
+    Args:
+        spec: file, folder, pattern or hub name.
+        split: where the source holds several.
+        image: name of the image column of a table, where it is not `image`.
 
     Raises:
         FileNotFoundError: when nothing is there.
         ValueError: when it is not a known format.
     """
+    if spec.startswith("hf:"):
+        source = read_hub(spec, split=split)
+        return replace(source, table=_with_keys(_with_images(source.table, Path(spec), image), source.name.rpartition("@")[2]))
     path = Path(spec).expanduser()
-    if any(sign in spec for sign in "*?[") and not path.exists():
-        paths = [Path(name) for name in sorted(glob.glob(str(path), recursive=True))]
-        if not paths:
-            raise FileNotFoundError(
-                f"`{spec}` must match files, got none; check the pattern (quote it, so that the shell leaves it alone)."
-            )
-        return read_parquet(paths, name=path.parent.name or spec)
-    if not path.exists():
+    if path.is_dir():
+        return _read_directory(path, split, image)
+    paths = [path]
+    if not path.exists() and any(sign in spec for sign in "*?[{"):
+        paths = [Path(name) for pattern in expand_braces(str(path)) for name in (sorted(glob.glob(pattern, recursive=True)) or [pattern])]
+        if not any(found.exists() for found in paths):
+            raise FileNotFoundError(f"`{spec}` must match files, got none; check the pattern, and quote it for the shell.")
+    elif not path.exists():
         raise FileNotFoundError(f"`{spec}` must be a file, folder, pattern or hf:NAME, got nothing there; check the path.")
-    if path.is_file():
-        return read_parquet([path], name=path.stem)
-    found = sorted(path.glob("*.parquet"))
-    return read_parquet(_of_split(found, split, spec), name=path.name)
+    return _read_files(paths, name=path.stem if len(paths) == 1 else path.parent.name or spec, image=image)
+
+
+def _read_files(paths: list[Path], *, name: str, image: str | None) -> Source:
+    endings = {"tar" if path.name.lower().endswith((".tar", ".tar.gz", ".tgz")) else path.suffix.lower() for path in paths}
+    if endings == {"tar"}:
+        return read_shards(paths, name=name)
+    if endings == {".parquet"}:
+        return read_parquet(paths, name=name, image=image)
+    raise ValueError(
+        f"files of a source must all be .parquet or all be .tar, got `{paths[0]}` among {sorted(endings)}; convert them or give a folder."
+    )
+
+
+def _read_directory(path: Path, split: str | None, image: str | None) -> Source:
+    for pattern in ("*.parquet", "*.tar"):
+        if found := sorted(path.glob(pattern)):
+            return _read_files(_of_split(found, split, str(path)), name=path.name, image=image)
+    if found := leaves(path, split):
+        return read_leaves(found, path.name)
+    kinds = [folder for folder in subfolders(path) if folder.name.lower() in SPLITS]
+    if kinds and len(kinds) == len(subfolders(path)):
+        names = [folder.name for folder in kinds]
+        if split is None and len(kinds) > 1 or split not in (None, *names):
+            raise ValueError(f"`split` of `{path}` must be one of {names}, got {split!r}; give it or the folder itself.")
+        return _read_directory(path / (split or names[0]), None, image)
+    return read_folder(path)
 
 
 def _of_split(paths: Sequence[Path], split: str | None, spec: str) -> list[Path]:
     """Keep the files of one split, told by the word their names begin with."""
-    words = {path: next((word for word in SPLITS if path.name.lower().startswith(word)), None) for path in paths}
+    matches = {path: _SPLIT_WORD.match(path.name.lower()) for path in paths}
     if split is None:
-        kinds = sorted({word for word in words.values() if word})
+        kinds = sorted({match.group(1) for match in matches.values() if match})
         if len(kinds) > 1:
             raise ValueError(f"`{spec}` holds several splits, {kinds}, and one must be chosen; give `split` or the files themselves.")
         return list(paths)
-    chosen = [path for path in paths if path.name.lower().startswith(split.lower())]
+    chosen = [path for path, match in matches.items() if match and match.group(1) == split.lower()]
     if not chosen:
         raise FileNotFoundError(
             f"`{spec}` must hold files of split {split!r}, got {[path.name for path in paths][:5]}; choose another split."
@@ -55,12 +94,13 @@ def _of_split(paths: Sequence[Path], split: str | None, spec: str) -> list[Path]
     return chosen
 
 
-def read_parquet(paths: Sequence[Path], *, name: str) -> Source:
+def read_parquet(paths: Sequence[Path], *, name: str, image: str | None = None) -> Source:
     """Read parquet files in the Hugging Face image layout into memory, images still encoded.
 
     Args:
         paths: files with equal columns.
         name: what errors call the data.
+        image: name of the image column, where it is not `image`.
 
     Raises:
         ValueError: for a file that is no parquet file, or columns without images.
@@ -75,7 +115,7 @@ def read_parquet(paths: Sequence[Path], *, name: str) -> Source:
                 f"`{path}` must be a whole parquet file, got {str(error).splitlines()[0]!r}; write or download it again."
             ) from error
         class_names = class_names or _class_label_names(table.schema)
-        tables.append(_with_keys(_with_images(table, path), path))
+        tables.append(_with_keys(_with_images(table, path, image), path.stem))
     try:
         table = pa.concat_tables(tables, promote_options="permissive")
     except pa.ArrowException as error:
@@ -92,18 +132,20 @@ def _class_label_names(schema: pa.Schema) -> tuple[str, ...] | None:
     return tuple(feature.names) if isinstance(feature, datasets.ClassLabel) and feature.names else None
 
 
-def _with_images(table: pa.Table, path: Path) -> pa.Table:
-    """Bring the image column to a struct of bytes and path; drop columns that are neither images, text nor integers."""
-    name = next((column for column in ("image", "img") if column in table.column_names), None)
-    if name is None:
+def _with_images(table: pa.Table, path: Path, wanted: str | None) -> pa.Table:
+    """Bring the image column to a struct of bytes and path, called `image` unless `wanted` names it."""
+    candidates = [wanted] if wanted else ["image", "img"]
+    name = next((column for column in candidates if column in table.column_names), None)
+    if name is None and wanted is None:
         structs = [field.name for field in table.schema if pa.types.is_struct(field.type) or pa.types.is_binary(field.type)]
-        if len(structs) != 1:
-            raise ValueError(f"`{path}` must have a column `image`, got {table.column_names}; rename the one with the images.")
-        name = structs[0]
-    column = table.column(name)
-    chunks = [_as_struct(chunk, path) for chunk in column.chunks]
+        name = structs[0] if len(structs) == 1 else None
+    if name is None:
+        raise ValueError(
+            f"`{path}` must have a column {candidates[0]!r}, got {table.column_names}; name the one with the images in `columns`."
+        )
+    chunks = [_as_struct(chunk, path) for chunk in table.column(name).chunks]
     table = table.set_column(table.column_names.index(name), name, pa.chunked_array(chunks, IMAGE_TYPE))
-    return table.rename_columns(["image" if column == name else column for column in table.column_names])
+    return table if wanted else table.rename_columns(["image" if column == name else column for column in table.column_names])
 
 
 def _as_struct(chunk: pa.Array, path: Path) -> pa.StructArray:
@@ -122,7 +164,7 @@ def _as_struct(chunk: pa.Array, path: Path) -> pa.StructArray:
     return pa.StructArray.from_arrays([data, paths], fields=list(IMAGE_TYPE))
 
 
-def _with_keys(table: pa.Table, path: Path) -> pa.Table:
+def _with_keys(table: pa.Table, stem: str) -> pa.Table:
     if "id" in table.column_names or "key" in table.column_names:
         return table
-    return table.append_column("key", pa.array([f"{path.stem}/{row}" for row in range(table.num_rows)], pa.string()))
+    return table.append_column("key", pa.array([f"{stem}/{row}" for row in range(table.num_rows)], pa.string()))
