@@ -1,0 +1,101 @@
+"""Area under the ROC curve over cells of images scored by different models, with the interval of DeLong's placements."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from probes.intervals import Interval, Z, subtract
+
+
+@dataclass(frozen=True)
+class CrossFittedAuc:
+    """An AUC averaged over cells, and each image's influence on it.
+
+    Args:
+        value: weighted mean of the cells' AUCs, in [0, 1], chance 0.5.
+        influence: (N,) the image's part of the deviation; its sum of squares is the variance. Zero outside every cell.
+        smallest: images of the smaller domain over all cells.
+    """
+
+    value: float
+    influence: np.ndarray
+    smallest: int
+
+
+def auc_over_cells(scores: np.ndarray, synthetic: np.ndarray, cells: np.ndarray, weights: dict[int, float] | None = None) -> CrossFittedAuc:
+    """Average the AUC over cells, never comparing scores across cells (folds have different models, classes other levels).
+
+    Within a cell a real image's placement is the share of synthetic images scored above it, and the reverse; the AUC is the mean
+    placement and its variance follows from their spread (DeLong). Cells are weighted by their images unless `weights` says otherwise.
+
+    Args:
+        scores: (N,) greater means more synthetic.
+        synthetic: (N,) bool.
+        cells: (N,) int; -1 is left out, as is a cell with one domain only.
+        weights: cell -> weight, or None.
+
+    Raises:
+        ValueError: when no cell holds both domains.
+
+    Source: DeLong, DeLong & Clarke-Pearson (1988); over folds LeDell, Petersen & van der Laan (2015).
+    """
+    found: list[tuple[float, float, np.ndarray, np.ndarray, np.ndarray, np.ndarray]] = []
+    for cell in np.unique(cells[cells >= 0]):
+        real, made = np.flatnonzero((cells == cell) & ~synthetic), np.flatnonzero((cells == cell) & synthetic)
+        if not len(real) or not len(made):
+            continue
+        both = stats.rankdata(np.concatenate([scores[real], scores[made]]))
+        m, n = len(real), len(made)
+        above_real = (both[m:] - stats.rankdata(scores[made])) / m  # (n,) share of real images below each synthetic one
+        below_made = 1 - (both[:m] - stats.rankdata(scores[real])) / n  # (m,) share of synthetic images above each real one
+        weight = float(m + n) if weights is None else weights[int(cell)]
+        found.append((weight, float(above_real.mean()), real, made, below_made, above_real))
+    if not found:
+        raise ValueError(
+            "Every fold must hold images of both domains, got none that does; give groups that mix over folds, or fewer folds."
+        )
+    total = sum(weight for weight, *_ in found)
+    influence = np.zeros(len(scores))
+    value, smallest = 0.0, 0
+    for weight, area, real, made, below_made, above_real in found:
+        value += weight / total * area
+        smallest += min(len(real), len(made))
+        for rows, placements in ((real, below_made), (made, above_real)):
+            # dividing by n - 1 makes the sum of squares the unbiased variance; a lone image tells nothing of its spread
+            influence[rows] = weight / total * (placements - area) / math.sqrt(len(rows) * max(len(rows) - 1, 1))
+    return CrossFittedAuc(value, influence, smallest)
+
+
+def auc_interval(auc: CrossFittedAuc) -> Interval:
+    """Give the 95 % interval of an AUC, on the logit scale so that it stays in [0, 1].
+
+    When every pair is in order there is no spread to go by. Then `smallest` disjoint pairs were all in order, which a true AUC
+    below 0.025 ** (1 / smallest) would allow in fewer than 2.5 % of draws; that is the far end.
+    """
+    spread = math.sqrt(float(np.sum(auc.influence**2)))
+    if auc.value in (0.0, 1.0):
+        far = 0.025 ** (1 / max(auc.smallest, 1))
+        return (far, 1.0) if auc.value == 1.0 else (0.0, 1 - far)
+    logit = math.log(auc.value / (1 - auc.value))
+    half = Z * spread / (auc.value * (1 - auc.value))
+    return float(_expit(logit - half)), float(_expit(logit + half))
+
+
+def difference_interval(first: CrossFittedAuc, second: CrossFittedAuc) -> Interval:
+    """Give the 95 % interval of first - second over the same images, paired through each image's influence on both.
+
+    Where one of them ranks every pair in order its spread is unknown, and the two intervals are combined as if independent.
+    """
+    if first.value in (0.0, 1.0) or second.value in (0.0, 1.0):
+        return subtract((first.value, auc_interval(first)), (second.value, auc_interval(second)))
+    spread = math.sqrt(float(np.sum((first.influence - second.influence) ** 2)))
+    difference = first.value - second.value
+    return difference - Z * spread, difference + Z * spread
+
+
+def _expit(value: float) -> float:
+    return 1 / (1 + math.exp(-value)) if value > -700 else 0.0

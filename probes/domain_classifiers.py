@@ -1,0 +1,167 @@
+"""Classifiers that tell synthetic from real embeddings, each image scored by models that never saw it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from probes.auc import auc_over_cells
+
+STRENGTHS = (0.001, 0.01, 0.1, 1.0)
+"""scikit-learn's `C`, on standardised coordinates: from nearly the difference of means to nearly unregularised."""
+
+
+@dataclass(frozen=True)
+class DomainScores:
+    """Held-out scores of a linear classifier.
+
+    Args:
+        scores: (M,) log odds of synthetic for the images of the sample, each by the model of its own fold.
+        directions: (K, D) normals of the K models in embedding space, pointing to synthetic.
+        offsets: (K,) constants of the K models.
+        strengths: (K,) the regularisation each fold chose.
+    """
+
+    scores: np.ndarray
+    directions: np.ndarray
+    offsets: np.ndarray
+    strengths: np.ndarray
+
+    @property
+    def direction(self) -> np.ndarray:
+        """Unit mean of the K unit normals, (D,) float32."""
+        mean = (self.directions / np.linalg.norm(self.directions, axis=1, keepdims=True)).mean(axis=0)
+        return (mean / max(float(np.linalg.norm(mean)), 1e-12)).astype(np.float32)
+
+    def score_unseen(self, embeddings: np.ndarray) -> np.ndarray:
+        """Score images outside the sample by the mean of the K models, (N,)."""
+        return embeddings @ self.directions.mean(axis=0) + self.offsets.mean()
+
+
+def remove_class_means(embeddings: np.ndarray, labels: np.ndarray, train: np.ndarray) -> np.ndarray:
+    """Subtract from each image the mean of its class over the training images (of all of them for a class not among those).
+
+    The sample holds equally many real and synthetic images of every class, so a class mean carries no domain.
+
+    Args:
+        embeddings: (M, D).
+        labels: (M,).
+        train: (M,) bool.
+    """
+    means = np.repeat(embeddings[train].mean(axis=0, keepdims=True), labels.max() + 1, axis=0)  # (C, D)
+    for label in np.unique(labels[train]):
+        means[label] = embeddings[train & (labels == label)].mean(axis=0)
+    return embeddings - means[labels]
+
+
+def logistic_scores(
+    embeddings: np.ndarray, synthetic: np.ndarray, fold: np.ndarray, cells: np.ndarray, *, labels: np.ndarray | None = None
+) -> DomainScores:
+    """Score each image by an L2-regularised logistic regression fitted on the other folds.
+
+    The strength is chosen within the training folds: fitted on all but the next fold, judged by the AUC on that one, refitted on all.
+
+    Args:
+        embeddings: (M, D).
+        synthetic: (M,) bool.
+        fold: (M,) fold of each image.
+        cells: (M,) images compared with each other when the strength is judged (the fold, or class and fold).
+        labels: (M,) remove class means before fitting, or None.
+    """
+    folds = int(fold.max()) + 1
+    scores = np.empty(len(synthetic))
+    models = []
+    for held_out in range(folds):
+        inner = fold == (held_out + 1) % folds
+        train = fold != held_out
+        best = (
+            max(STRENGTHS, key=_judge(embeddings, synthetic, train & ~inner, np.where(inner, cells, -1), labels))
+            if folds > 2
+            else STRENGTHS[1]
+        )
+        features = embeddings if labels is None else remove_class_means(embeddings, labels, train)
+        direction, offset = _fit_logistic(features[train], synthetic[train], best)
+        scores[fold == held_out] = features[fold == held_out] @ direction + offset
+        models.append((direction, offset, best))
+    directions, offsets, strengths = (np.array(part) for part in zip(*models, strict=True))
+    return DomainScores(scores, directions, offsets, strengths)
+
+
+def _judge(embeddings, synthetic, train, cells, labels):  # noqa: ANN001, ANN202
+    features = embeddings if labels is None else remove_class_means(embeddings, labels, train)
+
+    def area(strength: float) -> float:
+        direction, offset = _fit_logistic(features[train], synthetic[train], strength)
+        return auc_over_cells(features @ direction + offset, synthetic, cells).value
+
+    return area
+
+
+def _fit_logistic(features: np.ndarray, synthetic: np.ndarray, strength: float) -> tuple[np.ndarray, float]:
+    """Fit on standardised coordinates and give the normal (D,) and constant in the coordinates that came in."""
+    from sklearn.linear_model import LogisticRegression
+
+    middle, scale = features.mean(axis=0), features.std(axis=0)
+    scale = np.where(scale > 1e-12, scale, 1.0)
+    model = LogisticRegression(C=strength, solver="newton-cholesky", max_iter=100)
+    model.fit((features - middle) / scale, synthetic)
+    direction = model.coef_[0] / scale
+    return direction, float(model.intercept_[0] - direction @ middle)
+
+
+def neighbour_scores(
+    embeddings: np.ndarray, synthetic: np.ndarray, fold: np.ndarray, *, neighbours: int, labels: np.ndarray | None = None
+) -> np.ndarray:
+    """Score each image by the share of synthetic ones among its nearest neighbours in the other folds, (M,) in [0, 1].
+
+    Args:
+        embeddings: (M, D) of length one, so that neighbours by cosine and by distance agree.
+        synthetic: (M,) bool.
+        fold: (M,) fold of each image.
+        neighbours: k; fewer where the other folds hold fewer.
+        labels: (M,) look among images of the same class only, or None.
+    """
+    scores = np.full(len(synthetic), 0.5)
+    strata = np.zeros(len(synthetic), dtype=np.int64) if labels is None else labels
+    for stratum in np.unique(strata):
+        for held_out in np.unique(fold):
+            rows = np.flatnonzero((strata == stratum) & (fold == held_out))
+            others = np.flatnonzero((strata == stratum) & (fold != held_out))
+            k = min(neighbours, len(others))
+            if not len(rows) or not k:
+                continue
+            near = np.argpartition(-(embeddings[rows] @ embeddings[others].T), k - 1, axis=1)[:, :k]
+            scores[rows] = synthetic[others][near].mean(axis=1)
+    return scores
+
+
+def file_fact_scores(metadata: dict[str, np.ndarray], synthetic: np.ndarray, fold: np.ndarray, *, seed: int) -> np.ndarray:
+    """Score each image by its file alone (codec, size, quality, aspect), by boosted trees fitted on the other folds, (M,).
+
+    Trees, since file facts separate by ranges and single values as often as by more and less.
+
+    Args:
+        metadata: name -> (M,) column; text columns become one column a value, `width` and `height` also give the aspect.
+        synthetic: (M,) bool.
+        fold: (M,) fold of each image.
+        seed: seed of the trees.
+    """
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+    columns = []
+    for column in metadata.values():
+        if column.dtype.kind in "iufb":
+            columns.append(column.astype(np.float64))
+        else:
+            text = column.astype(str)
+            columns += [(text == value).astype(np.float64) for value in np.unique(text)]
+    if {"width", "height"} <= set(metadata):
+        columns.append(metadata["width"] / metadata["height"])
+    facts = np.stack(columns, axis=1)
+    scores = np.empty(len(synthetic))
+    for held_out in np.unique(fold):
+        train = fold != held_out
+        model = HistGradientBoostingClassifier(max_iter=60, early_stopping=False, random_state=seed)
+        scores[~train] = model.fit(facts[train], synthetic[train]).decision_function(facts[~train])
+    return scores

@@ -1,0 +1,181 @@
+"""Drift: how far the student's embeddings are from the teacher's on the same images, by domain and over training."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+from scipy import stats
+
+from probes.blocks import BlockEstimate, deal_blocks
+from probes.embeddings import DOMAINS, EmbeddingTable
+from probes.folds import sample_domain
+from probes.geometry import alignment, effective_rank, modality_gap, uniformity
+from probes.inputs import check_tables, versions
+from probes.intervals import LEVEL, Interval, as_score, mean_interval
+from probes.result import Direction, ProbeResult, Score
+from probes.similarity import linear_cka, mutual_neighbours, procrustes_chance, procrustes_residual
+
+FEWEST = 20
+"""Below this a domain's neighbours, ranks and jackknife blocks mean nothing."""
+
+_DIRECTION: dict[str, Direction] = {"cosine": "higher", "cka": "higher", "procrustes": "lower", "knn_overlap": "higher"}
+_BOUNDS: dict[str, Interval] = {
+    "cosine": (-1.0, 1.0),
+    "cka": (-math.inf, 1.0),
+    "procrustes": (0.0, 1.0),
+    "knn_overlap": (0.0, 1.0),
+    "modality_gap": (0.0, 2.0),
+    "alignment": (0.0, 4.0),
+    "uniformity": (-math.inf, 0.0),
+    "effective_rank": (1.0, math.inf),
+}
+
+
+def drift(
+    student: EmbeddingTable,
+    teacher: EmbeddingTable | None,
+    *,
+    class_weights: np.ndarray | None = None,
+    seed: int = 0,
+    neighbours: int = 10,
+    max_images: int = 4000,
+    checkpoints: Mapping[int, EmbeddingTable] | None = None,
+) -> ProbeResult:
+    """Measure the distance from student to teacher on real and on synthetic images, and how each uses its sphere.
+
+    Args:
+        student: embeddings of N images of both domains.
+        teacher: the teacher's embeddings of the same images; needed.
+        class_weights: (D, C) for `modality_gap`, or None: then it is left out.
+        seed: seed of the sample and of the jackknife's blocks.
+        neighbours: k of `knn_overlap`.
+        max_images: images at most, both domains together, for everything but the cosine, which takes all.
+        checkpoints: epoch -> the student's table at that epoch, same images, or None.
+
+    Returns:
+        Scores `<measure>/<domain>` for cosine (when the dimensions are equal), cka, procrustes, knn_overlap, modality_gap, alignment,
+        uniformity and effective_rank, `cosine/difference`, and `teacher/...` for the last four; arrays `cosine (N,)`, `ids`,
+        `domain`, and with checkpoints `epochs (E,)` and `<measure>/<domain>/by_epoch (E, 3)` value, low, high.
+
+    Raises:
+        ValueError: for a missing teacher, tables that cannot be compared, or too few images.
+    """
+    if teacher is None:
+        raise ValueError("`teacher` must be an embedding table for `drift`, got None; embed the same images with the teacher.")
+    check_tables(student, teacher, class_weights, at_least=max(FEWEST, neighbours + 2))
+    rows = sample_domain(student.domain, max_images=max(max_images, 2 * max(FEWEST, neighbours + 2)), seed=seed)
+    measure = _Measure(teacher, rows, class_weights=class_weights, neighbours=neighbours, seed=seed)
+    scores, arrays = measure.scores(student)
+    scores |= {f"teacher/{name}": score for name, score in measure.geometry_scores(teacher).items()}
+    arrays |= {"ids": student.ids, "domain": student.domain}
+    if checkpoints:
+        arrays |= _by_epoch(measure, student, checkpoints, class_weights)
+    return ProbeResult(
+        probe="drift",
+        subject=student.name,
+        reference=teacher.name,
+        scores=scores,
+        arrays=arrays,
+        counts={
+            **{f"images/{domain}": int((student.domain == domain).sum()) for domain in DOMAINS},
+            "images/sampled_per_domain": len(rows["real"]),
+            "blocks": int(measure.blocks.max()) + 1,
+            "epochs": len(checkpoints or {}),
+        },
+        params={"neighbours": neighbours, "max_images": max_images, "uniformity_t": 2.0, "alignment_pairs": "same class"},
+        seed=seed,
+        versions=versions(),
+    )
+
+
+class _Measure:
+    """The teacher's side of every comparison, computed once for the student and all its checkpoints."""
+
+    def __init__(
+        self, teacher: EmbeddingTable, rows: dict[str, np.ndarray], *, class_weights: np.ndarray | None, neighbours: int, seed: int
+    ) -> None:
+        self.teacher = teacher.unit()
+        self.domain, self.labels, self.rows = teacher.domain, teacher.labels, rows
+        self.class_weights, self.neighbours, self.seed = class_weights, neighbours, seed
+        self.blocks = deal_blocks(len(rows["real"]), seed=seed)
+
+    def scores(self, student: EmbeddingTable) -> tuple[dict[str, Score], dict[str, np.ndarray]]:
+        x = student.unit()
+        scores: dict[str, Score] = {}
+        arrays: dict[str, np.ndarray] = {}
+        if x.shape == self.teacher.shape:
+            arrays["cosine"] = np.einsum("nd,nd->n", x, self.teacher, dtype=np.float64).clip(-1, 1)
+            scores |= self._cosine(x, arrays["cosine"])
+        for domain, rows in self.rows.items():
+            ours, theirs = x[rows].astype(np.float64), self.teacher[rows].astype(np.float64)
+            found = {
+                "cka": (linear_cka(ours, theirs, self.blocks), 0.0),
+                "procrustes": (procrustes_residual(ours, theirs, self.blocks), procrustes_chance(ours, theirs, seed=self.seed)),
+                "knn_overlap": (
+                    mutual_neighbours(x[rows], self.teacher[rows], self.blocks, neighbours=self.neighbours),
+                    self.neighbours / (len(rows) - 1),
+                ),
+            }
+            scores |= {f"{name}/{domain}": _score(name, estimate, chance) for name, (estimate, chance) in found.items()}
+        return scores | self.geometry_scores(student), arrays
+
+    def geometry_scores(self, table: EmbeddingTable) -> dict[str, Score]:
+        """Give the measures that need one encoder only."""
+        unit, scores = table.unit(), {}
+        for domain, rows in self.rows.items():
+            x = unit[rows].astype(np.float64)
+            found = {
+                "modality_gap": None if self.class_weights is None else modality_gap(x, self.class_weights, self.blocks),
+                "alignment": alignment(x, self.labels[rows], self.blocks),
+                "uniformity": uniformity(unit[rows], self.blocks),
+                "effective_rank": effective_rank(x, self.blocks),
+            }
+            scores |= {f"{name}/{domain}": _score(name, estimate, None) for name, estimate in found.items() if estimate is not None}
+        return scores
+
+    def _cosine(self, x: np.ndarray, cosine: np.ndarray) -> dict[str, Score]:
+        """Score the mean cosine; chance is the mean over pairs of *different* images of the domain."""
+        scores, parts = {}, {}
+        for domain in DOMAINS:
+            rows = self.domain == domain
+            parts[domain] = own = cosine[rows]
+            n = len(own)
+            every = float(x[rows].sum(axis=0, dtype=np.float64) @ self.teacher[rows].sum(axis=0, dtype=np.float64))
+            chance = (every - float(own.sum())) / (n * (n - 1))
+            scores[f"cosine/{domain}"] = as_score(
+                own.mean(), mean_interval(own), chance=chance, direction=_DIRECTION["cosine"], bounds=_BOUNDS["cosine"]
+            )
+        difference = parts["synthetic"].mean() - parts["real"].mean()
+        interval = _welch(parts["synthetic"], parts["real"])
+        scores["cosine/difference"] = as_score(difference, interval, chance=0.0, direction="neutral", bounds=(-2.0, 2.0))
+        return scores
+
+
+def _score(name: str, estimate: BlockEstimate, chance: float | None) -> Score:
+    return as_score(estimate.value, estimate.interval, chance=chance, direction=_DIRECTION.get(name, "neutral"), bounds=_BOUNDS[name])
+
+
+def _welch(first: np.ndarray, second: np.ndarray) -> Interval:
+    """Give Welch's interval of the difference of two means of independent images."""
+    parts = [float(np.var(values, ddof=1)) / len(values) for values in (first, second)]
+    difference, variance = float(first.mean() - second.mean()), sum(parts)
+    if variance == 0:
+        return difference, difference
+    freedom = variance**2 / sum(part**2 / (len(values) - 1) for part, values in zip(parts, (first, second), strict=True))
+    half = float(stats.t.ppf(0.5 + LEVEL / 2, freedom)) * math.sqrt(variance)
+    return difference - half, difference + half
+
+
+def _by_epoch(
+    measure: _Measure, student: EmbeddingTable, checkpoints: Mapping[int, EmbeddingTable], class_weights: np.ndarray | None
+) -> dict[str, np.ndarray]:
+    """Measure each checkpoint over the same images, sample and blocks."""
+    epochs = sorted(checkpoints)
+    rows: dict[str, list[tuple[float, float, float]]] = {}
+    for epoch in epochs:
+        check_tables(checkpoints[epoch], student, class_weights, at_least=FEWEST)
+        for name, score in measure.scores(checkpoints[epoch])[0].items():
+            rows.setdefault(name, []).append((score.value, score.low, score.high))
+    return {"epochs": np.array(epochs, dtype=np.int64)} | {f"{name}/by_epoch": np.array(values) for name, values in rows.items()}

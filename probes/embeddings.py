@@ -1,0 +1,299 @@
+"""The table of one encoder's embeddings: one row an image, both domains together, the same ids from data to plot."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import InitVar, dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from probes.result import DiagnosticError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+TABLE_SCHEMA_VERSION = 1
+DOMAINS = ("real", "synthetic")
+_ROWS_AT_ONCE = 65_536
+
+
+@dataclass(frozen=True, eq=False)
+class EmbeddingTable:
+    """Embeddings of N images by one encoder, with what is known of each image.
+
+    Args:
+        ids: (N,) str, unique; the image's id in the data set.
+        embeddings: (N, D) float32; L2-normalised on construction unless `normalize=False`.
+        labels: (N,) int64, class index, at least 0.
+        domain: (N,) str, `real` or `synthetic`.
+        name: the encoder's name, as it stands in a report.
+        metadata: file facts, each (N,): `codec` (str), `bytes`, `width`, `height`, `quality` (numbers).
+        normalize: divide each row by its length; a row without length is refused.
+
+    Raises:
+        ValueError: for shapes that do not fit, doubled ids, an unknown domain, embeddings that are not finite or have no length.
+    """
+
+    ids: np.ndarray
+    embeddings: np.ndarray
+    labels: np.ndarray
+    domain: np.ndarray
+    name: str
+    metadata: Mapping[str, np.ndarray] = field(default_factory=dict)
+    normalize: InitVar[bool] = True
+
+    def __post_init__(self, normalize: bool) -> None:
+        put = lambda name, value: object.__setattr__(self, name, value)  # noqa: E731
+        put("ids", np.asarray(self.ids, dtype=str))
+        put("labels", np.asarray(self.labels))
+        put("domain", np.asarray(self.domain, dtype=str))
+        put("embeddings", np.asanyarray(self.embeddings))
+        put("metadata", MappingProxyType({name: np.asarray(column) for name, column in (self.metadata or {}).items()}))
+        self._check_shapes()
+        put("labels", self.labels.astype(np.int64, copy=False))
+        put("embeddings", self.embeddings.astype(np.float32, copy=False))
+        _refuse_unusable(self.embeddings, self.ids)
+        if normalize:
+            put("embeddings", self.unit())
+
+    def _check_shapes(self) -> None:
+        if self.embeddings.ndim != 2:
+            raise ValueError(f"`embeddings` must have shape (N, D), got {self.embeddings.shape}; add or flatten an axis.")
+        rows = len(self.embeddings)
+        columns = {
+            "ids": self.ids,
+            "labels": self.labels,
+            "domain": self.domain,
+            **{f"metadata[{k!r}]": v for k, v in self.metadata.items()},
+        }
+        for name, column in columns.items():
+            if column.shape != (rows,):
+                raise ValueError(
+                    f"`{name}` must have shape ({rows},) like the rows of `embeddings`, got {column.shape}; give one entry an image."
+                )
+        if rows and (self.labels.dtype.kind not in "iu" or self.labels.min() < 0):
+            raise ValueError(
+                f"`labels` must be integers of at least 0, got {self.labels.dtype} from {self.labels.min()}; give class indices."
+            )
+        unknown = sorted(set(self.domain.tolist()) - set(DOMAINS))
+        if unknown:
+            raise ValueError(f"`domain` must be 'real' or 'synthetic', got {unknown[0]!r}; rename the domain.")
+        unique, first, count = np.unique(self.ids, return_index=True, return_counts=True)
+        if len(unique) != rows:
+            doubled = unique[count > 1][:3].tolist()
+            raise ValueError(f"`ids` must be unique, got {rows - len(unique)} repeated, the first {doubled}; give every image its own id.")
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def dimension(self) -> int:
+        """D, the length of an embedding."""
+        return int(self.embeddings.shape[1])
+
+    def unit(self) -> np.ndarray:
+        """Give the embeddings with every row of length one, (N, D) float32, whatever the table was built from."""
+        length = np.sqrt(np.einsum("nd,nd->n", self.embeddings, self.embeddings, dtype=np.float64))
+        return (self.embeddings / length[:, None]).astype(np.float32)
+
+    def select(self, rows: np.ndarray) -> EmbeddingTable:
+        """Take rows by a mask or by indices; embeddings are kept as they are.
+
+        Args:
+            rows: (N,) bool, or (M,) int.
+        """
+        return EmbeddingTable(
+            ids=self.ids[rows],
+            embeddings=self.embeddings[rows],
+            labels=self.labels[rows],
+            domain=self.domain[rows],
+            name=self.name,
+            metadata={name: column[rows] for name, column in self.metadata.items()},
+            normalize=False,
+        )
+
+    def save(self, folder: Path | str, *, overwrite: bool = False) -> Path:
+        """Write `embeddings.npy`, `rows.parquet` and `table.json` into a new folder, made under a temporary name and then renamed.
+
+        Args:
+            folder: the table's folder; its parent is made.
+            overwrite: replace a table that is already there.
+
+        Raises:
+            FileExistsError: when the folder exists and `overwrite` is not set.
+        """
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        folder = Path(folder)
+        if folder.exists() and not overwrite:
+            raise FileExistsError(f"`folder` must not exist, got {folder}; load it, choose another, or set overwrite.")
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=folder.parent))
+        try:
+            np.save(partial / "embeddings.npy", self.embeddings, allow_pickle=False)
+            columns = {"id": self.ids, "label": self.labels, "domain": self.domain}
+            columns |= {f"metadata/{name}": column for name, column in self.metadata.items()}
+            pq.write_table(pa.table({name: pa.array(column.tolist()) for name, column in columns.items()}), partial / "rows.parquet")
+            about = {"schema_version": TABLE_SCHEMA_VERSION, "name": self.name, "rows": len(self), "dimension": self.dimension}
+            (partial / "table.json").write_text(json.dumps(about, indent=1, sort_keys=True) + "\n")
+            if folder.exists():
+                folder.rename(partial / "replaced")
+                (whole := partial / "whole").mkdir()
+                for name in ("embeddings.npy", "rows.parquet", "table.json"):
+                    (partial / name).rename(whole / name)
+                whole.rename(folder)
+            else:
+                partial.chmod(0o755)
+                partial.rename(folder)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+        return folder
+
+    @classmethod
+    def load(cls, folder: Path | str) -> EmbeddingTable:
+        """Read what `save` wrote; the embeddings stay on disk and are memory-mapped.
+
+        Raises:
+            FileNotFoundError: when there is no whole table in the folder.
+            DiagnosticError: when it is of another schema version or its files do not fit each other.
+        """
+        import pyarrow.parquet as pq
+
+        folder = Path(folder)
+        if not (folder / "table.json").is_file():
+            raise FileNotFoundError(f"`folder` must hold a saved embedding table, got {folder} (no table.json); embed the images first.")
+        try:
+            about = json.loads((folder / "table.json").read_text())
+            if about["schema_version"] != TABLE_SCHEMA_VERSION:
+                raise DiagnosticError(
+                    f"`schema_version` of {folder} must be {TABLE_SCHEMA_VERSION}, got {about['schema_version']}; embed the images again."
+                )
+            embeddings = np.load(folder / "embeddings.npy", mmap_mode="r", allow_pickle=False)
+            rows = pq.read_table(folder / "rows.parquet").to_pydict()
+            metadata = {name.removeprefix("metadata/"): np.array(column) for name, column in rows.items() if name.startswith("metadata/")}
+            ids, labels, domain = (
+                np.array(rows["id"], dtype=str),
+                np.array(rows["label"], dtype=np.int64),
+                np.array(rows["domain"], dtype=str),
+            )
+            return cls(ids, embeddings, labels, domain, about["name"], metadata, normalize=False)
+        except (ValueError, KeyError, TypeError, OSError) as error:
+            raise DiagnosticError(
+                f"{folder} must be a whole embedding table, got {error!r}; delete it and embed the images again."
+            ) from error
+
+
+def key(weights_hash: str, split_fingerprint: str, preprocessing: str | Mapping[str, Any], dtype: str) -> str:
+    """Hash the content that decides an embedding table; names take no part in it.
+
+    Args:
+        weights_hash: hash of the encoder's weights.
+        split_fingerprint: hash of the images, their ids and their order.
+        preprocessing: what happens to an image before the encoder, as text or as plain JSON types.
+        dtype: arithmetic of the forward pass, such as `float32`.
+
+    Returns:
+        32 hexadecimal digits.
+    """
+    content = json.dumps([TABLE_SCHEMA_VERSION, weights_hash, split_fingerprint, preprocessing, str(dtype)], sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()[:32]
+
+
+def embed(
+    encode: Callable[[Any], Any],
+    batches: Iterable[Any],
+    *,
+    ids: Sequence[str],
+    labels: Sequence[int],
+    domain: Sequence[str],
+    name: str,
+    metadata: Mapping[str, np.ndarray] | None = None,
+    device: str = "cpu",
+    progress: Callable[[int, int], None] | None = None,
+) -> EmbeddingTable:
+    """Run the encoder once over all images, without gradients and in eval mode, and keep its normalised embeddings.
+
+    Args:
+        encode: images (B, 3, H, W) float32 in [0, 1] to embeddings (B, D); a module, a bound method of one, or any callable.
+        batches: tensors (B, 3, H, W), uint8 in [0, 255] (divided by 255) or float in [0, 1], in the order of `ids`.
+        ids: N image ids.
+        labels: N class indices.
+        domain: N of `real` or `synthetic`.
+        name: the encoder's name.
+        metadata: file facts, each (N,).
+        device: where the images are sent; the encoder has to be there already.
+        progress: called as `progress(done, N)` after each batch.
+
+    Returns:
+        The table, rows in the order of `ids`. Modes of the encoder's modules are put back, also after an exception.
+
+    Raises:
+        ValueError: when the batches hold another number of images than `ids`, or an embedding is not finite or has no length.
+    """
+    import torch
+
+    total, done = len(ids), 0
+    parts: list[np.ndarray] = []
+    with torch.inference_mode(), _evaluating(encode):
+        for batch in batches:
+            images = batch.to(device)
+            images = images.float() / 255 if images.dtype == torch.uint8 else images.float()
+            part = encode(images)
+            if part.ndim != 2 or len(part) != len(images):
+                raise ValueError(
+                    f"`encode` must return shape ({len(images)}, D), got {tuple(part.shape)}; pool the tokens to one embedding an image."
+                )
+            part = part.detach().to("cpu", torch.float32).numpy()
+            done += len(part)
+            if done > total:
+                raise ValueError(f"`batches` must hold {total} images like `ids`, got {done} or more; pass the same split.")
+            _refuse_unusable(part, np.asarray(ids[done - len(part) : done], dtype=str), what=f"embeddings of {name}")
+            parts.append(part)
+            if progress is not None:
+                progress(done, total)
+    if done != total or not parts:
+        raise ValueError(f"`batches` must hold {max(total, 1)} images like `ids`, got {done}; pass the same split.")
+    return EmbeddingTable(
+        np.asarray(ids, dtype=str), np.concatenate(parts), np.asarray(labels), np.asarray(domain, dtype=str), name, metadata or {}
+    )
+
+
+@contextmanager
+def _evaluating(encode: Callable[[Any], Any]) -> Iterator[None]:
+    """Put every module behind `encode` into eval mode, and each back into its own mode at the end."""
+    owner = encode if hasattr(encode, "modules") else getattr(encode, "__self__", None)
+    modules = list(owner.modules()) if hasattr(owner, "modules") else []
+    modes = [module.training for module in modules]
+    try:
+        for module in modules:
+            module.training = False
+        yield
+    finally:
+        for module, mode in zip(modules, modes, strict=True):
+            module.training = mode
+
+
+def _refuse_unusable(embeddings: np.ndarray, ids: np.ndarray, what: str = "embeddings") -> None:
+    """Raise for rows that are not finite or have no length, naming the first ids; reads a memory-mapped array in pieces."""
+    for start in range(0, len(embeddings), _ROWS_AT_ONCE):
+        rows = np.asarray(embeddings[start : start + _ROWS_AT_ONCE])
+        here = ids[start : start + _ROWS_AT_ONCE]
+        bad = ~np.isfinite(rows).all(axis=1)
+        if bad.any():
+            raise ValueError(
+                f"`{what}` must be finite, got NaN or infinity for {here[bad][:3].tolist()}; check the weights and these images."
+            )
+        empty = ~rows.any(axis=1)
+        if empty.any():
+            raise ValueError(
+                f"`{what}` must not be zero, got zeros for {here[empty][:3].tolist()}; check the weights: a zero has no direction."
+            )

@@ -1,0 +1,87 @@
+"""What every probe asks of its tables before it measures, with the message for each way they can be wrong."""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+
+import numpy as np
+
+from probes.embeddings import DOMAINS, EmbeddingTable
+
+
+def check_tables(student: EmbeddingTable, teacher: EmbeddingTable | None, class_weights: np.ndarray | None, *, at_least: int) -> None:
+    """Raise unless the tables can be measured side by side.
+
+    Args:
+        student: embeddings of the encoder that is measured.
+        teacher: embeddings of the teacher over the same images in the same order, or None.
+        class_weights: (D, C) zero-shot classifier weights, or None.
+        at_least: images needed in each domain.
+
+    Raises:
+        ValueError: for a missing or too small domain, a class in one domain only, embeddings that do not vary, ids, labels or
+            domains that differ between student and teacher, or a dimension that differs from `class_weights`.
+    """
+    for domain in DOMAINS:
+        count = int((student.domain == domain).sum())
+        if count < at_least:
+            raise ValueError(f"`student` must hold at least {at_least} {domain} images, got {count}; add {domain} images to the table.")
+    _check_classes(student, class_weights)
+    for role, table in (("student", student), ("teacher", teacher)):
+        if table is None:
+            continue
+        first = table.embeddings[:1]
+        if np.allclose(table.embeddings, first, rtol=1e-5, atol=1e-7):
+            raise ValueError(
+                f"`{role}` embeddings must vary, got one vector for all {len(table)} images; the encoder collapsed or its weights did not load."
+            )
+        if class_weights is not None and table.dimension != class_weights.shape[0]:
+            raise ValueError(
+                f"`class_weights` must have shape (D, C) with D = {table.dimension} as in `{role}`, got {class_weights.shape}; "
+                "use the weights of this teacher's text tower."
+            )
+    if teacher is not None:
+        _check_pair(student, teacher)
+
+
+def _check_classes(student: EmbeddingTable, class_weights: np.ndarray | None) -> None:
+    real, synthetic = (np.unique(student.labels[student.domain == domain]) for domain in DOMAINS)
+    alone = np.setxor1d(real, synthetic)
+    if len(alone):
+        where = "real" if alone[0] in real else "synthetic"
+        raise ValueError(
+            f"Every class must occur in both domains, got class {alone[0]} among {where} images only; drop it or add its images."
+        )
+    if class_weights is None:
+        return
+    if class_weights.ndim != 2 or not np.isfinite(class_weights).all():
+        raise ValueError(f"`class_weights` must be a finite (D, C) array, got shape {class_weights.shape}; embed the class prompts again.")
+    if real.max() >= class_weights.shape[1]:
+        raise ValueError(
+            f"`labels` must be below C = {class_weights.shape[1]} of `class_weights`, got {real.max()}; use the same class list."
+        )
+
+
+def _check_pair(student: EmbeddingTable, teacher: EmbeddingTable) -> None:
+    if len(student) != len(teacher):
+        raise ValueError(f"`teacher` must have the {len(student)} images of `student`, got {len(teacher)}; embed the same split with both.")
+    for what in ("ids", "labels", "domain"):
+        ours, theirs = getattr(student, what), getattr(teacher, what)
+        differs = np.flatnonzero(ours != theirs)
+        if len(differs):
+            row = differs[0]
+            raise ValueError(
+                f"`teacher` must have the {what} of `student` in the same order, got {theirs[row].item()!r} for {ours[row].item()!r} in row {row}; "
+                "embed the same split with both."
+            )
+
+
+def versions() -> dict[str, str]:
+    """Name the packages that compute a probe's numbers, with their versions."""
+    found = {}
+    for package in ("numpy", "scipy", "scikit-learn", "synthgap"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found

@@ -1,0 +1,168 @@
+"""95 % intervals: for proportions, their differences, means, statistics of a sample, and for numbers over seeds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from scipy import stats
+
+from probes.result import Direction, Score
+
+LEVEL = 0.95
+Z = float(stats.norm.ppf(0.5 + LEVEL / 2))
+Interval = tuple[float, float]
+
+
+def as_score(
+    value: float,
+    interval: Interval,
+    *,
+    chance: float | None = None,
+    direction: Direction = "neutral",
+    bounds: Interval = (-math.inf, math.inf),
+) -> Score:
+    """Make a `Score` whose interval is cut to the possible values and always holds its own value.
+
+    Args:
+        value: point estimate.
+        interval: low and high ends.
+        chance: value when there is nothing to find.
+        direction: which way is better.
+        bounds: least and greatest possible value of the quantity.
+    """
+    value = float(min(max(value, bounds[0]), bounds[1]))
+    low, high = max(interval[0], bounds[0]), min(interval[1], bounds[1])
+    return Score(value, float(min(low, value)), float(max(high, value)), chance, direction)
+
+
+def wilson(successes: int, n: int) -> Interval:
+    """Give the score interval of a proportion, within [0, 1].
+
+    Source: Wilson (1927); recommended over the plain normal interval by Brown, Cai & DasGupta (2001).
+    """
+    share = successes / n
+    middle = (share + Z**2 / (2 * n)) / (1 + Z**2 / n)
+    half = Z / (1 + Z**2 / n) * math.sqrt(share * (1 - share) / n + Z**2 / (4 * n**2))
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def exact_proportion(successes: int, n: int, *, tail_low: float = 0.025, tail_high: float = 0.025) -> Interval:
+    """Give the exact interval of a proportion, with a chosen error on each side.
+
+    Source: Clopper & Pearson (1934).
+    """
+    low = 0.0 if successes == 0 else float(stats.beta.ppf(tail_low, successes, n - successes + 1))
+    high = 1.0 if successes == n else float(stats.beta.ppf(1 - tail_high, successes + 1, n - successes))
+    return low, high
+
+
+def smallest_proportion(successes: np.ndarray, n: np.ndarray) -> Interval:
+    """Give an interval for the smallest of C true proportions that holds although the smallest is looked for.
+
+    The low end is the least of the C exact low ends, each at 97.5 %: it is below that of the truly smallest class, so nothing
+    is lost by looking. The high end could be pulled down by any class that happens to do badly; each exact high end is taken
+    at 1 - 0.025 / C (Bonferroni) and the least of these is reported. Coverage is at least 95 % for any C and any n.
+
+    Args:
+        successes: (C,) counts.
+        n: (C,) counts, at least 1.
+
+    Source: ours, from Clopper & Pearson (1934).
+    """
+    tail = 0.025 / len(n)
+    ends = [exact_proportion(int(k), int(m), tail_high=tail) for k, m in zip(successes, n, strict=True)]
+    return min(low for low, _ in ends), min(high for _, high in ends)
+
+
+def subtract(first: tuple[float, Interval], second: tuple[float, Interval]) -> Interval:
+    """Give the interval of the difference of two independent estimates from their own intervals (variance recovery).
+
+    Args:
+        first: value and interval of the minuend.
+        second: value and interval of the subtrahend.
+
+    Source: Zou & Donner (2008); with Wilson intervals it is method 10 of Newcombe (1998).
+    """
+    (a, (a_low, a_high)), (b, (b_low, b_high)) = first, second
+    difference = a - b
+    return (
+        difference - math.hypot(a - a_low, b_high - b),
+        difference + math.hypot(a_high - a, b - b_low),
+    )
+
+
+def paired_proportions(first: np.ndarray, second: np.ndarray) -> Interval:
+    """Give the interval of mean(first) - mean(second) for two 0/1 outcomes of the same N images.
+
+    Args:
+        first: (N,) bool.
+        second: (N,) bool.
+
+    Source: Bonett & Price (2012), the adjusted Wald interval.
+    """
+    n = len(first)
+    only_first = (int((first & ~second).sum()) + 1) / (n + 2)
+    only_second = (int((~first & second).sum()) + 1) / (n + 2)
+    difference = only_first - only_second
+    half = Z * math.sqrt((only_first + only_second - difference**2) / (n + 2))
+    return difference - half, difference + half
+
+
+def mean_interval(values: np.ndarray) -> Interval:
+    """Give Student's interval of the mean of N independent values."""
+    n = len(values)
+    half = float(stats.t.ppf(0.5 + LEVEL / 2, n - 1)) * float(np.std(values, ddof=1)) / math.sqrt(n)
+    middle = float(np.mean(values))
+    return middle - half, middle + half
+
+
+def over_seeds(values: Sequence[float]) -> Interval:
+    """Give Student's interval of the mean over S seeds; wide for few seeds, as it must be.
+
+    Raises:
+        ValueError: for fewer than two seeds, which say nothing of their spread.
+    """
+    if len(values) < 2:
+        raise ValueError(f"`values` must hold at least 2 seeds, got {len(values)}; train more seeds or report the interval over images.")
+    return mean_interval(np.asarray(values, dtype=np.float64))
+
+
+def jackknife(value: float, left_out: np.ndarray) -> Interval:
+    """Give Student's interval of a statistic from its values with one of G groups of images left out.
+
+    Groups are of nearly equal size; with G = N it is the plain jackknife. Unlike a bootstrap it never doubles an image, which
+    would make false nearest neighbours and false zero distances. The variance is on average too large rather than too small.
+
+    Args:
+        value: the statistic on all images.
+        left_out: (G,) the statistic without each group.
+
+    Source: Efron & Stein (1981); Shao & Tu (1995), section 2.3.
+    """
+    groups = len(left_out)
+    spread = math.sqrt((groups - 1) / groups * float(np.sum((left_out - left_out.mean()) ** 2)))
+    half = float(stats.t.ppf(0.5 + LEVEL / 2, groups - 1)) * spread
+    return value - half, value + half
+
+
+def bootstrap(statistic: Callable[[np.ndarray], float], strata: np.ndarray, *, seed: int, draws: int = 1000) -> Interval:
+    """Give the percentile interval of a statistic over images drawn with replacement within each stratum.
+
+    Pair by drawing once: let `statistic` compute the difference of two encoders on the rows it is given. For smooth means of
+    many images; not for neighbours, distances or extremes (see `jackknife`, `smallest_proportion`).
+
+    Args:
+        statistic: takes (N,) row numbers, returns a number.
+        strata: (N,) stratum of each image, such as its class.
+        seed: seed of the draws.
+        draws: number of draws.
+
+    Source: Efron & Tibshirani (1993), chapter 13.
+    """
+    rng = np.random.default_rng(seed)
+    members = [np.flatnonzero(strata == stratum) for stratum in np.unique(strata)]
+    found = [statistic(np.concatenate([rng.choice(rows, len(rows)) for rows in members])) for _ in range(draws)]
+    low, high = np.quantile(found, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(low), float(high)

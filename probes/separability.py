@@ -1,0 +1,170 @@
+"""Separability: can real and synthetic images be told apart in an embedding, and better than in the teacher's?"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from probes.auc import CrossFittedAuc, auc_interval, auc_over_cells, difference_interval
+from probes.domain_classifiers import DomainScores, file_fact_scores, logistic_scores, neighbour_scores
+from probes.embeddings import EmbeddingTable
+from probes.folds import balanced_sample, stratified_folds
+from probes.inputs import check_tables, versions
+from probes.intervals import as_score, exact_proportion
+from probes.permutation import PermutationTest, permutation_test
+from probes.result import ProbeResult, Score
+
+UNIT = (0.0, 1.0)
+
+
+def separability(
+    student: EmbeddingTable,
+    teacher: EmbeddingTable | None,
+    *,
+    class_weights: np.ndarray | None = None,
+    seed: int = 0,
+    folds: int = 5,
+    neighbours: int = 15,
+    permutations: int = 200,
+    max_images: int = 4000,
+    groups: np.ndarray | None = None,
+) -> ProbeResult:
+    """Measure held-out AUC of real vs synthetic by a linear and a kNN classifier, pooled and within class, beside the teacher.
+
+    Args:
+        student: embeddings of N images of both domains.
+        teacher: the teacher's embeddings of the same images, or None.
+        class_weights: checked against the tables, not used.
+        seed: seed of sample, folds and shuffles.
+        folds: K, at least 2.
+        neighbours: k of the kNN classifier.
+        permutations: B of the permutation test.
+        max_images: images of the balanced sample at most.
+        groups: (N,) images that must stay in one fold (prompt, generator, class), or None.
+
+    Returns:
+        Scores `linear/auc`, `knn/auc`, `linear/p_value`, the same under `within_class/`, `metadata/auc`, `excess/...`, and the
+        teacher's under `teacher/`; arrays `domain_score (N,)`, `fold (N,)` (-1 outside the sample), `direction (D,)`,
+        `within_class/direction (D,)`, `null_auc (B,)`, `ids (N,)`.
+
+    Raises:
+        ValueError: for tables that cannot be compared, fewer than 2 folds, or groups that do not fit.
+    """
+    if folds < 2 or permutations < 1 or neighbours < 1:
+        raise ValueError(
+            f"`folds` must be at least 2 and `permutations` and `neighbours` at least 1, got {folds}, {permutations}, {neighbours}; raise them."
+        )
+    check_tables(student, teacher, class_weights, at_least=folds)
+    if groups is not None and np.shape(groups) != (len(student),):
+        raise ValueError(f"`groups` must have shape ({len(student)},), got {np.shape(groups)}; give one group an image.")
+    sample = balanced_sample(student.labels, student.domain == "synthetic", max_images=max_images, seed=seed)
+    plan = _Plan(student.select(sample), folds=folds, seed=seed, groups=None if groups is None else np.asarray(groups)[sample])
+    settings = {"neighbours": neighbours, "permutations": permutations, "seed": seed}
+    ours = _Measured(student.unit()[sample], plan, **settings)
+    scores = ours.scores()
+    arrays = _arrays(student, ours.linear, ours.tests["linear"], sample, plan.fold)
+    if "within_class/linear" in ours.areas:
+        arrays["within_class/direction"] = ours.within.direction
+    if teacher is not None:
+        theirs = _Measured(teacher.unit()[sample], plan, **settings)
+        scores |= {f"teacher/{name}": score for name, score in theirs.scores().items()}
+        arrays["teacher/direction"] = theirs.linear.direction
+        for name, area in ours.areas.items():
+            interval = difference_interval(area, theirs.areas[name])
+            scores[f"excess/{name}/auc"] = as_score(
+                area.value - theirs.areas[name].value, interval, chance=0.0, direction="neutral", bounds=(-1.0, 1.0)
+            )
+    if student.metadata:
+        facts = {name: column[sample] for name, column in student.metadata.items()}
+        area = auc_over_cells(file_fact_scores(facts, plan.synthetic, plan.fold, seed=seed), plan.synthetic, plan.fold)
+        scores["metadata/auc"] = as_score(area.value, auc_interval(area), chance=0.5, bounds=UNIT)
+    return ProbeResult(
+        probe="separability",
+        subject=student.name,
+        reference=teacher.name if teacher is not None else None,
+        scores=scores,
+        arrays=arrays,
+        counts=plan.counts(len(student)),
+        params={
+            **{k: v for k, v in settings.items() if k != "seed"},
+            "folds": folds,
+            "max_images": max_images,
+            "grouped": groups is not None,
+        },
+        seed=seed,
+        versions=versions(),
+    )
+
+
+class _Plan:
+    """The sample, its folds, and which images are compared: the same for student and teacher."""
+
+    def __init__(self, table: EmbeddingTable, *, folds: int, seed: int, groups: np.ndarray | None) -> None:
+        self.labels = table.labels
+        self.synthetic = table.domain == "synthetic"
+        self.groups = groups
+        self.folds = folds
+        self.fold = stratified_folds(2 * self.labels + self.synthetic, folds=folds, seed=seed, groups=groups)
+        # a class gives a spread in every cell only with two images of each domain in each fold
+        sizes = {int(c): int((self.labels == c).sum()) // 2 for c in np.unique(self.labels)}
+        self.classes = [label for label, size in sizes.items() if size >= 2 * folds]
+        self.cells = np.where(np.isin(self.labels, self.classes), self.labels * folds + self.fold, -1)
+        cells, count = np.unique(self.cells[self.cells >= 0], return_counts=True)
+        self.weights = {int(cell): n / (2 * sizes[int(cell) // folds]) for cell, n in zip(cells, count, strict=True)}
+
+    def counts(self, available: int) -> dict[str, int]:
+        return {
+            "images/available": available,
+            "images/real": int((~self.synthetic).sum()),
+            "images/synthetic": int(self.synthetic.sum()),
+            "classes": len(np.unique(self.labels)),
+            "classes/within": len(self.classes),
+            "folds": self.folds,
+        }
+
+
+class _Measured:
+    """Held-out classifiers of one encoder under a plan."""
+
+    def __init__(self, embeddings: np.ndarray, plan: _Plan, *, neighbours: int, permutations: int, seed: int) -> None:
+        features = embeddings.astype(np.float64)
+        made, fold, labels = plan.synthetic, plan.fold, plan.labels
+        test = {"permutations": permutations, "seed": seed, "groups": plan.groups}
+        self.areas: dict[str, CrossFittedAuc] = {}
+        self.tests: dict[str, PermutationTest] = {}
+        self.linear: DomainScores = logistic_scores(features, made, fold, fold)
+        self.areas["linear"] = auc_over_cells(self.linear.scores, made, fold)
+        self.areas["knn"] = auc_over_cells(neighbour_scores(embeddings, made, fold, neighbours=neighbours), made, fold)
+        self.tests["linear"] = permutation_test(features, made, fold, labels, within_class=False, **test)
+        if not plan.classes:
+            return
+        self.within: DomainScores = logistic_scores(features, made, fold, plan.cells, labels=labels)
+        self.areas["within_class/linear"] = auc_over_cells(self.within.scores, made, plan.cells, plan.weights)
+        near = neighbour_scores(embeddings, made, fold, neighbours=neighbours, labels=labels)
+        self.areas["within_class/knn"] = auc_over_cells(near, made, plan.cells, plan.weights)
+        self.tests["within_class/linear"] = permutation_test(features, made, fold, labels, within_class=True, **test)
+
+    def scores(self) -> dict[str, Score]:
+        """Give each AUC and each p value with its interval; a p value's is that of the B shuffles."""
+        found = {f"{name}/auc": as_score(area.value, auc_interval(area), chance=0.5, bounds=UNIT) for name, area in self.areas.items()}
+        for name, test in self.tests.items():
+            interval = exact_proportion(test.as_extreme, len(test.null_auc))
+            found[f"{name}/p_value"] = as_score(test.p_value, interval, chance=0.5, bounds=UNIT)
+        return found
+
+
+def _arrays(
+    student: EmbeddingTable, linear: DomainScores, test: PermutationTest, sample: np.ndarray, fold: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Give every image a score by models that never saw it: its fold's, or the mean of all for images outside the sample."""
+    score = linear.score_unseen(student.unit())
+    score[sample] = linear.scores
+    place = np.full(len(student), -1, dtype=np.int64)
+    place[sample] = fold
+    return {
+        "domain_score": score.astype(np.float32),
+        "fold": place,
+        "direction": linear.direction,
+        "null_auc": test.null_auc,
+        "ids": student.ids,
+        "domain": student.domain,
+    }

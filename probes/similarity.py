@@ -1,0 +1,121 @@
+"""How alike two encoders embed the same images: debiased linear CKA, Procrustes residual, mutual nearest neighbours."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from probes.blocks import BlockEstimate, block_sums, without
+
+_ROWS_AT_ONCE = 1024
+
+
+def linear_cka(x: np.ndarray, y: np.ndarray, blocks: np.ndarray) -> BlockEstimate:
+    """Measure debiased linear CKA, at most about 1 (same up to rotation and scale); chance 0, around which it scatters to both sides.
+
+    CKA = HSIC(X, Y) / sqrt(HSIC(X, X) HSIC(Y, Y)) with the unbiased estimator of HSIC. With K = X X^T and L = Y Y^T without their diagonals,
+    n (n - 3) HSIC = tr(K L) + (1 K 1)(1 L 1) / ((n - 1)(n - 2)) - 2 (1 K L 1) / (n - 2). All terms are sums over images, so neither
+    an n x n matrix nor a batch is needed.
+
+    Args:
+        x: (n, D) one encoder.
+        y: (n, E) the other, same images.
+        blocks: (n,) jackknife block of each image; at least 4 images must stay without any block.
+
+    Raises:
+        ValueError: when one of the two does not vary enough for its HSIC to be positive.
+
+    Source: Kornblith et al. (2019); unbiased HSIC by Song et al. (2012), equation 5; debiased CKA in Nguyen, Raghu & Kornblith (2021).
+    """
+    x, y = x - x.mean(axis=0), y - y.mean(axis=0)
+    own = _unbiased_hsic(x, x, blocks), _unbiased_hsic(y, y, blocks)
+    if min(own[0].min(), own[1].min()) <= 0:
+        raise ValueError("`embeddings` must vary for CKA, got a spread no larger than noise; the encoder collapsed on this domain.")
+    areas = _unbiased_hsic(x, y, blocks) / np.sqrt(own[0] * own[1])
+    return BlockEstimate(float(areas[-1]), areas[:-1])
+
+
+def _unbiased_hsic(x: np.ndarray, y: np.ndarray, blocks: np.ndarray) -> np.ndarray:
+    """Give unbiased HSIC without each block and on all images, (G + 1,)."""
+    count = int(blocks.max()) + 1
+    kept = np.concatenate([blocks[:, None] != np.arange(count), np.ones((len(x), 1), dtype=bool)], axis=1)  # (n, G + 1)
+    n = kept.sum(axis=0).astype(np.float64)
+    own_x, own_y = np.einsum("nd,nd->n", x, x), np.einsum("nd,nd->n", y, y)  # the diagonals
+    cross = without(np.stack([x[blocks == g].T @ y[blocks == g] for g in range(count)]))  # (G + 1, D, E)
+    trace = np.einsum("gde,gde->g", cross, cross) - kept.T @ (own_x * own_y)
+    rows_x = np.where(kept, x @ without(block_sums(x, blocks)).T - own_x[:, None], 0.0)  # K 1, (n, G + 1)
+    rows_y = np.where(kept, y @ without(block_sums(y, blocks)).T - own_y[:, None], 0.0)
+    corner = rows_x.sum(axis=0) * rows_y.sum(axis=0) / ((n - 1) * (n - 2))
+    return (trace + corner - 2 * (rows_x * rows_y).sum(axis=0) / (n - 2)) / (n * (n - 3))
+
+
+def procrustes_residual(x: np.ndarray, y: np.ndarray, blocks: np.ndarray) -> BlockEstimate:
+    """Measure what the best rotation, shift and scaling of one encoder leaves unexplained of the other, in [0, 1]; 0 is the same shape.
+
+    With both centred and scaled to unit Frobenius norm it is min over orthogonal R and scale s of ||s X R - Y||^2 = 1 - ||X^T Y||_*^2.
+
+    Args:
+        x: (n, D) one encoder.
+        y: (n, E) the other, same images.
+        blocks: (n,) jackknife block of each image.
+
+    Source: Schoenemann (1966); Gower (1975).
+    """
+    x, y = x - x.mean(axis=0), y - y.mean(axis=0)
+    count = int(blocks.max()) + 1
+    n = without(np.bincount(blocks).astype(np.float64))
+    sums_x, sums_y = without(block_sums(x, blocks)), without(block_sums(y, blocks))
+    cross = without(np.stack([x[blocks == g].T @ y[blocks == g] for g in range(count)]))
+    cross -= sums_x[:, :, None] * sums_y[:, None, :] / n[:, None, None]
+    size = [
+        without(block_sums(np.einsum("nd,nd->n", z, z), blocks)) - np.einsum("gd,gd->g", s, s) / n for z, s in ((x, sums_x), (y, sums_y))
+    ]
+    nuclear = np.linalg.svd(cross, compute_uv=False).sum(axis=1)
+    residual = np.clip(1 - nuclear**2 / (size[0] * size[1]), 0.0, 1.0)
+    return BlockEstimate(float(residual[-1]), residual[:-1])
+
+
+def procrustes_chance(x: np.ndarray, y: np.ndarray, *, seed: int, shuffles: int = 5) -> float:
+    """Give the mean residual when the images of `y` are shuffled: with few images any cloud can be rotated some way onto another."""
+    rng = np.random.default_rng(seed)
+    block = np.zeros(len(x), dtype=np.int64)
+    block[0] = 1
+    return float(np.mean([procrustes_residual(x, y[rng.permutation(len(y))], block).value for _ in range(shuffles)]))
+
+
+def mutual_neighbours(x: np.ndarray, y: np.ndarray, blocks: np.ndarray, *, neighbours: int) -> BlockEstimate:
+    """Measure the share of an image's k nearest neighbours (by cosine) that both encoders agree on, in [0, 1]; chance k / (n - 1).
+
+    Args:
+        x: (n, D) of length one.
+        y: (n, E) of length one, same images.
+        blocks: (n,) jackknife block of each image.
+        neighbours: k, below n.
+
+    Source: Huh et al. (2024), mutual nearest-neighbour metric.
+    """
+    reach = min(len(x) - 1, neighbours + 15)  # spare neighbours take the place of those in the block that is left out
+    near_x, near_y = _nearest(x, reach), _nearest(y, reach)
+    same = near_x[:, :, None] == near_y[:, None, :]  # (n, reach, reach)
+
+    def shared(block: int) -> float:
+        stay_x, stay_y = blocks[near_x] != block, blocks[near_y] != block
+        stay_x &= np.cumsum(stay_x, axis=1) <= neighbours
+        stay_y &= np.cumsum(stay_y, axis=1) <= neighbours
+        rows = blocks != block
+        common = same[rows] & stay_x[rows][:, :, None] & stay_y[rows][:, None, :]
+        return float(common.sum()) / float(np.maximum(stay_x[rows].sum(), 1))
+
+    return BlockEstimate(shared(-1), np.array([shared(block) for block in range(int(blocks.max()) + 1)]))
+
+
+def _nearest(x: np.ndarray, reach: int) -> np.ndarray:
+    """Give each image's `reach` nearest others, nearest first, (n, reach)."""
+    found = np.empty((len(x), reach), dtype=np.int64)
+    for start in range(0, len(x), _ROWS_AT_ONCE):
+        cosine = x[start : start + _ROWS_AT_ONCE] @ x.T
+        rows = np.arange(len(cosine))
+        cosine[rows, start + rows] = -np.inf
+        some = np.sort(np.argpartition(-cosine, reach - 1, axis=1)[:, :reach], axis=1)
+        order = np.argsort(-np.take_along_axis(cosine, some, axis=1), axis=1, kind="stable")
+        found[start : start + _ROWS_AT_ONCE] = np.take_along_axis(some, order, axis=1)
+    return found

@@ -1,0 +1,141 @@
+"""Transfer: how well the student classifies by the teacher's text, on synthetic and on real images, beside the teacher."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from probes.calibration import BINS, calibration_error, softmax_confidence
+from probes.embeddings import DOMAINS, EmbeddingTable
+from probes.inputs import check_tables, versions
+from probes.intervals import as_score, paired_proportions, smallest_proportion, subtract, wilson
+from probes.linear_probe import cross_fitted_predictions
+from probes.result import ProbeResult, Score
+
+UNIT = (0.0, 1.0)
+
+
+def transfer(
+    student: EmbeddingTable,
+    teacher: EmbeddingTable | None,
+    *,
+    class_weights: np.ndarray | None = None,
+    seed: int = 0,
+    logit_scale: float = 100.0,
+    folds: int = 5,
+    max_images: int = 4000,
+) -> ProbeResult:
+    """Measure zero-shot accuracy on both domains, the gap between them, and what the teacher does on the same images.
+
+    Args:
+        student: embeddings of N images of both domains.
+        teacher: the teacher's embeddings of the same images, or None.
+        class_weights: (D, C) zero-shot classifier weights; needed.
+        seed: seed of folds and of the sample for the linear probe.
+        logit_scale: multiplier of the cosines before the softmax; only the calibration error depends on it.
+        folds: folds of the linear probe.
+        max_images: images of each domain that the linear probe sees at most.
+
+    Returns:
+        Scores `zero_shot/*`, `gap`, `worst_class/*`, `ece/*`, `linear_probe/*`, their `teacher/...` twins, `excess_gap` and
+        `below_teacher/*`; arrays `correct`, `prediction`, `class_accuracy/*`, `ids`, `labels`, `domain`.
+
+    Raises:
+        ValueError: for tables that cannot be compared, missing `class_weights`, or a logit scale that is not positive.
+    """
+    if class_weights is None:
+        raise ValueError("`class_weights` must be a (D, C) array for `transfer`, got None; embed the class prompts with the teacher.")
+    if not (math.isfinite(logit_scale) and logit_scale > 0):
+        raise ValueError(f"`logit_scale` must be positive, got {logit_scale}; take the teacher's own.")
+    class_weights = np.asarray(class_weights, dtype=np.float64)
+    check_tables(student, teacher, class_weights, at_least=max(2, folds))
+    shared = {"class_weights": class_weights, "logit_scale": logit_scale, "seed": seed}
+    scores, arrays = _zero_shot(student, **shared)
+    probe_scores, counts = _linear_probe(student, folds=folds, max_images=max_images, seed=seed)
+    scores |= probe_scores
+    if teacher is not None:
+        teacher_scores, teacher_arrays = _zero_shot(teacher, **shared)
+        teacher_scores |= _linear_probe(teacher, folds=folds, max_images=max_images, seed=seed)[0]
+        scores |= _beside_teacher(arrays["correct"], teacher_arrays["correct"], student.domain)
+        scores |= {f"teacher/{name}": score for name, score in teacher_scores.items()}
+        arrays |= {f"teacher/{name}": array for name, array in teacher_arrays.items()}
+    arrays |= {"ids": student.ids, "labels": student.labels, "domain": student.domain}
+    counts |= {f"images/{domain}": int((student.domain == domain).sum()) for domain in DOMAINS}
+    return ProbeResult(
+        probe="transfer",
+        subject=student.name,
+        reference=teacher.name if teacher is not None else None,
+        scores=scores,
+        arrays=arrays,
+        counts={**counts, "classes": class_weights.shape[1]},
+        params={"logit_scale": logit_scale, "ece_bins": BINS, "folds": folds, "max_images": max_images},
+        seed=seed,
+        versions=versions(),
+    )
+
+
+def _zero_shot(
+    table: EmbeddingTable, *, class_weights: np.ndarray, logit_scale: float, seed: int
+) -> tuple[dict[str, Score], dict[str, np.ndarray]]:
+    classes = class_weights.shape[1]
+    cosines = table.unit() @ (class_weights / np.linalg.norm(class_weights, axis=0))  # (N, C)
+    prediction = cosines.argmax(axis=1)
+    correct = prediction == table.labels
+    confidence = softmax_confidence(logit_scale * cosines)
+    scores: dict[str, Score] = {}
+    arrays: dict[str, np.ndarray] = {"correct": correct, "prediction": prediction, "confidence": confidence.astype(np.float32)}
+    for domain in DOMAINS:
+        rows = table.domain == domain
+        right, n = int(correct[rows].sum()), int(rows.sum())
+        scores[f"zero_shot/{domain}"] = as_score(right / n, wilson(right, n), chance=1 / classes, direction="higher")
+        seen = np.bincount(table.labels[rows], minlength=classes)  # (C,)
+        hits = np.bincount(table.labels[rows & correct], minlength=classes)  # (C,)
+        arrays[f"class_accuracy/{domain}"] = np.divide(hits, seen, out=np.full(classes, np.nan), where=seen > 0)
+        arrays[f"class_count/{domain}"] = seen
+        worst = smallest_proportion(hits[seen > 0], seen[seen > 0])
+        scores[f"worst_class/{domain}"] = as_score(
+            np.nanmin(arrays[f"class_accuracy/{domain}"]), worst, chance=1 / classes, direction="higher", bounds=UNIT
+        )
+        error, interval = calibration_error(confidence[rows], correct[rows], seed=seed)
+        scores[f"ece/{domain}"] = as_score(error, interval, chance=None, direction="lower", bounds=UNIT)
+    made, real = (scores[f"zero_shot/{domain}"] for domain in ("synthetic", "real"))
+    gap = subtract((made.value, (made.low, made.high)), (real.value, (real.low, real.high)))
+    scores["gap"] = as_score(made.value - real.value, gap, chance=0.0, direction="lower", bounds=(-1.0, 1.0))
+    return scores, arrays
+
+
+def _beside_teacher(correct: np.ndarray, teacher_correct: np.ndarray, domain: np.ndarray) -> dict[str, Score]:
+    """Compare the two encoders over the same images; the domains hold different images and are independent."""
+    scores: dict[str, Score] = {}
+    parts = {}
+    for name in DOMAINS:
+        rows = domain == name
+        below = float(teacher_correct[rows].mean() - correct[rows].mean())
+        interval = paired_proportions(teacher_correct[rows], correct[rows])
+        scores[f"below_teacher/{name}"] = as_score(below, interval, chance=0.0, direction="lower", bounds=(-1.0, 1.0))
+        parts[name] = (below, (scores[f"below_teacher/{name}"].low, scores[f"below_teacher/{name}"].high))
+    # (student - teacher) on synthetic minus (student - teacher) on real = below on real minus below on synthetic
+    excess = parts["real"][0] - parts["synthetic"][0]
+    scores["excess_gap"] = as_score(excess, subtract(parts["real"], parts["synthetic"]), chance=0.0, direction="lower", bounds=(-2.0, 2.0))
+    return scores
+
+
+def _linear_probe(table: EmbeddingTable, *, folds: int, max_images: int, seed: int) -> tuple[dict[str, Score], dict[str, int]]:
+    """Fit within each domain; a domain whose classes are smaller than the folds is left out and its count says 0."""
+    scores: dict[str, Score] = {}
+    counts: dict[str, int] = {}
+    for domain in DOMAINS:
+        rows = np.flatnonzero(table.domain == domain)
+        if len(rows) > max_images:
+            rows = np.sort(np.random.default_rng(seed).choice(rows, max_images, replace=False))
+        sizes = np.unique(table.labels[rows], return_counts=True)[1]
+        usable = len(sizes) > 1 and sizes.min() >= folds
+        counts[f"linear_probe/{domain}"] = len(rows) if usable else 0
+        if not usable:
+            continue
+        labels = table.labels[rows]
+        right = int((cross_fitted_predictions(table.unit()[rows], labels, folds=folds, seed=seed) == labels).sum())
+        chance = float(sizes.max() / sizes.sum())
+        scores[f"linear_probe/{domain}"] = as_score(right / len(rows), wilson(right, len(rows)), chance=chance, direction="higher")
+    return scores, counts
