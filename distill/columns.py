@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import datasets
 import numpy as np
@@ -88,9 +89,9 @@ def _rename(source: Source, columns: Mapping[str, str]) -> pa.Table:
             raise ValueError(f"`columns` must name columns of `{source.name}`, got {theirs!r} for {ours!r}; choose from {found}.")
     renames = {theirs: ours for ours, theirs in columns.items()}
     for ours, words in _SYNONYMS.items():
-        theirs = next((word for word in words if word in found), None)
-        if theirs and ours not in found and ours not in columns and theirs not in renames:
-            renames[theirs] = ours
+        synonym = next((word for word in words if word in found), None)
+        if synonym and ours not in found and ours not in columns and synonym not in renames:
+            renames[synonym] = ours
     dropped = [name for name in found if name in columns and name not in renames]  # ours by name, but another one was asked for
     table = table.drop_columns(dropped) if dropped else table
     return table.rename_columns([renames.get(name, name) for name in table.column_names])
@@ -172,26 +173,18 @@ def check_unique(ids: Sequence[str], source: str) -> None:
 
 def _labels(table: pa.Table, source: Source, wanted: Sequence[str] | None) -> tuple[np.ndarray, tuple[str, ...]]:
     """Join integer labels and class names, whichever of them there are, to labels 0..C-1 and C names."""
-    texts = (
-        [value if value is None else str(value) for value in table.column("class_name").to_pylist()]
-        if "class_name" in table.column_names
-        else None
-    )
-    numbers = None
+    texts: list[str] | None = None
+    numbers: list[int] | None = None
+    if "class_name" in table.column_names:
+        texts = [str(value) for value in _filled(table, "class_name", source.name)]
     if "label" in table.column_names:
         kind = table.schema.field("label").type
         if _is_text(kind):
-            texts = texts or table.column("label").cast(pa.string()).to_pylist()
+            texts = texts or _filled(table, "label", source.name)
         elif pa.types.is_integer(kind):
-            numbers = table.column("label").to_pylist()
+            numbers = _filled(table, "label", source.name)
         else:
             raise ValueError(f"column `label` of `{source.name}` must hold integers or class names, got {kind}; convert it.")
-    for name, values in (("class_name", texts), ("label", numbers)):
-        if values is not None and any(value is None or value == "" or value == -1 for value in values):
-            row = next(row for row, value in enumerate(values) if value is None or value in ("", -1))
-            raise ValueError(
-                f"column `{name}` of `{source.name}` must be filled, got {values[row]!r} in row {row}; every image needs its class."
-            )
     if texts is None:
         texts = _named(numbers, source, wanted)
     elif numbers is not None:
@@ -205,6 +198,14 @@ def _labels(table: pa.Table, source: Source, wanted: Sequence[str] | None) -> tu
     else:
         names = tuple(sorted(set(texts)))
     return encode(texts, names, source.name), names
+
+
+def _filled(table: pa.Table, name: str, source: str) -> list[Any]:
+    values = table.column(name).to_pylist()
+    gap = next((row for row, value in enumerate(values) if value is None or value in ("", -1)), None)  # -1: unlabelled, as on the hub
+    if gap is not None:
+        raise ValueError(f"column `{name}` of `{source}` must be filled, got {values[gap]!r} in row {gap}; every image needs its class.")
+    return values
 
 
 def encode(texts: Sequence[str], names: Sequence[str], source: str) -> np.ndarray:

@@ -13,7 +13,7 @@ from PIL.JpegImagePlugin import get_sampling
 MAX_PIXELS = 50_000_000
 """Largest accepted width x height; a 50-megapixel photograph is 150 MB once decoded, and a few hundred kilobytes can claim far more."""
 
-FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
 """Decoders that may be tried. Others are left out on purpose: EPS, for one, would start Ghostscript on the file."""
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm")
@@ -25,10 +25,14 @@ DECODER_VERSION = 1
 _SAMPLING = {0: "4:4:4", 1: "4:2:2", 2: "4:2:0"}
 
 # Annex K of ITU-T T.81 (JPEG), table K.1, luminance, row by row: what libjpeg scales by its quality setting.
-_LUMINANCE = np.array(
-    "16 11 10 16 24 40 51 61 12 12 14 19 26 58 60 55 14 13 16 24 40 57 69 56 14 17 22 29 51 87 80 62 "
-    "18 22 37 56 68 109 103 77 24 35 55 64 81 104 113 92 49 64 78 87 103 121 120 101 72 92 95 98 112 100 103 99".split()
-).astype(np.int64)
+# fmt: off
+_LUMINANCE = np.array([
+    16, 11, 10, 16, 24, 40, 51, 61, 12, 12, 14, 19, 26, 58, 60, 55,
+    14, 13, 16, 24, 40, 57, 69, 56, 14, 17, 22, 29, 51, 87, 80, 62,
+    18, 22, 37, 56, 68, 109, 103, 77, 24, 35, 55, 64, 81, 104, 113, 92,
+    49, 64, 78, 87, 103, 121, 120, 101, 72, 92, 95, 98, 112, 100, 103, 99,
+])
+# fmt: on
 _QUALITIES = np.arange(1, 101)
 _SCALES = np.where(_QUALITIES < 50, 5000 // _QUALITIES, 200 - 2 * _QUALITIES)
 _TABLES = np.clip((_SCALES[:, None] * _LUMINANCE + 50) // 100, 1, 255)
@@ -118,7 +122,7 @@ def decode(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
             reason = _refusal(image, data, max_pixels)
             if reason is None:
                 image.load()
-                if image.has_transparency_data and image.convert("RGBA").getextrema()[3] != (255, 255):
+                if image.has_transparency_data and image.convert("RGBA").getextrema()[3] != (255, 255):  # type: ignore[misc]
                     reason = "transparent"
         except Exception as error:  # see `_open`
             raise BadImage("truncated or damaged") from error
