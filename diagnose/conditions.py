@@ -1,0 +1,140 @@
+"""`--fail-on` conditions: `separability > 0.9` over the scores of all students; parsed, never evaluated as code."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import operator
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from diagnose.schema import Report
+from probes.result import DiagnosticError
+
+ALIASES: dict[str, str] = {
+    "separability": "separability/linear/auc",
+    "separability_within_class": "separability/within_class/linear/auc",
+    "separability_excess": "separability/excess/linear/auc",
+    "gap": "transfer/gap",
+    "excess_gap": "transfer/excess_gap",
+    "zero_shot_real": "transfer/zero_shot/real",
+    "zero_shot_synthetic": "transfer/zero_shot/synthetic",
+    "worst_class_real": "transfer/worst_class/real",
+    "ece_real": "transfer/ece/real",
+    "drift": "drift/cosine/difference",
+    "cosine_real": "drift/cosine/real",
+}
+"""Short names -> `<probe>/<score>`."""
+
+OPERATORS: dict[str, Callable[[float, float], bool]] = {
+    ">=": operator.ge,
+    "<=": operator.le,
+    "==": operator.eq,
+    "!=": operator.ne,
+    ">": operator.gt,
+    "<": operator.lt,
+}
+
+_SHAPE = re.compile(r"^(?:(?P<students>[^:]+):)?\s*(?P<score>[A-Za-z0-9_./-]+)\s*(?P<operator>>=|<=|==|!=|>|<)\s*(?P<number>\S+)$")
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A parsed condition.
+
+    Args:
+        expression: as it was written.
+        students: pattern of student names, `*` for all.
+        score: `<probe>/<score>`, or a score's own name.
+        operator: a key of `OPERATORS`.
+        number: what the score is compared with, in the score's own unit (accuracies and gaps are shares: 0.05 is 5 points).
+    """
+
+    expression: str
+    students: str
+    score: str
+    operator: str
+    number: float
+
+
+@dataclass(frozen=True)
+class Held:
+    """What became of a condition: whether it held for any student, for which, and one sentence that says so."""
+
+    expression: str
+    held: bool
+    students: tuple[tuple[str, float], ...]
+    message: str
+
+
+def parse(expression: str) -> Condition:
+    """Parse `[students:] score operator number`.
+
+    Args:
+        expression: such as `separability > 0.9`, `l2*: gap >= 0.1` or `drift/cka/real < 0.5`.
+
+    Raises:
+        ValueError: when it does not have this shape or the number is not finite.
+    """
+    match = _SHAPE.match(expression.strip())
+    if match is None:
+        raise ValueError(
+            f"`--fail-on` must be like 'separability > 0.9' or 'l2*: gap >= 0.1', got {expression!r}; "
+            f"write a score, one of {' '.join(OPERATORS)} and a number."
+        )
+    try:
+        number = float(match["number"])
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise ValueError(f"`--fail-on` must end in a number, got {match['number']!r} in {expression!r}; write it like 0.9.")
+    score = ALIASES.get(match["score"], match["score"])
+    return Condition(expression.strip(), (match["students"] or "*").strip(), score, match["operator"], number)
+
+
+def check(report: Report, expressions: Sequence[str]) -> list[Held]:
+    """Test each condition on all students of the report.
+
+    Args:
+        report: the report.
+        expressions: conditions; each holds when it holds for at least one student it is about.
+
+    Raises:
+        ValueError: for a shape, student or score that does not exist; the nearest names are given.
+        DiagnosticError: when the score is missing for a student because its probe failed.
+    """
+    return [_check(report, parse(expression)) for expression in expressions]
+
+
+def _check(report: Report, condition: Condition) -> Held:
+    students = [student.name for student in report.students if fnmatchcase(student.name, condition.students)]
+    if not students:
+        nearest = _nearest(condition.students, [student.name for student in report.students])
+        raise ValueError(f"`--fail-on` must name students of the report, got {condition.students!r}; nearest: {nearest}.")
+    values = [(student, _value(report, student, condition)) for student in students]
+    holding = tuple((student, value) for student, value in values if OPERATORS[condition.operator](value, condition.number))
+    shown = ", ".join(f"{student} {value:.3f}" for student, value in (holding or values)[:5])
+    more = "" if len(holding or values) <= 5 else f" and {len(holding or values) - 5} more"
+    message = f"{condition.expression} {'held' if holding else 'did not hold'} for {shown}{more}."
+    return Held(condition.expression, bool(holding), holding, message)
+
+
+def _value(report: Report, student: str, condition: Condition) -> float:
+    records = [record for record in report.probes if record.subject == student]
+    scores = {f"{record.probe}/{name}": score for record in records for name, score in record.scores.items()}
+    names = [condition.score] if condition.score in scores else [name for name in scores if name.split("/", 1)[1] == condition.score]
+    if len(names) == 1:
+        return float(scores[names[0]]["value"])
+    if len(names) > 1:
+        raise ValueError(f"`--fail-on` must name one score, got {condition.score!r}, which may be {' or '.join(names)}; write the whole name.")
+    failed = [record for record in records if record.status == "failed" and condition.score.startswith(f"{record.probe}/")]
+    if failed:
+        raise DiagnosticError(f"{condition.expression!r} must have a score to test, got none: {failed[0].probe} of {student} failed ({failed[0].error})")
+    known = [*ALIASES, *scores]
+    raise ValueError(f"`--fail-on` must name a known score, got {condition.score!r}; nearest: {_nearest(condition.score, known)}.")
+
+
+def _nearest(name: str, known: Sequence[str]) -> str:
+    return ", ".join(difflib.get_close_matches(name, known, n=3, cutoff=0.0)) or "none"

@@ -1,0 +1,136 @@
+"""From probe results to facts: gathers the numbers of all students and compares them; judges nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from diagnose.facts import Facts, Measured
+from diagnose.factors import contrasts
+from diagnose.groups import Group, group_students
+from diagnose.intervals import Sample, estimate, over_seeds
+from diagnose.schema import Estimate, ProbeRecord, ZeroShot
+from diagnose.subjects import Subject
+from probes.result import ProbeResult, Score
+
+Results = Mapping[str, Mapping[str, ProbeResult]]
+"""probe -> subject -> result."""
+
+
+def gather(
+    students: Sequence[Subject], teacher: Subject, results: Results, *, classes: int, records: Sequence[ProbeRecord] = (), missing: Sequence[str] = ()
+) -> Facts:
+    """Turn probe results into facts.
+
+    Args:
+        students: the students, in the order of the report.
+        teacher: the teacher; its numbers come from the students' results, where it is measured beside them.
+        results: probe -> student -> result.
+        classes: number of classes C.
+        records: what became of each probe; the failed ones become reasons in `missing`.
+        missing: other reasons why something could not be measured.
+    """
+    groups = group_students(students, results.get("transfer", {}))
+    reasons = [*missing, *_reasons(records)]
+    if not groups:
+        return Facts(teacher.name, None, None, None, classes, missing=tuple(reasons))
+    first = groups[0]
+    teacher_real, teacher_synthetic = first.teacher_real.take(first.real.seeds[:1]), first.teacher_synthetic.take(first.real.seeds[:1])
+    found, both = contrasts(groups)
+    names = _names(groups)
+    return Facts(
+        teacher=teacher.name,
+        teacher_real=_accuracy(teacher_real),
+        teacher_synthetic=_accuracy(teacher_synthetic),
+        teacher_gap=estimate(Sample((teacher_synthetic.parts[0], -teacher_real.parts[0]), ("teacher",)), low=-1.0, high=1.0),
+        classes=classes,
+        measured=tuple(_measure(group, name, results) for group, name in zip(groups, names, strict=True)),
+        contrasts=found,
+        text_minus_negatives=None if both is None else estimate(both, low=-2.0, high=2.0),
+        gains=_gains(groups),
+        missing=tuple(reasons),
+    )
+
+
+def _reasons(records: Sequence[ProbeRecord]) -> list[str]:
+    failed: dict[tuple[str, str], list[str]] = {}
+    for record in records:
+        if record.status == "failed":
+            failed.setdefault((record.probe, record.error), []).append(record.subject)
+    return [f"{probe} failed for {', '.join(subjects)}: {error}" for (probe, error), subjects in failed.items()]
+
+
+def _names(groups: Sequence[Group]) -> list[str]:
+    losses = [group.loss for group in groups]
+    return [f"{group.loss} on {group.trained_on or 'unknown images'}" if losses.count(group.loss) > 1 else group.loss for group in groups]
+
+
+def _accuracy(sample: Sample) -> Estimate:
+    return estimate(sample, low=0.0, high=1.0)
+
+
+def _measure(group: Group, name: str, results: Results) -> Measured:
+    first = group.subjects[0]
+    return Measured(
+        name=name,
+        loss=group.loss,
+        trained_on=group.trained_on,
+        target=first.target,
+        negatives=first.negatives,
+        params=first.params,
+        students=tuple(subject.name for subject in group.subjects),
+        real=_accuracy(group.real),
+        synthetic=_accuracy(group.synthetic),
+        excess=estimate(group.excess, low=-2.0, high=2.0),
+        behind_real=estimate(group.teacher_real - group.real, low=-1.0, high=1.0),
+        behind_synthetic=estimate(group.teacher_synthetic - group.synthetic, low=-1.0, high=1.0),
+        mostly_behind=estimate(group.mostly_behind, low=-3.0, high=3.0),
+        scores=_scores(group, results),
+    )
+
+
+def _scores(group: Group, results: Results) -> dict[str, Estimate]:
+    found: dict[str, Estimate] = {}
+    for probe, by_student in results.items():
+        mine = [by_student[subject.name] for subject in group.subjects if subject.name in by_student]
+        if probe == "transfer" or not mine:
+            continue
+        for score in mine[0].scores:
+            values = [of_score(result.scores[score], result.counts) for result in mine if score in result.scores]
+            found[f"{probe}/{score}"] = over_seeds(values)
+    return found
+
+
+def _gains(groups: Sequence[Group]) -> dict[str, Estimate]:
+    on_real = {group.loss: group for group in groups if group.trained_on == "real"}
+    gains: dict[str, Estimate] = {}
+    for group in groups:
+        if group.trained_on == "synthetic" and group.loss in on_real:
+            gains[group.loss] = estimate(on_real[group.loss].real - group.real, low=-1.0, high=1.0)
+    return gains
+
+
+def of_score(score: Score, counts: Mapping[str, int]) -> Estimate:
+    """Give a probe's score as an estimate over images."""
+    return Estimate(value=score.value, low=score.low, high=score.high, n=_images(counts))
+
+
+def _images(counts: Mapping[str, int]) -> int:
+    return int(counts.get("images/real", 0) + counts.get("images/synthetic", 0))
+
+
+def zero_shot(result: ProbeResult | None, prefix: str = "") -> ZeroShot:
+    """Read one encoder's accuracies from a transfer result.
+
+    Args:
+        result: result of the `transfer` probe, or None where it failed.
+        prefix: "teacher/" for the teacher's own.
+    """
+    found: dict[str, Estimate | None] = {"real": None, "synthetic": None}
+    for domain in found:
+        score = None if result is None else result.scores.get(f"{prefix}zero_shot/{domain}")
+        if score is not None and result is not None:
+            count = int(np.sum(result.arrays["domain"] == domain)) if "domain" in result.arrays else _images(result.counts)
+            found[domain] = Estimate(value=score.value, low=score.low, high=score.high, n=count)
+    return ZeroShot(real=found["real"], synthetic=found["synthetic"])

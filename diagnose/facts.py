@@ -1,0 +1,101 @@
+"""The numbers a verdict rests on, each with its interval, without the images and models they came from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from diagnose.schema import Estimate
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was measured of the students of one loss and one training domain.
+
+    Args:
+        name: the loss, or the student's own name where the loss is unknown; with the domain where it was trained on several.
+        loss: the loss's plain name.
+        trained_on: "real", "synthetic", a mixture's name or None.
+        target: "image", "text" or None where unknown.
+        negatives: whether the loss has negatives, None where unknown.
+        params: parameters of one student.
+        students: their names, one for each seed.
+        real: zero-shot accuracy on real images, in [0, 1].
+        synthetic: zero-shot accuracy on held-out synthetic images, in [0, 1].
+        excess: gap synthetic minus real, minus the teacher's own gap, in [-2, 2]; 0 where the student's gap is its teacher's.
+        behind_real: teacher's accuracy minus the students' on real images.
+        behind_synthetic: teacher's accuracy minus the students' on synthetic images.
+        mostly_behind: `behind_synthetic` minus `excess`; above 0 the larger part of the loss on real images is not the domain's.
+        scores: "<probe>/<score>" -> mean over the students.
+    """
+
+    name: str
+    loss: str
+    trained_on: str | None
+    target: str | None
+    negatives: bool | None
+    params: int
+    students: tuple[str, ...]
+    real: Estimate
+    synthetic: Estimate
+    excess: Estimate
+    behind_real: Estimate
+    behind_synthetic: Estimate
+    mostly_behind: Estimate
+    scores: Mapping[str, Estimate] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """What one property of the loss costs on real images: accuracy without it minus accuracy with it.
+
+    Args:
+        name: "text_target", "negatives", or "text_target_and_negatives" where the students cannot tell them apart.
+        without: losses without the property.
+        having: losses with it.
+        points: cost in accuracy, in [-1, 1]; below 0 the property helps.
+        share: part of the gap between the image-target loss without negatives and the text-target loss with them.
+        on_real: the same cost among students trained on real images; None without such students.
+        interaction: cost after training on synthetic images minus `on_real`; what the synthetic images add.
+    """
+
+    name: str
+    without: tuple[str, ...]
+    having: tuple[str, ...]
+    points: Estimate
+    share: Estimate | None = None
+    on_real: Estimate | None = None
+    interaction: Estimate | None = None
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Everything the verdict looks at.
+
+    Args:
+        teacher: the teacher's name.
+        teacher_real: its zero-shot accuracy on real images.
+        teacher_synthetic: its zero-shot accuracy on synthetic images.
+        teacher_gap: synthetic minus real.
+        classes: number of classes C; chance accuracy is 1 / C.
+        measured: one entry for each loss and training domain, those trained on real images included.
+        contrasts: costs of the properties of the loss, among students not trained on real images.
+        text_minus_negatives: cost of the text target minus cost of the negatives.
+        gains: loss -> accuracy on real images when trained on real images minus when trained on synthetic images.
+        missing: reasons why something could not be measured, each a sentence.
+    """
+
+    teacher: str
+    teacher_real: Estimate | None
+    teacher_synthetic: Estimate | None
+    teacher_gap: Estimate | None
+    classes: int
+    measured: tuple[Measured, ...] = ()
+    contrasts: tuple[Contrast, ...] = ()
+    text_minus_negatives: Estimate | None = None
+    gains: Mapping[str, Estimate] = field(default_factory=dict)
+    missing: tuple[str, ...] = ()
+
+    def contrast(self, name: str) -> Contrast | None:
+        """Find a contrast by name."""
+        return next((item for item in self.contrasts if item.name == name), None)

@@ -1,0 +1,281 @@
+"""Findings: each judged statement in plain words, with the numbers behind it."""
+
+from __future__ import annotations
+
+from diagnose import verdict
+from diagnose.alternatives import alternatives, metadata_auc
+from diagnose.facts import Contrast, Facts, Measured
+from diagnose.schema import Estimate, Evidence, Factor, Finding, FindingVerdict
+from diagnose.verdict import AUC_MARGIN, COSINE_MARGIN, MARGIN, Label, compare
+from diagnose.words import bare_percent, effect, listed, negative, number, percent, plain, points, seeds, upper_first
+
+NAMES = {
+    "text_target": "the text target",
+    "negatives": "the use of negatives",
+    "text_target_and_negatives": "the text target and negatives together",
+}
+
+
+def findings(facts: Facts, label: Label) -> list[Finding]:
+    """Write all findings, in the order of the chain: outcome, controls, loss, separability, drift, what is missing.
+
+    Args:
+        facts: the numbers.
+        label: the chosen label; it decides which recommendation is licensed.
+    """
+    students = verdict.judged(facts)
+    found = [_outcome(facts, measured) for measured in students]
+    if students and facts.teacher_gap is not None:
+        found += [_controls(facts, label), _loss(facts, label)]
+    found += [item for measured in students if (item := _separability(measured))]
+    found += [item for item in (_codec(facts),) if item]
+    found += [item for measured in students if (item := _drift(measured))]
+    if facts.missing:
+        found.append(Finding(id="missing", probe="", verdict="inconclusive", statement=" ".join(_sentence(reason) for reason in facts.missing)))
+    return found
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith((".", "!", "?")) else f"{text}."
+
+
+def _outcome(facts: Facts, measured: Measured) -> Finding:
+    state = verdict.outcome(measured)
+    where = f" trained on {plain(measured.trained_on)} images" if measured.trained_on else ""
+    numbers = (
+        f"{upper_first(plain(measured.loss))}{where} is right on {percent(measured.real)} of real and {percent(measured.synthetic)} of held-out synthetic "
+        f"images ({seeds(measured.real)}); the teacher on {_teacher(facts)}."
+    )
+    against = f"Its gap is {points(measured.excess)} wider than the teacher's, and on real images it is {points(measured.behind_real)} behind the teacher"
+    judgement = {
+        "fails": f"{against}: it fails on real images.",
+        "holds": f"{against}: it does not fail there by more than {100 * MARGIN:.0f} points.",
+        "unclear": f"{against}: the intervals do not settle whether it fails by more than {100 * MARGIN:.0f} points.",
+    }[state]
+    if verdict.undertrained(measured):
+        judgement += (
+            f" It is {points(measured.behind_synthetic)} behind the teacher on the synthetic images too, which is most of its shortfall: "
+            "it has not learnt the task well enough to judge what carries over."
+        )
+    verdicts: dict[str, FindingVerdict] = {"fails": "fail", "holds": "pass", "unclear": "inconclusive"}
+    return Finding(
+        id=f"outcome/{measured.name}",
+        probe="transfer",
+        verdict=verdicts[state],
+        statement=f"{numbers} {judgement}",
+        students=list(measured.students),
+        evidence=[
+            Evidence(what="accuracy on real images", estimate=measured.real, teacher=facts.teacher_real, unit="share", source="zero_shot/real"),
+            Evidence(
+                what="accuracy on synthetic images",
+                estimate=measured.synthetic,
+                teacher=facts.teacher_synthetic,
+                unit="share",
+                source="zero_shot/synthetic",
+            ),
+            Evidence(what="gap in excess of the teacher's", estimate=measured.excess, unit="points", source="excess_gap"),
+            Evidence(what="behind the teacher on real images", estimate=measured.behind_real, unit="points", source="below_teacher/real"),
+            Evidence(
+                what="behind the teacher on synthetic images", estimate=measured.behind_synthetic, unit="points", source="below_teacher/synthetic"
+            ),
+        ],
+    )
+
+
+def _teacher(facts: Facts) -> str:
+    real, synthetic = facts.teacher_real, facts.teacher_synthetic
+    return " and ".join(bare_percent(value) for value in (real, synthetic) if value is not None)
+
+
+def _controls(facts: Facts, label: Label) -> Finding:
+    gains = facts.gains
+    evidence = [
+        Evidence(what=f"gain on real images from training on them, {plain(loss)}", estimate=gain, unit="points", source="2 x 2 grid")
+        for loss, gain in gains.items()
+    ]
+    evidence += [
+        Evidence(what=f"{item.loss} trained on {item.trained_on}", estimate=item.real, teacher=facts.teacher_real, unit="share", source="zero_shot/real")
+        for item in facts.measured
+        if item.loss in gains and item.trained_on in ("real", "synthetic")
+    ]
+    others = alternatives(facts, label)
+    if not gains:
+        return Finding(
+            id="controls",
+            probe="transfer",
+            verdict="inconclusive",
+            statement="No loss was trained on real as well as on synthetic images, so it is untested whether the same training would "
+            "succeed on real images.",
+            alternatives=others,
+        )
+    words = "; ".join(f"{plain(loss)} {_gain(gain)}" for loss, gain in gains.items())
+    statement = f"Trained on real instead of synthetic images, with all else equal, accuracy on real images changes: {words}."
+    if label == "training_failure":
+        state: FindingVerdict = "fail"
+        statement += " The loss or its training is at fault, or the encoder is too small; synthetic images are not what it fails on."
+    elif any(compare(gain, MARGIN) == "above" for gain in gains.values()):
+        state = "pass"
+        statement += " So these encoders, losses and settings can learn real images; what fails is learning them from synthetic ones."
+    elif all(compare(gain, MARGIN) == "below" for gain in gains.values()):
+        state = "pass"
+        statement += f" So real images would not have served better by more than {100 * MARGIN:.0f} points."
+    else:
+        state = "inconclusive"
+    advice = ""
+    if label == "all_losses_fail_on_real" and state == "pass":
+        advice = f"Change the images before the loss: training on real images gains {points(max(gains.values(), key=lambda gain: gain.value))}."
+    return Finding(
+        id="controls", probe="transfer", verdict=state, statement=statement, evidence=evidence, alternatives=others, recommendation=advice
+    )
+
+
+def _gain(gain: Estimate) -> str:
+    return f"gains {points(gain)}" if gain.value >= 0 else f"loses {points(negative(gain))}"
+
+
+def factor_sentence(contrast: Contrast) -> str:
+    """Say what one property costs, between which losses: `the text target costs 33.0 points (…): image image … against image text …`."""
+    name = NAMES.get(contrast.name, plain(contrast.name))
+    share = "" if contrast.share is None else f", {100 * contrast.share.value:.0f} % of the gap between the losses"
+    text = f"{upper_first(name)} {effect(contrast.points)}{share} on real images ({listed(contrast.without)} against {listed(contrast.having)})."
+    if contrast.on_real is not None:
+        text += f" After training on real images it {effect(contrast.on_real)}."
+    return text
+
+
+def factors(facts: Facts) -> list[Factor]:
+    """Give the cost of each property of the loss."""
+    return [Factor(name=item.name, share=item.share, points=item.points, statement=factor_sentence(item)) for item in facts.contrasts]
+
+
+def _loss(facts: Facts, label: Label) -> Finding:
+    if not facts.contrasts:
+        return Finding(
+            id="loss",
+            probe="transfer",
+            verdict="inconclusive",
+            statement="No two students differ in one known property of the loss alone, so none is named; add students with an image "
+            "target, with and without negatives, and with a text target.",
+        )
+    sides = {item.name: verdict.costs(item) for item in facts.contrasts}
+    evidence = []
+    for item in facts.contrasts:
+        evidence.append(Evidence(what=f"cost of {NAMES[item.name]}", estimate=item.points, unit="points", source="paired over seeds and images"))
+        if item.interaction is not None:
+            what = f"cost of {NAMES[item.name]} beyond its cost after training on real images"
+            evidence.append(Evidence(what=what, estimate=item.interaction, unit="points", source="2 x 2 grid"))
+    causes = verdict.named_causes(facts)
+    state: FindingVerdict = "inconclusive" if "unclear" in sides.values() else "pass"
+    if causes:
+        state = "fail"
+    weak = [m.name for m in verdict.judged(facts) if verdict.undertrained(m) and any(m.loss in (*c.without, *c.having) for c in facts.contrasts)]
+    notes = "".join(f" {factor_sentence(item)}" for item in facts.contrasts)
+    if weak:
+        notes += f" {upper_first(listed(weak))} is under-trained on the synthetic images themselves, which blurs these costs."
+    return Finding(
+        id="loss",
+        probe="transfer",
+        verdict=state,
+        statement=notes.strip(),
+        evidence=evidence,
+        students=[name for m in verdict.judged(facts) for name in m.students],
+        recommendation=_advice(facts, label),
+    )
+
+
+def _advice(facts: Facts, label: Label) -> str:
+    if label == "text_target_learns_synthetic_cues":
+        contrast = facts.contrast("text_target")
+        instead = "draw the student to the teacher's image embedding instead of a text embedding"
+    elif label == "negatives_learn_synthetic_cues":
+        contrast = facts.contrast("negatives")
+        instead = "leave the negatives out of the loss"
+    elif label == "contrastive_loss_fails_on_real":
+        contrast = facts.contrast("text_target_and_negatives") or facts.contrast("text_target")
+        instead = "match the teacher's image embedding without negatives"
+    else:
+        return ""
+    if contrast is None:
+        return ""
+    return f"On such images, {instead}: worth {points(contrast.points)} on real images here."
+
+
+def _separability(measured: Measured) -> Finding | None:
+    within = "separability/excess/within_class/linear/auc" in measured.scores
+    name = "within_class/linear/auc" if within else "linear/auc"
+    auc, excess = measured.scores.get(f"separability/{name}"), measured.scores.get(f"separability/excess/{name}")
+    if auc is None or excess is None:
+        return None
+    teacher = measured.scores.get(f"separability/teacher/{name}")
+    ceiling = teacher is not None and 1.0 - teacher.value < AUC_MARGIN
+    side = compare(excess, AUC_MARGIN)
+    state: FindingVerdict = "warn" if side == "above" else "inconclusive" if side == "unclear" or ceiling else "pass"
+    where = "within a class " if within else ""
+    text = f"A linear probe tells real from synthetic images {where}by the embeddings of {plain(measured.name)} with an AUC of {number(auc)}"
+    if teacher is not None:
+        text += f", by the teacher's with {number(teacher)}"
+    text += f": {number(excess)} more; chance is 0.50."
+    if ceiling and side != "above":
+        text += " The teacher separates them almost perfectly itself, so this comparison cannot tell much."
+    elif side == "above":
+        text += " The student keeps the two domains further apart than its teacher; by itself this does no harm and proves no cause."
+    return Finding(
+        id=f"separability/{measured.name}",
+        probe="separability",
+        verdict=state,
+        statement=text,
+        students=list(measured.students),
+        evidence=[
+            Evidence(what="separability of real and synthetic images", estimate=auc, teacher=teacher, unit="AUC", source=name),
+            Evidence(what="in excess of the teacher's", estimate=excess, unit="AUC", source=f"excess/{name}"),
+        ],
+    )
+
+
+def _codec(facts: Facts) -> Finding | None:
+    value = metadata_auc(facts)
+    if value is None:
+        return None
+    side = compare(value, 0.5 + AUC_MARGIN)
+    meaning = {
+        "above": "Part of what separates the domains may come from how the files were written; re-encode both domains alike to be sure.",
+        "below": "So how the files were written does not separate the domains.",
+        "unclear": "It is not settled whether how the files were written separates the domains.",
+    }[side]
+    states: dict[str, FindingVerdict] = {"above": "warn", "below": "pass", "unclear": "inconclusive"}
+    return Finding(
+        id="separability/file_facts",
+        probe="separability",
+        verdict=states[side],
+        statement=f"File facts alone (codec, size, quality) tell real from synthetic with an AUC of {number(value)}; chance is 0.50. {meaning}",
+        evidence=[Evidence(what="separability by file facts", estimate=value, unit="AUC", source="metadata/auc")],
+    )
+
+
+def _drift(measured: Measured) -> Finding | None:
+    difference = measured.scores.get("drift/cosine/difference")
+    real, synthetic = measured.scores.get("drift/cosine/real"), measured.scores.get("drift/cosine/synthetic")
+    if difference is None or real is None or synthetic is None:
+        return None
+    side = compare(difference, COSINE_MARGIN)
+    states: dict[str, FindingVerdict] = {"above": "warn", "below": "pass", "unclear": "inconclusive"}
+    text = (
+        f"The embeddings of {plain(measured.name)} agree with the teacher's with a mean cosine of {number(synthetic)} on held-out synthetic and "
+        f"{number(real)} on real images, a fall of {number(difference)}."
+    )
+    if side == "above":
+        text += " It follows its teacher less on real images than on those of its training domain."
+    if measured.target == "text":
+        text += " Its loss never asked for the teacher's image embedding, so only the fall counts, not the level."
+    return Finding(
+        id=f"drift/{measured.name}",
+        probe="drift",
+        verdict=states[side],
+        statement=text,
+        students=list(measured.students),
+        evidence=[
+            Evidence(what="cosine to the teacher on synthetic images", estimate=synthetic, unit="cosine", source="cosine/synthetic"),
+            Evidence(what="cosine to the teacher on real images", estimate=real, unit="cosine", source="cosine/real"),
+            Evidence(what="fall from synthetic to real", estimate=difference, unit="cosine", source="cosine/difference"),
+        ],
+    )

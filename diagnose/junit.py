@@ -1,0 +1,75 @@
+"""JUnit XML of a report, so that a build server shows findings, failed probes and conditions as tests."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from xml.etree import ElementTree as xml
+
+from diagnose.conditions import Held
+from diagnose.report import write_text
+from diagnose.schema import Report
+
+
+def write(report: Report, path: Path | str, conditions: Sequence[Held] = ()) -> Path:
+    """Write one suite each of findings, probes and conditions.
+
+    A finding `fail` is a failure, `inconclusive` is skipped, `warn` passes with its text; a probe that raised is an error; a
+    `--fail-on` condition that held is a failure.
+
+    Args:
+        report: the report.
+        path: file to write.
+        conditions: outcomes of `conditions.check`.
+    """
+    root = xml.Element("testsuites", name=_clean(f"synthgap {report.name}"))
+    findings = _suite(root, "findings")
+    for finding in report.findings:
+        case = _case(findings, finding.id, "synthgap.findings")
+        if finding.verdict == "fail":
+            xml.SubElement(case, "failure", message=_clean(finding.statement))
+        elif finding.verdict == "inconclusive":
+            xml.SubElement(case, "skipped", message=_clean(finding.statement))
+        else:
+            xml.SubElement(case, "system-out").text = _clean(f"{finding.verdict}: {finding.statement}")
+    probes = _suite(root, "probes")
+    for record in report.probes:
+        case = _case(probes, f"{record.probe} of {record.subject}", "synthgap.probes")
+        if record.status == "failed":
+            xml.SubElement(case, "error", message=_clean(record.error))
+    fail_on = _suite(root, "conditions")
+    for held in conditions:
+        case = _case(fail_on, held.expression, "synthgap.conditions")
+        if held.held:
+            xml.SubElement(case, "failure", message=_clean(held.message))
+    _count(root)
+    text = xml.tostring(root, encoding="unicode", xml_declaration=False)
+    return write_text(Path(path), f'<?xml version="1.0" encoding="UTF-8"?>\n{text}\n')
+
+
+def _suite(root: xml.Element, name: str) -> xml.Element:
+    return xml.SubElement(root, "testsuite", name=name)
+
+
+def _case(suite: xml.Element, name: str, group: str) -> xml.Element:
+    return xml.SubElement(suite, "testcase", classname=group, name=_clean(name), time="0")
+
+
+def _count(root: xml.Element) -> None:
+    totals = dict.fromkeys(("tests", "failures", "errors", "skipped"), 0)
+    for suite in root:
+        cases = list(suite)
+        found = {"tests": len(cases)}
+        for tag, name in (("failure", "failures"), ("error", "errors"), ("skipped", "skipped")):
+            found[name] = sum(case.find(tag) is not None for case in cases)
+        for name, count in found.items():
+            suite.set(name, str(count))
+            totals[name] += count
+    for name, count in totals.items():
+        root.set(name, str(count))
+
+
+def _clean(text: str) -> str:
+    """Drop the characters that XML 1.0 cannot hold, even escaped."""
+    return re.sub("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "\N{REPLACEMENT CHARACTER}", text)

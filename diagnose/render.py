@@ -1,0 +1,102 @@
+"""The page `report.html`: one file without scripts or anything fetched, readable on a telephone, on paper and in the dark."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from diagnose import figures
+from diagnose.samples import Row
+from diagnose.schema import Estimate, Finding, Report
+from diagnose.words import plain, upper_first
+from probes.result import ProbeResult
+
+SHOWN = 48
+"""Images on the page, both domains together; the rest is in `thumbnails.parquet`."""
+
+BADGES = {"pass": "holds", "warn": "note", "fail": "fails", "inconclusive": "unclear"}
+
+CHAIN = (
+    ("outcome", "1", "Does it fail on real images?"),
+    ("controls", "2", "Is it something else?"),
+    ("loss", "3", "Which property of the loss is it?"),
+    ("separability", "4", "Does it keep the domains apart?"),
+    ("drift", "5", "Where does it leave its teacher?"),
+    ("missing", "!", "What could not be measured"),
+)
+"""Sections of the page: prefix of the findings' ids, sign, heading."""
+
+
+def page(report: Report, rows: Sequence[Row] = (), results: Mapping[str, Mapping[str, ProbeResult]] | None = None) -> str:
+    """Give the whole page as HTML; every text that comes from outside is escaped.
+
+    Args:
+        report: the report.
+        rows: sample of images, the telling ones first.
+        results: probe -> student -> result, for the charts over epochs.
+    """
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(plain=plain, first=upper_first, share=_share, thousands=_thousands)
+    found = results or {}
+    drawn = {
+        "outcome": [figures.outcome(report), figures.excess(report), figures.curves(report)],
+        "controls": [figures.grid(report)],
+        "loss": [figures.factors(report)],
+        "separability": [figures.separability(report)],
+        "drift": [figures.drift(report), figures.drift_by_epoch(report, found)],
+    }
+    sections = [
+        {"id": prefix, "sign": sign, "heading": heading, "findings": mine, "figures": [f for f in drawn.get(prefix, []) if f is not None]}
+        for prefix, sign, heading in CHAIN
+        if (mine := _findings(report, prefix))
+    ]
+    return environment.get_template("report.html.jinja").render(
+        report=report,
+        sections=sections,
+        badges=BADGES,
+        alternatives=[item for finding in report.findings for item in finding.alternatives],
+        samples=_shown(rows),
+        failed=[record for record in report.probes if record.status == "failed"],
+    )
+
+
+def _findings(report: Report, prefix: str) -> list[Finding]:
+    return [finding for finding in report.findings if finding.id == prefix or finding.id.startswith(f"{prefix}/")]
+
+
+def _shown(rows: Sequence[Row]) -> list[tuple[str, list[dict[str, object]]]]:
+    found = []
+    for domain in ("real", "synthetic"):
+        mine = [row for row in rows if row.domain == domain][: SHOWN // 2]
+        if mine:
+            found.append((domain, [{"row": row, "source": _source(row), "verdicts": _verdicts(row)} for row in mine]))
+    return found
+
+
+def _source(row: Row) -> str:
+    return "data:image/png;base64," + base64.b64encode(row.image).decode("ascii")
+
+
+def _verdicts(row: Row) -> list[tuple[str, list[str]]]:
+    """Give the guesses, the most frequent first, with the encoders that made them."""
+    guesses: dict[str, list[str]] = {}
+    for encoder, guess in row.predictions.items():
+        guesses.setdefault(guess, []).append(encoder)
+    return sorted(guesses.items(), key=lambda item: -len(item[1]))
+
+
+def _share(value: Estimate | None) -> str:
+    return "–" if value is None else f"{100 * value.value:.1f} ({100 * value.low:.1f}–{100 * value.high:.1f})"
+
+
+def _thousands(count: int) -> str:
+    return f"{count / 1e6:.2f} M" if count >= 100_000 else f"{count:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")

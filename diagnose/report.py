@@ -1,0 +1,131 @@
+"""Puts subjects, probe results and judgement together into a `Report`, and reads and writes `report.json`."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from diagnose import findings, statement
+from diagnose.evidence import Results, gather, zero_shot
+from diagnose.schema import REPORT_SCHEMA_VERSION, ProbeRecord, Report, Student, Teacher, ZeroShot
+from diagnose.subjects import Subject
+from probes.result import DiagnosticError
+
+
+def assemble(
+    students: Sequence[Subject],
+    teacher: Subject,
+    results: Results,
+    records: Sequence[ProbeRecord],
+    *,
+    class_names: Sequence[str],
+    name: str,
+    about: str = "",
+    fallback: Mapping[str, ZeroShot] | None = None,
+    missing: Sequence[str] = (),
+    counts: Mapping[str, int] | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Report:
+    """Judge the results and give the whole report.
+
+    Args:
+        students: the students.
+        teacher: the teacher.
+        results: probe -> student -> result.
+        records: what became of each probe of each student.
+        class_names: C names.
+        name: name of the run.
+        about: one paragraph on the data.
+        fallback: accuracies of encoders without a transfer result, by name.
+        missing: reasons why something could not be measured.
+        counts: images by domain, classes, …
+        environment: versions and machine.
+    """
+    facts = gather(students, teacher, results, classes=len(class_names), records=records, missing=missing)
+    said = statement.state(facts)
+    transfers, known = results.get("transfer", {}), dict(fallback or {})
+    beside = next((transfers[student.name] for student in students if student.name in transfers), None)
+    nothing = ZeroShot(real=None, synthetic=None)
+
+    def accuracy(subject: Subject) -> ZeroShot:
+        if subject.name in transfers:
+            return zero_shot(transfers[subject.name])
+        return known.get(subject.name, nothing)
+
+    return Report(
+        name=name,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        class_names=list(class_names),
+        about=about,
+        teacher=Teacher(
+            name=teacher.name,
+            params=teacher.params,
+            zero_shot=zero_shot(beside, "teacher/") if beside is not None else known.get(teacher.name, nothing),
+        ),
+        students=[_student(student, accuracy(student)) for student in students],
+        findings=findings.findings(facts, said.label),  # type: ignore[arg-type]
+        factors=findings.factors(facts),
+        verdict=said,
+        probes=list(records),
+        counts=dict(counts or {}),
+        environment=dict(environment or {}),
+    )
+
+
+def _student(subject: Subject, accuracy: ZeroShot) -> Student:
+    return Student(
+        name=subject.name,
+        params=subject.params,
+        zero_shot=accuracy,
+        loss=subject.loss,
+        seed=subject.seed,
+        trained_on=subject.trained_on,
+        target=subject.target,
+        negatives=subject.negatives,
+        curve=[{key: float(value) for key, value in row.items()} for row in subject.curve],
+    )
+
+
+def write(report: Report, path: Path | str) -> Path:
+    """Write `report.json` under a temporary name and then rename it."""
+    return write_text(Path(path), report.model_dump_json(indent=1) + "\n")
+
+
+def write_text(path: Path, text: str) -> Path:
+    """Write a text file so that a reader sees the old one or the whole new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, partial = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        Path(partial).chmod(0o644)
+        return Path(partial).replace(path)
+    finally:
+        Path(partial).unlink(missing_ok=True)
+
+
+def read(path: Path | str) -> Report:
+    """Read a `report.json`, or that of a run's folder.
+
+    Raises:
+        FileNotFoundError: when there is none.
+        DiagnosticError: when it is of another schema version or not a report.
+    """
+    path = Path(path)
+    path = path / "report.json" if path.is_dir() else path
+    if not path.is_file():
+        raise FileNotFoundError(f"`path` must name a report.json, got {path}; run `synthgap diagnose` first.")
+    try:
+        report = Report.model_validate_json(path.read_text(encoding="utf-8"))
+    except (ValidationError, UnicodeDecodeError) as error:
+        raise DiagnosticError(f"{path} must be a whole report, got {type(error).__name__}; run `synthgap diagnose` again.") from error
+    if report.schema_version != REPORT_SCHEMA_VERSION:
+        raise DiagnosticError(
+            f"`schema_version` of {path} must be {REPORT_SCHEMA_VERSION}, got {report.schema_version}; run `synthgap diagnose` again."
+        )
+    return report

@@ -1,0 +1,329 @@
+"""From encoders and images to a report: embeds once, runs every probe for every student, judges, writes; resumes where it stopped."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from diagnose import junit, render, report, samples
+from diagnose.intervals import Sample, estimate
+from diagnose.schema import Estimate, ProbeRecord, Report, ZeroShot
+from diagnose.subjects import Encode, Images, Subject
+from probes.embeddings import EmbeddingTable, embed, key
+from probes.registry import PROBES
+from probes.result import SCHEMA_VERSION, DiagnosticError, ProbeResult
+
+Progress = Callable[[str, int, int], None]
+"""`progress(what, done, total)`."""
+
+CHECKPOINT_IMAGES = 1000
+"""Images of each domain that are embedded for each checkpoint: enough for means, and cheap for twenty epochs of many students."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all steps of one diagnosis share."""
+
+    images: tuple[Images, ...]
+    class_weights: np.ndarray
+    out: Path
+    logit_scale: float
+    seed: int
+    batch_size: int
+    progress: Progress
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the images of both domains."""
+        return "+".join(images.fingerprint for images in self.images)
+
+
+def diagnose(
+    subjects: Sequence[Subject],
+    teacher: Subject,
+    *,
+    class_weights: np.ndarray,
+    real: Images | None,
+    synthetic: Images | None,
+    out: Path | str,
+    name: str,
+    about: str = "",
+    logit_scale: float = 100.0,
+    seed: int = 0,
+    probes: Sequence[str] = ("transfer", "separability", "drift"),
+    progress: Progress | None = None,
+    batch_size: int = 500,
+) -> Report:
+    """Judge students beside their teacher and write the report.
+
+    Embeddings and probe results of an earlier call into the same folder are used again where their content is the same. A probe
+    that raises becomes a recorded failure and the others go on. The file `done` is written last.
+
+    Args:
+        subjects: the students, each with a name of its own.
+        teacher: the teacher.
+        class_weights: (D, C) zero-shot classifier weights in the space of teacher and students.
+        real: held-out real images, or None.
+        synthetic: held-out synthetic images, or None.
+        out: folder of the run; it is made.
+        name: name of the run.
+        about: one paragraph on the data.
+        logit_scale: multiplier of the cosines, positive; the calibration depends on it.
+        seed: seed of every random draw.
+        probes: names in `PROBES`.
+        progress: called as `progress(what, done, total)`.
+        batch_size: images in one forward pass.
+
+    Returns:
+        The report, as written to `<out>/report.json`; beside it `report.html`, `junit.xml`, `thumbnails.parquet` and `probes/`.
+
+    Raises:
+        ValueError: for names that occur twice, unknown probes, no images, or class weights that do not fit the classes.
+    """
+    given = _distinct(tuple(images for images in (real, synthetic) if images is not None))
+    _check(subjects, teacher, given, probes, class_weights)
+    setting = Setting(given, np.asarray(class_weights), Path(out), logit_scale, seed, batch_size, progress or (lambda what, done, total: None))
+    setting.out.mkdir(parents=True, exist_ok=True)
+    (setting.out / "done").unlink(missing_ok=True)
+    teacher_key, teacher_table = _table(teacher, setting)
+    records: list[ProbeRecord] = []
+    results: dict[str, dict[str, ProbeResult]] = {probe: {} for probe in probes}
+    accuracies = {teacher.name: _accuracy(teacher_table, setting)}
+    for number, student in enumerate(subjects):
+        setting.progress("students", number, len(subjects))
+        try:
+            table_key, table = _table(student, setting)
+        except Exception as error:  # noqa: BLE001 - one encoder that cannot run must not cost the others their report
+            records += [ProbeRecord(probe=probe, subject=student.name, status="failed", error=_said(error)) for probe in probes]
+            continue
+        accuracies[student.name] = _accuracy(table, setting)
+        for probe in probes:
+            content = _content(probe, table_key, teacher_key, student, setting)
+            record, result = _run(probe, student, table, teacher_table, content, setting)
+            records.append(record)
+            if result is not None:
+                results[probe][student.name] = result
+    setting.progress("students", len(subjects), len(subjects))
+    missing = [f"No {domain} images were given" for domain in ("real", "synthetic") if domain not in {images.domain for images in given}]
+    said = report.assemble(
+        subjects,
+        teacher,
+        results,
+        records,
+        class_names=given[0].class_names,
+        name=name,
+        about=about,
+        fallback=accuracies,
+        missing=missing,
+        counts={**{f"images/{images.domain}": len(images) for images in given}, "classes": len(given[0].class_names)},
+        environment=_environment(setting),
+    )
+    _write(said, results, setting)
+    return said
+
+
+def _write(said: Report, results: dict[str, dict[str, ProbeResult]], setting: Setting) -> None:
+    out = setting.out
+    rows = samples.choose(setting.images, results.get("transfer", {}), seed=setting.seed)
+    samples.write(rows, out / "thumbnails.parquet")
+    report.write(said, out / "report.json")
+    report.write_text(out / "report.html", render.page(said, rows, results))
+    junit.write(said, out / "junit.xml")
+    report.write_text(out / "done", said.created + "\n")
+
+
+def _check(subjects: Sequence[Subject], teacher: Subject, given: Sequence[Images], probes: Sequence[str], class_weights: np.ndarray) -> None:
+    if not given:
+        raise ValueError("`real` and `synthetic` must not both be None, got no images; give at least one domain.")
+    if not subjects:
+        raise ValueError("`subjects` must hold at least one student, got none; name one to judge.")
+    names = [subject.name for subject in (*subjects, teacher)]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"`name` of students and teacher must be unique, got {twice[0]!r} {names.count(twice[0])} times; rename one.")
+    unknown = [probe for probe in probes if probe not in PROBES]
+    if unknown:
+        raise ValueError(f"`probes` must be among {sorted(PROBES)}, got {unknown[0]!r}; choose from these.")
+    if any(images.class_names != given[0].class_names for images in given):
+        differ = sorted(set(given[0].class_names) ^ set(given[-1].class_names)) or ["their order"]
+        raise ValueError(f"`class_names` of real and synthetic images must be the same, got a difference in {differ[:3]}; bring them in line.")
+    shape, classes = np.shape(class_weights), len(given[0].class_names)
+    if len(shape) != 2 or shape[1] != classes:
+        raise ValueError(f"`class_weights` must have shape (D, {classes}), got {shape}; give one column for each class name.")
+
+
+def _table(subject: Subject, setting: Setting, encode: Encode | None = None, hashed: str = "") -> tuple[str, EmbeddingTable]:
+    """Embed all images, or read the embeddings back; the key is of content, with the encoder's answer on a few images in it.
+
+    An encoder without a weights' hash is embedded anew each time.
+    """
+    weights = hashed or subject.weights_hash
+    content = key(weights, setting.fingerprint, _answer(encode or subject.encode, setting), "float32")
+    folder = setting.out / "embeddings" / content
+    if weights and folder.is_dir():
+        try:
+            table = EmbeddingTable.load(folder)
+            setting.progress(f"embed {subject.name}", len(table), len(table))
+            columns = (table.ids, table.embeddings, table.labels, table.domain)
+            return content, EmbeddingTable(*columns, subject.name, dict(table.metadata), normalize=False)
+        except (DiagnosticError, FileNotFoundError):
+            pass  # a table of another version or a broken one is made again
+    table = embed(
+        encode or subject.encode,
+        _batches(setting),
+        ids=_ids(setting.images).tolist(),
+        labels=np.concatenate([images.labels for images in setting.images]).tolist(),
+        domain=np.concatenate([np.full(len(images), images.domain) for images in setting.images]).tolist(),
+        name=subject.name,
+        metadata=_metadata(setting.images),
+        progress=lambda done, total: setting.progress(f"embed {subject.name}", done, total),
+    )
+    if weights:
+        table.save(folder, overwrite=True)
+    return content, table
+
+
+def _answer(encode: Encode, setting: Setting) -> str:
+    """Hash what the encoder says of up to 8 images, so that another preprocessing of the same weights is another key."""
+    import torch
+
+    with torch.inference_mode():
+        pixels = torch.from_numpy(np.array(setting.images[0].pixels[:8]))
+        answer = encode(pixels.float() / 255).detach().float().cpu().numpy()
+    return hashlib.sha256(np.round(answer, 3).tobytes()).hexdigest()[:16]
+
+
+def _batches(setting: Setting) -> Iterator[Any]:
+    import torch
+
+    for images in setting.images:
+        for start in range(0, len(images), setting.batch_size):
+            yield torch.from_numpy(np.array(images.pixels[start : start + setting.batch_size]))
+
+
+def _distinct(given: tuple[Images, ...]) -> tuple[Images, ...]:
+    """Put the domain in front of all ids where one occurs in both domains."""
+    joined = np.concatenate([images.ids for images in given]) if given else np.array([])
+    if len(np.unique(joined)) == len(joined):
+        return given
+    return tuple(replace(images, ids=np.char.add(f"{images.domain}/", images.ids)) for images in given)
+
+
+def _ids(given: Sequence[Images]) -> np.ndarray:
+    return np.concatenate([images.ids for images in given])
+
+
+def _metadata(given: Sequence[Images]) -> dict[str, np.ndarray]:
+    shared = set(given[0].metadata).intersection(*(images.metadata for images in given))
+    return {name: np.concatenate([images.metadata[name] for images in given]) for name in sorted(shared)}
+
+
+def _accuracy(table: EmbeddingTable, setting: Setting) -> ZeroShot:
+    """Give plain accuracies, for a diagnosis in which `transfer` cannot run because a domain is missing."""
+    found: dict[str, Estimate | None] = {"real": None, "synthetic": None}
+    if table.dimension == setting.class_weights.shape[0]:
+        weights = setting.class_weights / np.linalg.norm(setting.class_weights, axis=0)
+        correct = (table.embeddings @ weights).argmax(axis=1) == table.labels
+        for images in setting.images:
+            found[images.domain] = estimate(Sample((correct[table.domain == images.domain],), (table.name,)), low=0.0, high=1.0)
+    return ZeroShot(real=found["real"], synthetic=found["synthetic"])
+
+
+def _content(probe: str, table_key: str, teacher_key: str, student: Subject, setting: Setting) -> str:
+    """Hash everything a probe's result depends on, the probes' source included."""
+    digest = hashlib.sha256(np.ascontiguousarray(setting.class_weights, dtype=np.float64).tobytes())
+    for source in sorted(Path(__import__("probes").__path__[0]).glob("*.py")):
+        digest.update(source.read_bytes())
+    parts = [SCHEMA_VERSION, probe, table_key, teacher_key, setting.logit_scale, setting.seed, sorted(student.checkpoints)]
+    digest.update(json.dumps(parts).encode())
+    return digest.hexdigest()[:32]
+
+
+def _run(
+    probe: str, student: Subject, table: EmbeddingTable, teacher: EmbeddingTable, content: str, setting: Setting
+) -> tuple[ProbeRecord, ProbeResult | None]:
+    stem = setting.out / "probes" / probe / file_name(student.name)
+    result = _finished(stem, content, student)
+    try:
+        if result is None:
+            setting.progress(f"{probe} {student.name}", 0, 1)
+            named: dict[str, Any] = {}
+            if probe == "transfer":
+                named["logit_scale"] = setting.logit_scale
+            result = PROBES[probe](table, teacher, class_weights=setting.class_weights, seed=setting.seed, **named)
+            if probe == "drift" and student.checkpoints:
+                result = _with_epochs(result, student, table, teacher, setting)
+            result = replace(result, params={**result.params, "inputs": content})
+            result.save(stem)
+        setting.progress(f"{probe} {student.name}", 1, 1)
+    except Exception as error:  # noqa: BLE001 - a probe that raises is recorded, and the others go on
+        return ProbeRecord(probe=probe, subject=student.name, status="failed", error=_said(error)), None
+    record = ProbeRecord(
+        probe=probe,
+        subject=student.name,
+        status="done",
+        path=f"probes/{probe}/{stem.name}.json",
+        scores={name: score.to_dict() for name, score in sorted(result.scores.items())},
+        counts=dict(result.counts),
+    )
+    return record, result
+
+
+def _finished(stem: Path, content: str, student: Subject) -> ProbeResult | None:
+    if not student.weights_hash:
+        return None
+    try:
+        result = ProbeResult.load(stem)
+    except (FileNotFoundError, DiagnosticError):
+        return None
+    return result if result.params.get("inputs") == content and result.subject == student.name else None
+
+
+def _with_epochs(result: ProbeResult, student: Subject, table: EmbeddingTable, teacher: EmbeddingTable, setting: Setting) -> ProbeResult:
+    """Add drift over the epochs, measured on the same few images with the encoder of each epoch."""
+    few = replace(setting, images=tuple(_few(images) for images in setting.images))
+    rows = np.flatnonzero(np.isin(table.ids, _ids(few.images)))
+    checkpoints = {}
+    for epoch, load in sorted(student.checkpoints.items()):
+        named = replace(student, name=f"{student.name} epoch {epoch}")
+        hashed = f"{student.weights_hash}@{epoch}" if student.weights_hash else ""
+        checkpoints[epoch] = _table(named, few, load(), hashed)[1]
+    pair = (table.select(rows), teacher.select(rows))
+    over = PROBES["drift"](*pair, class_weights=setting.class_weights, seed=setting.seed, checkpoints=checkpoints)
+    arrays = {name: array for name, array in over.arrays.items() if name == "epochs" or name.endswith("/by_epoch")}
+    return replace(result, arrays={**result.arrays, **arrays}, counts={**result.counts, "images/by_epoch": len(rows)})
+
+
+def _few(images: Images) -> Images:
+    rows = np.unique(np.linspace(0, len(images) - 1, min(len(images), CHECKPOINT_IMAGES)).astype(int))
+    chosen = {name: getattr(images, name)[rows] for name in ("ids", "labels", "pixels")}
+    return replace(images, **chosen, metadata={name: fact[rows] for name, fact in images.metadata.items()}, fingerprint="")
+
+
+def file_name(subject: str) -> str:
+    """Make a file name of a subject's name; names that need changing get a hash so that no two fall together."""
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", subject).strip(".-") or "subject"
+    return plain[:100] if plain == subject and len(plain) <= 100 else f"{plain[:80]}-{hashlib.sha256(subject.encode()).hexdigest()[:8]}"
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"[:2000]
+
+
+def _environment(setting: Setting) -> dict[str, str]:
+    found = {"python": platform.python_version(), "platform": f"{platform.system()} {platform.machine()}", "seed": str(setting.seed)}
+    for package in ("synthgap", "torch", "open_clip_torch", "scikit-learn", "numpy", "scipy"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found

@@ -1,0 +1,188 @@
+"""The verdict in one to four sentences that need no paper to be understood."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from diagnose import verdict
+from diagnose.facts import Facts, Measured
+from diagnose.findings import NAMES
+from diagnose.schema import Verdict
+from diagnose.verdict import MARGIN, Label, compare
+from diagnose.words import bare_percent, effect, listed, percent, plain, points, upper_first
+
+
+def state(facts: Facts) -> Verdict:
+    """Choose the label and say it in words.
+
+    Args:
+        facts: the numbers, from `evidence.gather` or made by hand.
+    """
+    label = verdict.choose_label(facts)
+    return Verdict(label=label, statement=_WORDS[label](facts))
+
+
+def _failing(facts: Facts) -> list[Measured]:
+    found = [measured for measured in verdict.judged(facts) if verdict.outcome(measured) == "fails"]
+    return sorted(found, key=lambda measured: measured.real.value)
+
+
+def _failure(measured: Measured) -> str:
+    return (
+        f"{upper_first(plain(measured.name))} fails on real images: it is right on {bare_percent(measured.synthetic)} of held-out synthetic "
+        f"but on {percent(measured.real)} of real images, a gap {points(measured.excess)} wider than its teacher's."
+    )
+
+
+def _caveat(facts: Facts, failing: list[Measured]) -> str:
+    if any(measured.excess.over == "images" for measured in failing):
+        return " Each number rests on one training; other seeds may differ."
+    gains = [facts.gains[measured.loss] for measured in failing if measured.loss in facts.gains]
+    if not gains:
+        return " No student was trained on real images, so a failure of the training itself is not tested; the comparison between losses stands."
+    if all(compare(gain, MARGIN) == "above" for gain in gains):
+        worst = failing[0]
+        gain = facts.gains.get(worst.loss, gains[0])
+        return f" Trained on real images instead, the same loss gains {points(gain)} there, so training as such works."
+    return ""
+
+
+def _others(facts: Facts, contrast_losses: tuple[str, ...], failing: list[Measured]) -> str:
+    """Say how the losses without the property fare, and that none is immune where they fail too."""
+    best = [measured for measured in verdict.judged(facts) if measured.loss in contrast_losses]
+    if not best:
+        return ""
+    other = max(best, key=lambda measured: measured.real.value)
+    immune = f", though it is not immune ({points(other.excess)} wider than its teacher's)" if other in failing else ""
+    return f" {upper_first(plain(other.name))} reaches {bare_percent(other.real)} on real images{immune}."
+
+
+def _cause(name: str) -> Callable[[Facts], str]:
+    def words(facts: Facts) -> str:
+        failing = _failing(facts)
+        contrast = facts.contrast(name)
+        if contrast is None:
+            return _failure(failing[0])
+        owners = [m for m in failing if (m.target == "text" if name == "text_target" else bool(m.negatives))] or failing
+        rest = "; ".join(f"{NAMES[item.name]} {effect(item.points)}" for item in facts.contrasts if item.name != name)
+        cause = f" On real images {NAMES[name]} {effect(contrast.points)}{f'; {rest}' if rest else ''}."
+        return _failure(owners[0]) + cause + _others(facts, contrast.without, failing) + _caveat(facts, owners)
+
+    return words
+
+
+def _contrastive(facts: Facts) -> str:
+    failing = _failing(facts)
+    costs = "; ".join(f"{NAMES[item.name]} {effect(item.points)}" for item in facts.contrasts)
+    joint = facts.contrast("text_target_and_negatives")
+    end = " Add an image-target student with negatives to tell the two apart." if joint else ""
+    without = joint.without if joint else next((item.without for item in facts.contrasts if item.name == "negatives"), ())
+    return f"{_failure(failing[0])} On real images {costs}.{_others(facts, without, failing)}{end}{_caveat(facts, failing)}"
+
+
+def _image_target(facts: Facts) -> str:
+    failing = _failing(facts)
+    contrast = facts.contrast("text_target") or facts.contrast("text_target_and_negatives")
+    helps = "" if contrast is None else f" Here {NAMES[contrast.name]} {effect(contrast.points)} on real images, the reverse of the usual finding."
+    return _failure(failing[0]) + helps + _caveat(facts, failing)
+
+
+def _all_losses(facts: Facts) -> str:
+    failing = _failing(facts)
+    worst, best = failing[0], failing[-1]
+    text = (
+        f"All losses fail on real images: from {bare_percent(worst.real)} ({plain(worst.name)}) to {bare_percent(best.real)} ({plain(best.name)}) "
+        f"are right there, where the teacher is on {bare_percent(facts.teacher_real) if facts.teacher_real else 'more'}."
+    )
+    plain_ones = [measured for measured in failing if measured.target == "image" and measured.negatives is False]
+    if plain_ones:
+        text += f" {upper_first(listed([measured.name for measured in plain_ones]))} is not immune."
+    if facts.contrasts:
+        details = "; ".join(f"{NAMES[item.name]} {effect(item.points)}" for item in facts.contrasts)
+        text += f" No property of the loss is shown to cost more than {100 * MARGIN:.0f} points: {details}."
+    return text + _caveat(facts, failing)
+
+
+def _fails(facts: Facts) -> str:
+    failing = _failing(facts)
+    holding = [measured.name for measured in verdict.judged(facts) if verdict.outcome(measured) == "holds"]
+    text = _failure(failing[0])
+    if holding:
+        text += f" {upper_first(listed(holding))} does not fail."
+    text += " Which property of the loss causes it is not shown: the students given do not isolate one that costs more than "
+    return text + f"{100 * MARGIN:.0f} points for sure." + _caveat(facts, failing)
+
+
+def _training(facts: Facts) -> str:
+    students = verdict.judged(facts)
+    failing = _failing(facts)
+    if not failing:
+        worst = max(students, key=lambda measured: measured.behind_synthetic.value)
+        return (
+            f"The students have not learnt the task: {plain(worst.name)} is {points(worst.behind_synthetic)} behind the teacher on held-out "
+            "synthetic images, the domain they were trained on. This is a matter of training or of capacity, not of real against synthetic images."
+        )
+    worst = failing[0]
+    gain = facts.gains.get(worst.loss)
+    words = f"Training {plain(worst.loss)} on real images instead changes its accuracy there by {points(gain)}" if gain else "The controls show it"
+    causes = [facts.contrast(name) for name in verdict.named_causes(facts)]
+    costs = [item for item in causes if item is not None and item.on_real is not None]
+    if costs and costs[0].on_real is not None and not verdict.no_gain_from_real(facts, failing):
+        words = f"After training on real images {NAMES[costs[0].name]} {effect(costs[0].on_real)} as well"
+    return f"{_failure(worst)} {words}, so the training or the capacity of the encoder is at fault rather than the synthetic images."
+
+
+def _difficulty(facts: Facts) -> str:
+    gap = facts.teacher_gap
+    return (
+        f"The real images are harder for the teacher itself, by {points(gap) if gap else 'a clear margin'}, and no student falls further behind on "
+        f"them by more than {100 * MARGIN:.0f} points. Nothing in the loss is at fault; the students inherit the teacher's own gap."
+    )
+
+
+def _no_gap(facts: Facts) -> str:
+    students = verdict.judged(facts)
+    worst = max(students, key=lambda measured: min(measured.excess.high, measured.behind_real.high))
+    text = (
+        f"No student fails on real images: none is more than {100 * MARGIN:.0f} points worse there than its teacher's own gap explains. "
+        f"The closest to it, {plain(worst.name)}, is right on {percent(worst.real)} of real images."
+    )
+    weak = [measured.name for measured in students if verdict.undertrained(measured)]
+    if weak:
+        text += f" {upper_first(listed(weak))} has not learnt the synthetic images either."
+    helped = [item for item in facts.contrasts if verdict.helps(item)]
+    return text + "".join(f" {upper_first(NAMES[item.name])} {effect(item.points)} on real images." for item in helped)
+
+
+def _inconclusive(facts: Facts) -> str:
+    students = verdict.judged(facts)
+    if verdict.teacher_at_chance(facts):
+        return (
+            f"Nothing can be said: the teacher itself is at chance on both domains ({bare_percent(facts.teacher_real) if facts.teacher_real else 'none'} "
+            f"on real images, {100 / facts.classes:.1f} % by chance). Check that the class weights belong to this teacher."
+        )
+    if facts.teacher_gap is None:
+        return "Nothing can be said about real against synthetic images: " + (facts.missing[0] if facts.missing else "no student was measured on both.")
+    if not students:
+        return "Nothing can be said: no student was trained on synthetic images, so there is none to judge."
+    unclear = [measured for measured in students if verdict.outcome(measured) == "unclear"]
+    widest = max(unclear, key=lambda measured: measured.excess.high)
+    cure = "more seeds" if widest.excess.over != "images" or widest.excess.n > 1000 else "more images and seeds"
+    return (
+        f"The numbers do not settle it: the gap of {plain(widest.name)} is {points(widest.excess)} wider than its teacher's, on both sides of the "
+        f"{100 * MARGIN:.0f} points that would matter. It takes {cure}."
+    )
+
+
+_WORDS: dict[Label, Callable[[Facts], str]] = {
+    "text_target_learns_synthetic_cues": _cause("text_target"),
+    "negatives_learn_synthetic_cues": _cause("negatives"),
+    "contrastive_loss_fails_on_real": _contrastive,
+    "image_target_fails_on_real": _image_target,
+    "all_losses_fail_on_real": _all_losses,
+    "fails_on_real": _fails,
+    "training_failure": _training,
+    "domain_difficulty": _difficulty,
+    "no_gap": _no_gap,
+    "inconclusive": _inconclusive,
+}

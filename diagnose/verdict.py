@@ -1,0 +1,162 @@
+"""The only thresholds of the project, and the decisions that follow from them; no words and no models.
+
+Every decision compares a 95 % interval with a threshold: above, below, or unclear when the interval straddles it. A student fails
+only when two intervals lie above their threshold at once, so the chance of a false alarm at the border is at most 2.5 % for
+each loss, and far less where there is no gap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from diagnose.facts import Contrast, Facts, Measured
+from diagnose.schema import Estimate
+
+MARGIN = 0.05
+"""Least difference in accuracy that matters: 5 points. Two to three times what the seed alone changes in small students (1 to 2
+points), and less than any difference for which one would change a loss; smaller effects are called unclear or none."""
+
+AUC_MARGIN = 0.05
+"""Least excess of a student's separability AUC over its teacher's: 0.05 of AUC is 5 in 100 pairs ordered right more often."""
+
+COSINE_MARGIN = 0.05
+"""Least fall of the student-teacher cosine from synthetic to real images: about 5 % of full agreement, in step with `MARGIN`."""
+
+MAJORITY = 0.0
+"""A shortfall is mostly under-training when its part on the training domain exceeds the part that the change of domain adds."""
+
+Side = Literal["above", "below", "unclear"]
+Outcome = Literal["fails", "holds", "unclear"]
+Label = Literal[
+    "text_target_learns_synthetic_cues",
+    "negatives_learn_synthetic_cues",
+    "contrastive_loss_fails_on_real",
+    "image_target_fails_on_real",
+    "all_losses_fail_on_real",
+    "fails_on_real",
+    "training_failure",
+    "domain_difficulty",
+    "no_gap",
+    "inconclusive",
+]
+
+
+def compare(value: Estimate, threshold: float) -> Side:
+    """Say on which side of a threshold the whole interval lies."""
+    if value.low > threshold:
+        return "above"
+    return "below" if value.high < threshold else "unclear"
+
+
+def outcome(measured: Measured) -> Outcome:
+    """Say whether a loss fails on real images.
+
+    It fails when its gap exceeds the teacher's by more than `MARGIN` and it is behind the teacher on real images by more than
+    `MARGIN`. The second condition keeps a student that only outdoes its teacher on synthetic images from being called a failure.
+    """
+    sides = {compare(measured.excess, MARGIN), compare(measured.behind_real, MARGIN)}
+    if sides == {"above"}:
+        return "fails"
+    return "holds" if "below" in sides else "unclear"
+
+
+def undertrained(measured: Measured) -> bool:
+    """Say whether most of a student's shortfall is already there on held-out images of the synthetic domain."""
+    return compare(measured.behind_synthetic, MARGIN) == "above" and compare(measured.mostly_behind, MAJORITY) == "above"
+
+
+def judged(facts: Facts) -> list[Measured]:
+    """Give the losses the question is about: those not trained on real images."""
+    return [measured for measured in facts.measured if measured.trained_on != "real"]
+
+
+def teacher_at_chance(facts: Facts) -> bool:
+    """Say whether the teacher is no better than chance on both domains, as with class weights of another model."""
+    chance = 1.0 / facts.classes
+    known = [value for value in (facts.teacher_real, facts.teacher_synthetic) if value is not None]
+    return bool(known) and all(compare(value, chance) != "above" for value in known)
+
+
+def costs(contrast: Contrast | None) -> Side:
+    """Say whether a property of the loss costs more than `MARGIN` on real images."""
+    return "unclear" if contrast is None else compare(contrast.points, MARGIN)
+
+
+def helps(contrast: Contrast | None) -> bool:
+    """Say whether a property of the loss raises the accuracy on real images, beyond doubt but by any amount."""
+    return contrast is not None and compare(contrast.points, 0.0) == "below"
+
+
+def costs_everywhere(contrast: Contrast | None) -> bool:
+    """Say whether a property costs accuracy after training on real images too, and synthetic images add nothing to it for sure."""
+    if contrast is None or contrast.on_real is None or contrast.interaction is None:
+        return False
+    return compare(contrast.on_real, 0.0) == "above" and compare(contrast.interaction, 0.0) != "above"
+
+
+def no_gain_from_real(facts: Facts, failing: Sequence[Measured]) -> bool:
+    """Say whether each failing loss does no better on real images when it is trained on them."""
+    gains = [facts.gains[measured.loss] for measured in failing if measured.loss in facts.gains]
+    return len(gains) == len(failing) > 0 and all(compare(gain, MARGIN) == "below" for gain in gains)
+
+
+def choose_label(facts: Facts) -> Label:
+    """Choose the one label that the facts license.
+
+    Args:
+        facts: from `evidence.gather`, or made by hand.
+    """
+    students = judged(facts)
+    if not students or facts.teacher_gap is None or teacher_at_chance(facts):
+        return "inconclusive"
+    failing = [measured for measured in students if outcome(measured) == "fails"]
+    return _label_of_failure(facts, students, failing) if failing else _label_without_failure(facts, students)
+
+
+def _label_without_failure(facts: Facts, students: Sequence[Measured]) -> Label:
+    if all(undertrained(measured) for measured in students):
+        return "training_failure"
+    if any(outcome(measured) == "unclear" for measured in students) or facts.teacher_gap is None:
+        return "inconclusive"
+    return "domain_difficulty" if compare(facts.teacher_gap, MARGIN) == "above" else "no_gap"
+
+
+def _label_of_failure(facts: Facts, students: Sequence[Measured], failing: Sequence[Measured]) -> Label:
+    if no_gain_from_real(facts, failing):
+        return "training_failure"
+    causes = named_causes(facts)
+    if causes and all(costs_everywhere(facts.contrast(name)) for name in causes):
+        return "training_failure"
+    if causes:
+        return _label_of_causes(facts, causes)
+    text = facts.contrast("text_target") or facts.contrast("text_target_and_negatives")
+    if helps(text) and not any(measured.target == "text" for measured in failing):
+        return "image_target_fails_on_real"
+    if len(failing) == len(students) and len({measured.loss for measured in students}) > 1:
+        return "all_losses_fail_on_real"
+    return "fails_on_real"
+
+
+def named_causes(facts: Facts) -> list[str]:
+    """Give the properties of the loss that cost more than `MARGIN` on real images and belong to a loss that fails there."""
+    failing = [measured for measured in judged(facts) if outcome(measured) == "fails"]
+    owners = {
+        "text_target": any(measured.target == "text" for measured in failing),
+        "negatives": any(measured.negatives for measured in failing),
+        "text_target_and_negatives": any(measured.target == "text" and measured.negatives for measured in failing),
+    }
+    return [name for name, owned in owners.items() if owned and costs(facts.contrast(name)) == "above"]
+
+
+def _label_of_causes(facts: Facts, causes: Sequence[str]) -> Label:
+    causes = [name for name in causes if not costs_everywhere(facts.contrast(name))]
+    if causes == ["text_target"]:
+        return "text_target_learns_synthetic_cues"
+    if causes == ["negatives"]:
+        return "negatives_learn_synthetic_cues"
+    if facts.text_minus_negatives is not None and "text_target" in causes:
+        larger = compare(facts.text_minus_negatives, 0.0)
+        if larger != "unclear":
+            return "text_target_learns_synthetic_cues" if larger == "above" else "negatives_learn_synthetic_cues"
+    return "contrastive_loss_fails_on_real"

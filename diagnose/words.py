@@ -1,0 +1,70 @@
+"""Numbers and names as they stand in sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from diagnose.schema import Estimate
+
+
+def percent(value: Estimate) -> str:
+    """Write an accuracy: `51.2 % (48.0 to 54.4)`."""
+    return f"{100 * value.value:.1f} % ({100 * value.low:.1f} to {100 * value.high:.1f})"
+
+
+def bare_percent(value: Estimate) -> str:
+    """Write an accuracy without its interval: `51.2 %`."""
+    return f"{100 * value.value:.1f} %"
+
+
+def points(value: Estimate) -> str:
+    """Write a difference of accuracies: `33.0 points (29.8 to 36.2)`."""
+    return f"{_signless(100 * value.value)} points ({_signless(100 * value.low)} to {_signless(100 * value.high)})"
+
+
+def number(value: Estimate) -> str:
+    """Write an AUC or cosine: `0.91 (0.89 to 0.93)`."""
+    return f"{value.value:.2f} ({value.low:.2f} to {value.high:.2f})"
+
+
+def _signless(value: float) -> str:
+    """Write a number without the minus sign of a rounded zero."""
+    text = f"{value:.1f}"
+    return text.removeprefix("-") if float(text) == 0 else text.replace("-", "\N{MINUS SIGN}")
+
+
+def effect(value: Estimate) -> str:
+    """Write a cost so that its sign is a word: `costs 33.0 points (…)` or `helps by 9.1 points (…)`."""
+    if value.value >= 0:
+        return f"costs {points(value)}"
+    return f"helps by {points(negative(value))}"
+
+
+def negative(value: Estimate) -> Estimate:
+    """Turn an estimate's sign."""
+    return value.model_copy(update={"value": -value.value, "low": -value.high, "high": -value.low})
+
+
+def listed(names: Sequence[str]) -> str:
+    """Join names: `a`, `a and b`, `a, b and c`."""
+    names = [plain(name) for name in names]
+    if len(names) < 2:
+        return "".join(names)
+    return f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def plain(name: str) -> str:
+    """Write a name with spaces for underscores, for reading."""
+    return name.replace("_", " ")
+
+
+def seeds(value: Estimate) -> str:
+    """Say how many trainings a number rests on, and what its interval leaves out."""
+    if value.over == "images":
+        return "one training, so the interval covers the choice of images but not the randomness of training"
+    return f"{value.n} seeds"
+
+
+def upper_first(text: str) -> str:
+    """Write the first letter large and leave the others as they are."""
+    return text[:1].upper() + text[1:]
