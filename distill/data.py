@@ -15,7 +15,7 @@ from datasets import Dataset, concatenate_datasets
 
 from distill.columns import OURS, as_dataset, assemble, check_unique, encode
 from distill.images import ImageFacts, facts
-from distill.pixels import decode_all, digests, find_bad, refuse, scan
+from distill.pixels import collect, decode_all, digests, find_bad, refuse
 from distill.readers import read
 
 logger = logging.getLogger(__name__)
@@ -219,7 +219,7 @@ class Split:
             (empty for other codecs).
         """
         if "metadata" not in self._memo:
-            items = [item for results in scan(self.rows, facts) for item in results]
+            items = collect(self.rows, facts)
             refuse(self.rows, [(at, item) for at, item in enumerate(items) if not isinstance(item, ImageFacts)], self.name)
             kinds = {"codec": str, "bytes": np.int64, "width": np.int64, "height": np.int64, "quality": np.float64, "subsampling": str}
             self._memo["metadata"] = {name: np.array([getattr(item, name) for item in items], dtype=kind) for name, kind in kinds.items()}

@@ -8,9 +8,9 @@ import os
 import tempfile
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import nullcontext, suppress
+from contextlib import closing, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -48,13 +48,17 @@ def _encoded(entry: dict[str, bytes | str | None]) -> bytes:
         raise BadImage(f"cannot be opened: {error.strerror or error}") from error
 
 
-def scan(rows: Dataset, work: Callable[[bytes], T], *, progress: bool = False, what: str = "images") -> Iterator[list[T | BadImage]]:
+def scan(
+    rows: Dataset, work: Callable[[bytes], T], *, progress: bool = False, what: str = "images"
+) -> Generator[list[T | BadImage], None, None]:
     """Apply `work` to the encoded bytes of every image, in order, in threads and in bounded memory.
+
+    Close it (`contextlib.closing`) where it may be left early: it holds threads and a progress bar.
 
     Args:
         rows: data set of N rows with a column `image` of bytes or paths.
         work: bytes of one file -> anything; may raise `BadImage`, which is then the item.
-        progress: whether to show a bar on standard error.
+        progress: whether to show a bar on standard error, where that is a terminal.
         what: what the bar says.
 
     Yields:
@@ -73,9 +77,9 @@ def scan(rows: Dataset, work: Callable[[bytes], T], *, progress: bool = False, w
     workers = min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
     tables = rows.select_columns(["image"]).with_format("arrow").iter(batch_size=CHUNK)
     pending: deque[Future[list[T | BadImage]]] = deque()
-    bar = Progress(console=Console(stderr=True), transient=True) if progress else None
-    with warnings.catch_warnings(), ThreadPoolExecutor(workers) as pool, bar or nullcontext():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # `decode` has its own, lower bound
+    console = Console(stderr=True)
+    bar = Progress(console=console, transient=True) if progress and console.is_terminal else None
+    with ThreadPoolExecutor(workers) as pool, bar or nullcontext():
         task = bar.add_task(what, total=len(rows)) if bar else None
         for table in tables:
             pending.append(pool.submit(chunk, table.column("image").to_pylist()))
@@ -89,6 +93,12 @@ def _advance(bar: Progress | None, task: object, results: list[T | BadImage]) ->
     if bar is not None:
         bar.advance(task, len(results))  # type: ignore[arg-type]
     return results
+
+
+def collect(rows: Dataset, work: Callable[[bytes], T], *, progress: bool = False, what: str = "images") -> list[T | BadImage]:
+    """Gather what `scan` yields in one list of N."""
+    with closing(scan(rows, work, progress=progress, what=what)) as scanned, _quiet():
+        return [item for results in scanned for item in results]
 
 
 def refuse(rows: Dataset, bad: list[tuple[int, BadImage]], name: str) -> None:
@@ -134,9 +144,14 @@ def decode_all(rows: Dataset, size: int | None, *, name: str, key: Callable[[], 
     cached = _map(path, len(rows))
     if cached is not None:
         return cached
-    chunks = _decoded(rows, size, name=name, progress=progress)
+    with closing(_decoded(rows, size, name=name, progress=progress)) as chunks, _quiet():
+        return _stored(path, len(rows), chunks)
+
+
+def _stored(path: Path, count: int, chunks: Iterator[np.ndarray]) -> np.ndarray:
+    """Write chunks to `path` and map it; where that cannot be, warn once a folder and keep them in memory."""
     first = next(chunks)
-    shape = (len(rows), *first.shape[1:])
+    shape = (count, *first.shape[1:])
     try:
         temporary = _reserve(path, shape)
     except OSError as error:
@@ -144,8 +159,9 @@ def decode_all(rows: Dataset, size: int | None, *, name: str, key: Callable[[], 
             _warned.add(str(path.parent))
             logger.warning(
                 "decoded images cannot be kept in %s (%s), so they stay in memory and are decoded again next time; set SYNTHGAP_CACHE.",
-                path.parent, error.strerror or error,
-            )  # fmt: skip
+                path.parent,
+                error.strerror or error,
+            )
         return _fill(np.empty(shape, np.uint8), first, chunks)
     try:
         array = np.load(temporary, mmap_mode="r+", allow_pickle=False)
@@ -155,10 +171,18 @@ def decode_all(rows: Dataset, size: int | None, *, name: str, key: Callable[[], 
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-    result = _map(path, len(rows))
+    result = _map(path, count)
     if result is None:
         raise ValueError(f"cached pixels {path} must stay as written, got another file; give each machine its own SYNTHGAP_CACHE.")
     return result
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence Pillow's warning of large images; `decode` has its own, lower bound."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        yield
 
 
 def _fill(array: np.ndarray, first: np.ndarray, chunks: Iterator[np.ndarray]) -> np.ndarray:
@@ -170,7 +194,7 @@ def _fill(array: np.ndarray, first: np.ndarray, chunks: Iterator[np.ndarray]) ->
     return array
 
 
-def _decoded(rows: Dataset, size: int | None, *, name: str, progress: bool) -> Iterator[np.ndarray]:
+def _decoded(rows: Dataset, size: int | None, *, name: str, progress: bool) -> Generator[np.ndarray, None, None]:
     """Yield (n, 3, H, W) of consecutive images; once a bad one is met, only look for more of them, then raise."""
     bad: list[tuple[int, BadImage]] = []
     shape: tuple[int, ...] | None = None
@@ -180,31 +204,28 @@ def _decoded(rows: Dataset, size: int | None, *, name: str, progress: bool) -> I
         image = decode(data)
         return np.asarray(image if size is None else fit(image, size)).transpose(2, 0, 1)
 
-    for results in scan(rows, work, progress=progress, what=f"decoding {name}"):
-        bad += [(start + offset, item) for offset, item in enumerate(results) if isinstance(item, BadImage)]
-        for offset, item in enumerate(results):
-            if isinstance(item, BadImage):
-                continue
-            shape = shape or item.shape
-            if item.shape != shape:
-                raise ValueError(
-                    f"images of `{name}` must all have one size when `size` is not given, got {shape[2]} x {shape[1]} and "
-                    f"{item.shape[2]} x {item.shape[1]} ({_label(rows, start + offset)}); give `size`, such as 224."
-                )
-        start += len(results)
-        if not bad:
-            yield np.stack(results)  # type: ignore[arg-type]
+    with closing(scan(rows, work, progress=progress, what=f"decoding {name}")) as scanned:
+        for results in scanned:
+            bad += [(start + offset, item) for offset, item in enumerate(results) if isinstance(item, BadImage)]
+            for offset, item in enumerate(results):
+                if isinstance(item, BadImage):
+                    continue
+                shape = shape or item.shape
+                if item.shape != shape:
+                    raise ValueError(
+                        f"images of `{name}` must all have one size when `size` is not given, got {shape[2]} x {shape[1]} and "
+                        f"{item.shape[2]} x {item.shape[1]} ({_label(rows, start + offset)}); give `size`, such as 224."
+                    )
+            start += len(results)
+            if not bad:
+                yield np.stack(results)  # type: ignore[arg-type]
     refuse(rows, bad, name)
 
 
 def find_bad(rows: Dataset, *, name: str, progress: bool = False) -> list[tuple[int, BadImage]]:
     """Decode every image and keep none: the position and reason of each that cannot be used."""
-    bad: list[tuple[int, BadImage]] = []
-    start = 0
-    for results in scan(rows, lambda data: decode(data) and None, progress=progress, what=f"checking {name}"):
-        bad += [(start + offset, item) for offset, item in enumerate(results) if isinstance(item, BadImage)]
-        start += len(results)
-    return bad
+    items = collect(rows, lambda data: decode(data) and None, progress=progress, what=f"checking {name}")
+    return [(index, item) for index, item in enumerate(items) if isinstance(item, BadImage)]
 
 
 def digests(rows: Dataset, *, name: str) -> np.ndarray:
@@ -213,9 +234,7 @@ def digests(rows: Dataset, *, name: str) -> np.ndarray:
     Raises:
         ValueError: naming the first images whose file cannot be opened.
     """
-    items: list[bytes | BadImage] = []
-    for results in scan(rows, lambda data: hashlib.blake2b(data, digest_size=16).digest()):
-        items += results
+    items = collect(rows, lambda data: hashlib.blake2b(data, digest_size=16).digest())
     refuse(rows, [(index, item) for index, item in enumerate(items) if isinstance(item, BadImage)], name)
     return np.frombuffer(b"".join(items), np.uint8).reshape(-1, 16)  # type: ignore[arg-type]
 
