@@ -17,13 +17,25 @@ class CrossFittedAuc:
 
     Args:
         value: weighted mean of the cells' AUCs, in [0, 1], chance 0.5.
-        influence: (N,) the image's part of the deviation; its sum of squares is the variance. Zero outside every cell.
+        influence: (N,) the image's part of the deviation; its sum of squares is the variance given the models. Zero outside every cell.
+        null_variance: that variance if scores and domains were independent (Mann & Whitney, with ties).
         smallest: images of the smaller domain over all cells.
     """
 
     value: float
     influence: np.ndarray
+    null_variance: float
     smallest: int
+
+    @property
+    def shared_spread(self) -> float:
+        """Standard deviation that the folds share through their training images.
+
+        Without signal the pooled statistic is a sum over pairs of images in different folds, and each pair enters twice: either
+        image is scored by a model that saw the other. That doubles the variance. With signal the models hardly depend on single
+        images and the part fades; it is taken to keep its size on the logit scale.
+        """
+        return 4 * self.value * (1 - self.value) * math.sqrt(self.null_variance)
 
 
 def auc_over_cells(scores: np.ndarray, synthetic: np.ndarray, cells: np.ndarray, weights: dict[int, float] | None = None) -> CrossFittedAuc:
@@ -60,23 +72,26 @@ def auc_over_cells(scores: np.ndarray, synthetic: np.ndarray, cells: np.ndarray,
         )
     total = sum(weight for weight, *_ in found)
     influence = np.zeros(len(scores))
-    value, smallest = 0.0, 0
+    value, null_variance, smallest = 0.0, 0.0, 0
     for weight, area, real, made, below_made, above_real in found:
         value += weight / total * area
         smallest += min(len(real), len(made))
+        null_variance += (weight / total) ** 2 * _null_variance(scores[np.concatenate([real, made])], len(real), len(made))
         for rows, placements in ((real, below_made), (made, above_real)):
             # dividing by n - 1 makes the sum of squares the unbiased variance; a lone image tells nothing of its spread
             influence[rows] = weight / total * (placements - area) / math.sqrt(len(rows) * max(len(rows) - 1, 1))
-    return CrossFittedAuc(value, influence, smallest)
+    return CrossFittedAuc(value, influence, null_variance, smallest)
 
 
 def auc_interval(auc: CrossFittedAuc) -> Interval:
     """Give the 95 % interval of an AUC, on the logit scale so that it stays in [0, 1].
 
+    The AUC meant is the mean over the fitted models. The spread is DeLong's, and what the folds share (see `shared_spread`).
+
     When every pair is in order there is no spread to go by. Then `smallest` disjoint pairs were all in order, which a true AUC
     below 0.025 ** (1 / smallest) would allow in fewer than 2.5 % of draws; that is the far end.
     """
-    spread = math.sqrt(float(np.sum(auc.influence**2)))
+    spread = math.hypot(math.sqrt(float(np.sum(auc.influence**2))), auc.shared_spread)
     if auc.value in (0.0, 1.0):
         far = 0.025 ** (1 / max(auc.smallest, 1))
         return (far, 1.0) if auc.value == 1.0 else (0.0, 1 - far)
@@ -92,9 +107,20 @@ def difference_interval(first: CrossFittedAuc, second: CrossFittedAuc) -> Interv
     """
     if first.value in (0.0, 1.0) or second.value in (0.0, 1.0):
         return subtract((first.value, auc_interval(first)), (second.value, auc_interval(second)))
-    spread = math.sqrt(float(np.sum((first.influence - second.influence) ** 2)))
+    together = float(np.sum(first.influence * second.influence))
+    alone = float(np.sum(first.influence**2) * np.sum(second.influence**2))
+    alike = together / math.sqrt(alone) if alone > 0 else 0.0
+    shared = first.shared_spread**2 + second.shared_spread**2 - 2 * alike * first.shared_spread * second.shared_spread
+    spread = math.sqrt(float(np.sum((first.influence - second.influence) ** 2)) + max(shared, 0.0))
     difference = first.value - second.value
     return difference - Z * spread, difference + Z * spread
+
+
+def _null_variance(scores: np.ndarray, m: int, n: int) -> float:
+    """Give the variance of the AUC of m against n images when scores say nothing, (m + n + 1) / (12 m n) without ties."""
+    ties = np.unique(scores, return_counts=True)[1].astype(np.float64)
+    count = m + n
+    return (count + 1 - float(np.sum(ties**3 - ties)) / (count * (count - 1))) / (12 * m * n)
 
 
 def _expit(value: float) -> float:

@@ -25,14 +25,14 @@ def calibration_error(confidence: np.ndarray, correct: np.ndarray, *, bins: int 
 
     The error is sum_b |sum_{i in b} (confidence_i - correct_i)| / N over bins of equal width. It is too large on average, since
     noise in a bin never cancels, and a bootstrap makes that worse. Written as the mean of s_b(i) (confidence_i - correct_i) with
-    s_b the sign of bin b it is linear: with the signs seen in the data it overestimates, so it serves for the high end; with
-    each image's signs taken from the other images (ten folds) it cannot exceed the truth on average, so it serves for the low end.
+    s_b the sign of bin b it is linear: with the signs seen in the data it overestimates, so it serves for the high end; with the
+    sign of each image taken from the images before it (in a drawn order) its mean cannot exceed the truth, so it serves for the low end.
 
     Args:
         confidence: (N,) in [0, 1].
         correct: (N,) bool.
         bins: number of equal bins on [0, 1].
-        seed: seed of the folds.
+        seed: seed of the order.
 
     Source: Guo et al. (2017), equation 3; the interval is ours.
     """
@@ -41,9 +41,12 @@ def calibration_error(confidence: np.ndarray, correct: np.ndarray, *, bins: int 
     place = np.minimum((confidence * bins).astype(np.int64), bins - 1)
     total = np.bincount(place, excess, bins)
     seen = np.sign(total)[place] * excess
-    fold = np.random.default_rng(seed).permutation(n) % min(10, n)
-    outside = total[None, :] - np.stack([np.bincount(place[fold == f], excess[fold == f], bins) for f in range(fold.max() + 1)])
-    foreign = np.sign(outside)[fold, place] * excess
+    order = np.random.default_rng(seed).permutation(n)
+    earlier = np.zeros(n)
+    for b in range(bins):
+        rows = order[place[order] == b]
+        earlier[rows] = np.cumsum(excess[rows]) - excess[rows]
+    foreign = np.sign(earlier) * excess
     reach = Z / math.sqrt(n)
     low = float(foreign.mean()) - reach * float(foreign.std(ddof=1))
     high = float(seen.mean()) + reach * float(seen.std(ddof=1))

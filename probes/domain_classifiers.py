@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -75,11 +76,8 @@ def logistic_scores(
     for held_out in range(folds):
         inner = fold == (held_out + 1) % folds
         train = fold != held_out
-        best = (
-            max(STRENGTHS, key=_judge(embeddings, synthetic, train & ~inner, np.where(inner, cells, -1), labels))
-            if folds > 2
-            else STRENGTHS[1]
-        )
+        judge = _judge(embeddings, synthetic, train & ~inner, np.where(inner, cells, -1), labels)
+        best = max(STRENGTHS, key=judge) if folds > 2 else STRENGTHS[1]
         features = embeddings if labels is None else remove_class_means(embeddings, labels, train)
         direction, offset = _fit_logistic(features[train], synthetic[train], best)
         scores[fold == held_out] = features[fold == held_out] @ direction + offset
@@ -88,7 +86,10 @@ def logistic_scores(
     return DomainScores(scores, directions, offsets, strengths)
 
 
-def _judge(embeddings, synthetic, train, cells, labels):  # noqa: ANN001, ANN202
+def _judge(
+    embeddings: np.ndarray, synthetic: np.ndarray, train: np.ndarray, cells: np.ndarray, labels: np.ndarray | None
+) -> Callable[[float], float]:
+    """Give the function that judges a strength by the AUC on the images whose cell is not -1."""
     features = embeddings if labels is None else remove_class_means(embeddings, labels, train)
 
     def area(strength: float) -> float:

@@ -123,7 +123,8 @@ class _Measure:
 
     def geometry_scores(self, table: EmbeddingTable) -> dict[str, Score]:
         """Give the measures that need one encoder only."""
-        unit, scores = table.unit(), {}
+        unit = table.unit()
+        scores: dict[str, Score] = {}
         for domain, rows in self.rows.items():
             x = unit[rows].astype(np.float64)
             found = {
@@ -137,7 +138,8 @@ class _Measure:
 
     def _cosine(self, x: np.ndarray, cosine: np.ndarray) -> dict[str, Score]:
         """Score the mean cosine; chance is the mean over pairs of *different* images of the domain."""
-        scores, parts = {}, {}
+        scores: dict[str, Score] = {}
+        parts: dict[str, np.ndarray] = {}
         for domain in DOMAINS:
             rows = self.domain == domain
             parts[domain] = own = cosine[rows]

@@ -271,7 +271,7 @@ def embed(
 def _evaluating(encode: Callable[[Any], Any]) -> Iterator[None]:
     """Put every module behind `encode` into eval mode, and each back into its own mode at the end."""
     owner = encode if hasattr(encode, "modules") else getattr(encode, "__self__", None)
-    modules = list(owner.modules()) if hasattr(owner, "modules") else []
+    modules: list[Any] = list(getattr(owner, "modules", list)())
     modes = [module.training for module in modules]
     try:
         for module in modules:

@@ -33,7 +33,8 @@ def check_tables(student: EmbeddingTable, teacher: EmbeddingTable | None, class_
         first = table.embeddings[:1]
         if np.allclose(table.embeddings, first, rtol=1e-5, atol=1e-7):
             raise ValueError(
-                f"`{role}` embeddings must vary, got one vector for all {len(table)} images; the encoder collapsed or its weights did not load."
+                f"`{role}` embeddings must vary, got one vector for all {len(table)} images; "
+                "the encoder collapsed or its weights did not load."
             )
         if class_weights is not None and table.dimension != class_weights.shape[0]:
             raise ValueError(
@@ -71,8 +72,8 @@ def _check_pair(student: EmbeddingTable, teacher: EmbeddingTable) -> None:
         if len(differs):
             row = differs[0]
             raise ValueError(
-                f"`teacher` must have the {what} of `student` in the same order, got {theirs[row].item()!r} for {ours[row].item()!r} in row {row}; "
-                "embed the same split with both."
+                f"`teacher` must have the {what} of `student` in the same order, got {theirs[row].item()!r} for {ours[row].item()!r} "
+                f"in row {row}; embed the same split with both."
             )
 
 

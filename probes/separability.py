@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from probes.auc import CrossFittedAuc, auc_interval, auc_over_cells, difference_interval
-from probes.domain_classifiers import DomainScores, file_fact_scores, logistic_scores, neighbour_scores
+from probes.domain_classifiers import STRENGTHS, DomainScores, file_fact_scores, logistic_scores, neighbour_scores
 from probes.embeddings import EmbeddingTable
 from probes.folds import balanced_sample, stratified_folds
 from probes.inputs import check_tables, versions
@@ -49,34 +51,21 @@ def separability(
     Raises:
         ValueError: for tables that cannot be compared, fewer than 2 folds, or groups that do not fit.
     """
-    if folds < 2 or permutations < 1 or neighbours < 1:
-        raise ValueError(
-            f"`folds` must be at least 2 and `permutations` and `neighbours` at least 1, got {folds}, {permutations}, {neighbours}; raise them."
-        )
-    check_tables(student, teacher, class_weights, at_least=folds)
-    if groups is not None and np.shape(groups) != (len(student),):
-        raise ValueError(f"`groups` must have shape ({len(student)},), got {np.shape(groups)}; give one group an image.")
+    check_tables(student, teacher, class_weights, at_least=max(folds, 2))
+    _check_settings(len(student), folds, neighbours, permutations, groups)
     sample = balanced_sample(student.labels, student.domain == "synthetic", max_images=max_images, seed=seed)
     plan = _Plan(student.select(sample), folds=folds, seed=seed, groups=None if groups is None else np.asarray(groups)[sample])
-    settings = {"neighbours": neighbours, "permutations": permutations, "seed": seed}
-    ours = _Measured(student.unit()[sample], plan, **settings)
+    measure = partial(_Measured, plan=plan, neighbours=neighbours, permutations=permutations, seed=seed)
+    ours = measure(student.unit()[sample])
     scores = ours.scores()
-    arrays = _arrays(student, ours.linear, ours.tests["linear"], sample, plan.fold)
-    if "within_class/linear" in ours.areas:
-        arrays["within_class/direction"] = ours.within.direction
+    arrays = _arrays(student, ours, sample, plan.fold)
     if teacher is not None:
-        theirs = _Measured(teacher.unit()[sample], plan, **settings)
+        theirs = measure(teacher.unit()[sample])
         scores |= {f"teacher/{name}": score for name, score in theirs.scores().items()}
         arrays["teacher/direction"] = theirs.linear.direction
-        for name, area in ours.areas.items():
-            interval = difference_interval(area, theirs.areas[name])
-            scores[f"excess/{name}/auc"] = as_score(
-                area.value - theirs.areas[name].value, interval, chance=0.0, direction="neutral", bounds=(-1.0, 1.0)
-            )
+        scores |= _excess(ours, theirs)
     if student.metadata:
-        facts = {name: column[sample] for name, column in student.metadata.items()}
-        area = auc_over_cells(file_fact_scores(facts, plan.synthetic, plan.fold, seed=seed), plan.synthetic, plan.fold)
-        scores["metadata/auc"] = as_score(area.value, auc_interval(area), chance=0.5, bounds=UNIT)
+        scores["metadata/auc"] = _file_facts(student, sample, plan, seed)
     return ProbeResult(
         probe="separability",
         subject=student.name,
@@ -85,14 +74,25 @@ def separability(
         arrays=arrays,
         counts=plan.counts(len(student)),
         params={
-            **{k: v for k, v in settings.items() if k != "seed"},
             "folds": folds,
+            "neighbours": neighbours,
+            "permutations": permutations,
+            "strengths": list(STRENGTHS),
             "max_images": max_images,
             "grouped": groups is not None,
         },
         seed=seed,
         versions=versions(),
     )
+
+
+def _check_settings(n: int, folds: int, neighbours: int, permutations: int, groups: np.ndarray | None) -> None:
+    if folds < 2 or permutations < 1 or neighbours < 1:
+        raise ValueError(
+            f"`folds` must be at least 2, `permutations` and `neighbours` 1, got {folds}, {permutations}, {neighbours}; raise them."
+        )
+    if groups is not None and np.shape(groups) != (n,):
+        raise ValueError(f"`groups` must have shape ({n},), got {np.shape(groups)}; give one group an image.")
 
 
 class _Plan:
@@ -128,20 +128,21 @@ class _Measured:
     def __init__(self, embeddings: np.ndarray, plan: _Plan, *, neighbours: int, permutations: int, seed: int) -> None:
         features = embeddings.astype(np.float64)
         made, fold, labels = plan.synthetic, plan.fold, plan.labels
-        test = {"permutations": permutations, "seed": seed, "groups": plan.groups}
+        test = partial(permutation_test, features, made, fold, labels, permutations=permutations, seed=seed, groups=plan.groups)
         self.areas: dict[str, CrossFittedAuc] = {}
         self.tests: dict[str, PermutationTest] = {}
         self.linear: DomainScores = logistic_scores(features, made, fold, fold)
         self.areas["linear"] = auc_over_cells(self.linear.scores, made, fold)
         self.areas["knn"] = auc_over_cells(neighbour_scores(embeddings, made, fold, neighbours=neighbours), made, fold)
-        self.tests["linear"] = permutation_test(features, made, fold, labels, within_class=False, **test)
+        self.tests["linear"] = test(within_class=False)
+        self.within: DomainScores | None = None
         if not plan.classes:
             return
-        self.within: DomainScores = logistic_scores(features, made, fold, plan.cells, labels=labels)
+        self.within = logistic_scores(features, made, fold, plan.cells, labels=labels)
         self.areas["within_class/linear"] = auc_over_cells(self.within.scores, made, plan.cells, plan.weights)
         near = neighbour_scores(embeddings, made, fold, neighbours=neighbours, labels=labels)
         self.areas["within_class/knn"] = auc_over_cells(near, made, plan.cells, plan.weights)
-        self.tests["within_class/linear"] = permutation_test(features, made, fold, labels, within_class=True, **test)
+        self.tests["within_class/linear"] = test(within_class=True)
 
     def scores(self) -> dict[str, Score]:
         """Give each AUC and each p value with its interval; a p value's is that of the B shuffles."""
@@ -152,19 +153,36 @@ class _Measured:
         return found
 
 
-def _arrays(
-    student: EmbeddingTable, linear: DomainScores, test: PermutationTest, sample: np.ndarray, fold: np.ndarray
-) -> dict[str, np.ndarray]:
+def _excess(ours: _Measured, theirs: _Measured) -> dict[str, Score]:
+    """Give student minus teacher for each classifier, over the same images and folds."""
+    found: dict[str, Score] = {}
+    for name, area in ours.areas.items():
+        reference = theirs.areas[name]
+        interval = difference_interval(area, reference)
+        found[f"excess/{name}/auc"] = as_score(area.value - reference.value, interval, chance=0.0, bounds=(-1.0, 1.0))
+    return found
+
+
+def _file_facts(student: EmbeddingTable, sample: np.ndarray, plan: _Plan, seed: int) -> Score:
+    facts = {name: column[sample] for name, column in student.metadata.items()}
+    area = auc_over_cells(file_fact_scores(facts, plan.synthetic, plan.fold, seed=seed), plan.synthetic, plan.fold)
+    return as_score(area.value, auc_interval(area), chance=0.5, bounds=UNIT)
+
+
+def _arrays(student: EmbeddingTable, ours: _Measured, sample: np.ndarray, fold: np.ndarray) -> dict[str, np.ndarray]:
     """Give every image a score by models that never saw it: its fold's, or the mean of all for images outside the sample."""
-    score = linear.score_unseen(student.unit())
-    score[sample] = linear.scores
+    score = ours.linear.score_unseen(student.unit())
+    score[sample] = ours.linear.scores
     place = np.full(len(student), -1, dtype=np.int64)
     place[sample] = fold
-    return {
+    arrays = {
         "domain_score": score.astype(np.float32),
         "fold": place,
-        "direction": linear.direction,
-        "null_auc": test.null_auc,
+        "direction": ours.linear.direction,
+        "null_auc": ours.tests["linear"].null_auc,
         "ids": student.ids,
         "domain": student.domain,
     }
+    if ours.within is not None:
+        arrays["within_class/direction"] = ours.within.direction
+    return arrays

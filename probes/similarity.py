@@ -12,7 +12,7 @@ _ROWS_AT_ONCE = 1024
 def linear_cka(x: np.ndarray, y: np.ndarray, blocks: np.ndarray) -> BlockEstimate:
     """Measure debiased linear CKA, at most about 1 (same up to rotation and scale); chance 0, around which it scatters to both sides.
 
-    CKA = HSIC(X, Y) / sqrt(HSIC(X, X) HSIC(Y, Y)) with the unbiased estimator of HSIC. With K = X X^T and L = Y Y^T without their diagonals,
+    CKA = HSIC(X, Y) / sqrt(HSIC(X, X) HSIC(Y, Y)) with the unbiased estimator of HSIC. With K = X X^T and L = Y Y^T, diagonals set to 0,
     n (n - 3) HSIC = tr(K L) + (1 K 1)(1 L 1) / ((n - 1)(n - 2)) - 2 (1 K L 1) / (n - 2). All terms are sums over images, so neither
     an n x n matrix nor a batch is needed.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import numpy as np
 
@@ -50,12 +51,12 @@ def transfer(
         raise ValueError(f"`logit_scale` must be positive, got {logit_scale}; take the teacher's own.")
     class_weights = np.asarray(class_weights, dtype=np.float64)
     check_tables(student, teacher, class_weights, at_least=max(2, folds))
-    shared = {"class_weights": class_weights, "logit_scale": logit_scale, "seed": seed}
-    scores, arrays = _zero_shot(student, **shared)
+    zero_shot = partial(_zero_shot, class_weights=class_weights, logit_scale=logit_scale, seed=seed)
+    scores, arrays = zero_shot(student)
     probe_scores, counts = _linear_probe(student, folds=folds, max_images=max_images, seed=seed)
     scores |= probe_scores
     if teacher is not None:
-        teacher_scores, teacher_arrays = _zero_shot(teacher, **shared)
+        teacher_scores, teacher_arrays = zero_shot(teacher)
         teacher_scores |= _linear_probe(teacher, folds=folds, max_images=max_images, seed=seed)[0]
         scores |= _beside_teacher(arrays["correct"], teacher_arrays["correct"], student.domain)
         scores |= {f"teacher/{name}": score for name, score in teacher_scores.items()}
