@@ -130,6 +130,25 @@ class Split:
         memo = {key: self._memo[key] for key in ("digests",) if key in self._memo}
         return replace(self, rows=rows, class_names=class_names, name=name, _memo=memo)
 
+    def with_class_order(self, class_names: Sequence[str]) -> Split:
+        """Renumber the labels after another order of the same classes.
+
+        Args:
+            class_names: the classes of this split in the order wanted.
+
+        Raises:
+            ValueError: for another set of classes.
+        """
+        names = tuple(class_names)
+        if names == self.class_names:
+            return self
+        if sorted(names) != sorted(self.class_names):
+            raise ValueError(
+                f"`class_names` must be the classes of `{self.name}`, {list(self.class_names)}, got {list(names)}; change one of them."
+            )
+        places = np.array([names.index(name) for name in self.class_names])
+        return self._relabel(places[self.labels], names, self.name)
+
     def concat(self, *others: Split, name: str | None = None) -> Split:
         """Put splits after one another; their classes must be the same set, in this split's order.
 
@@ -140,12 +159,7 @@ class Split:
         Raises:
             ValueError: for unequal class sets or ids that occur twice.
         """
-        require_same_classes(self, *others)
-        parts = [self]
-        for other in others:
-            order = np.array([self.class_names.index(text) for text in other.class_names])
-            same = other.class_names == self.class_names
-            parts.append(other if same else other._relabel(order[other.labels], self.class_names, other.name))
+        parts = [self, *(other.with_class_order(self.class_names) for other in others)]
         name = name or "+".join(part.name for part in parts)
         check_unique([value for part in parts for value in part.column("id")], name)
         columns = [column for column in self.rows.column_names if all(column in part.rows.column_names for part in parts)]
@@ -279,10 +293,10 @@ def load_split(
 
 
 def require_same_classes(*splits: Split) -> None:
-    """Refuse splits whose images are not of the same set of classes.
+    """Refuse splits whose images are not of the same classes, numbered the same way.
 
     Raises:
-        ValueError: naming the classes that one has and another lacks.
+        ValueError: naming the classes that one has and another lacks, or two orders that differ.
     """
     held = [{split.class_names[label] for label in np.unique(split.labels)} for split in splits]
     for split, have in zip(splits[1:], held[1:], strict=True):
@@ -291,8 +305,8 @@ def require_same_classes(*splits: Split) -> None:
             raise ValueError(
                 f"`{splits[0].name}` and `{split.name}` must have the same classes, got {', '.join(sides)}; add or remove these classes."
             )
-        if set(split.class_names) != set(splits[0].class_names):
+        if split.class_names != splits[0].class_names:
             raise ValueError(
-                f"`{splits[0].name}` and `{split.name}` must have the same class names, got {list(splits[0].class_names)} and "
+                f"`{splits[0].name}` and `{split.name}` must have the same class names in the same order, got {list(splits[0].class_names)} and "
                 f"{list(split.class_names)}; load both with the same `class_names`."
             )

@@ -149,10 +149,21 @@ def test_class_that_a_selection_has_lost_is_noticed(tmp_path: Path) -> None:
         require_same_classes(split, split.select(split.labels == 0))
 
 
-def test_same_classes_pass_in_any_order(tmp_path: Path) -> None:
+def test_same_classes_in_another_order_are_refused_until_renumbered(tmp_path: Path) -> None:
     split = make(tmp_path)
+    turned = load_split(tmp_path / "x.parquet", class_names=["dog", "cat"])
 
-    require_same_classes(split, load_split(tmp_path / "x.parquet", class_names=["dog", "cat"]), split)
+    with pytest.raises(ValueError, match=r"in the same order, got \['cat', 'dog'\] and \['dog', 'cat'\]"):
+        require_same_classes(split, turned)
+
+    back = turned.with_class_order(split.class_names)
+    require_same_classes(split, back)
+    assert back.labels.tolist() == split.labels.tolist()
+
+
+def test_order_of_other_classes_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="must be the classes of `x`"):
+        make(tmp_path).with_class_order(["cat", "seal"])
 
 
 def test_fingerprint_ignores_file_names_ids_and_format(tmp_path: Path) -> None:
