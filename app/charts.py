@@ -24,7 +24,7 @@ TEACHER = "#8A8A8A"
 GUIDE = "rgba(128,128,128,0.45)"
 MARKERS = {"real": "circle", "synthetic": "diamond", "": "square"}
 FILLS = {"real": 1.0, "synthetic": 0.55}
-ROW_PIXELS = 74
+ROW_PIXELS = 88
 
 
 def colours(keys: Sequence[str]) -> dict[str, str]:
@@ -136,22 +136,21 @@ def dot_chart(
     for index, row in enumerate(rows):
         figure.add_hline(y=-index, line={"color": GUIDE, "width": 1}, layer="below")
         figure.add_annotation(
-            x=0, xref="paper", y=-index, yshift=27, text=safe(row), showarrow=False, xanchor="left", align="left", font={"size": 13}
+            x=0, xref="paper", y=-index, yshift=38, text=safe(row), showarrow=False, xanchor="left", align="left", font={"size": 13}
         )
     if guide is not None:
-        figure.add_vline(x=scale * guide, line={"color": TEACHER, "width": 1.5, "dash": "dot"})
-        figure.add_annotation(
-            x=scale * guide,
-            y=0,
-            yref="paper",
-            yshift=8,
-            text=safe(guide_label),
-            showarrow=False,
-            xanchor="left",
-            xshift=4,
-            font={"size": 11},
-        )
-    figure.update_yaxes(visible=False, range=[-len(rows) + 0.45, 0.62], fixedrange=True)
+        for index in range(len(rows)):  # in pieces, so that it does not strike through the rows' labels
+            figure.add_shape(
+                type="line",
+                x0=scale * guide,
+                x1=scale * guide,
+                y0=-index - 0.42,
+                y1=-index + 0.24,
+                line={"color": TEACHER, "width": 1.5, "dash": "dot"},
+            )
+        place = {"x": scale * guide, "y": -len(rows) + 1, "yshift": -34, "xanchor": "left", "xshift": 4}
+        figure.add_annotation(text=safe(guide_label), showarrow=False, font={"size": 11, "color": TEACHER}, **place)
+    figure.update_yaxes(visible=False, range=[-len(rows) + 0.45, 0.6], fixedrange=True)
     figure.update_xaxes(
         title=axis,
         fixedrange=True,
@@ -193,7 +192,7 @@ def _add_dot(figure: go.Figure, dot: Dot, y: float, percent: bool, scale: float)
             "color": dot.colour, "thickness": 2 if dot.main else 1, "width": 4 if dot.main else 2,
         },
         text=[_written(dot.value, percent)] if dot.main else None,
-        textposition="bottom center" if dot.domain == "synthetic" else "top center",
+        textposition="bottom center" if dot.domain == "synthetic" or (dot.colour == TEACHER and not dot.domain) else "top center",
         textfont={"size": 12},
         hovertemplate=f"{safe(dot.hover or dot.row)}: {interval}<extra></extra>",
         showlegend=False,

@@ -38,7 +38,7 @@ def pick_run(runs: list[Run]) -> Run:
     if len(runs) > 1:
         labels = {run.name: f"{run.name}{STATES[run.state]}" for run in runs}
         index = names.index(asked) if asked in names else 0
-        asked = st.selectbox("Run", names, index=index, format_func=labels.__getitem__, key="run")
+        asked = st.selectbox("Run", names, index=index, format_func=labels.__getitem__, key="run", label_visibility="collapsed")
     elif asked is not None and asked not in names:
         st.info("The run in the address is not here; this is the one that is.", icon=":material/info:")
     run = runs[names.index(asked)] if asked in names else runs[0]

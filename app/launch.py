@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -10,9 +11,14 @@ import threading
 import time
 import urllib.request
 import webbrowser
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 ADDRESS = "127.0.0.1"
+
+HEADINGS = "1.9rem, 1.45rem, 1.2rem, 1.1rem, 1rem, 0.9rem"
+"""Smaller headings than Streamlit's, so that the verdict is on a phone's first screen."""
 
 
 def serve_command(runs: Path, port: int) -> list[str]:
@@ -22,6 +28,7 @@ def serve_command(runs: Path, port: int) -> list[str]:
         *(sys.executable, "-P", "-m", "streamlit", "run", str(Path(__file__).with_name("dashboard.py"))),
         *(f"--server.address={ADDRESS}", f"--server.port={port}", "--server.headless=true", "--server.fileWatcherType=none"),
         *("--browser.gatherUsageStats=false", "--client.toolbarMode=minimal", "--client.showErrorDetails=none"),
+        f"--theme.headingFontSizes={HEADINGS}",
         *("--", str(runs)),
     ]
 
@@ -46,16 +53,39 @@ def launch(runs: Path, port: int, open_browser: bool) -> int:
     if open_browser:
         threading.Thread(target=_open_when_ready, args=(port, server), daemon=True).start()
     try:
-        return server.wait()
+        with _ended_as_interrupt():
+            return server.wait()
     except KeyboardInterrupt:
         return 0
     finally:
-        if server.poll() is None:
-            server.terminate()
-            try:
-                server.wait(timeout=5)
-            except subprocess.TimeoutExpired:
-                server.kill()
+        _stop(server)
+
+
+@contextmanager
+def _ended_as_interrupt() -> Iterator[None]:
+    """Take a request to end (SIGTERM) like Ctrl-C, so that the server never outlives this process."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _stop(server: subprocess.Popen[bytes]) -> None:
+    if server.poll() is not None:
+        return
+    server.terminate()
+    try:
+        server.wait(timeout=5)
+    except subprocess.TimeoutExpired:
+        server.kill()
 
 
 def check_port(port: int) -> None:

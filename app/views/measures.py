@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import plotly.graph_objects as go
 import streamlit as st
 
 from app import charts
@@ -87,16 +86,19 @@ def measured(measure: Measure, records: dict[str, ProbeRecord], groups: Sequence
     made = {}
     for group in groups:
         for domain, name in measure.names().items():
-            found = over_seeds(group, score_reader(records, name), images_behind(records, group))
+            found = over_seeds(group, score_reader(records, name), images_behind(records, group, name, domain))
             if found is not None:
                 made[group.title, domain] = found
     return made
 
 
-def images_behind(records: dict[str, ProbeRecord], group: Group) -> int:
-    """Count the images behind a group's scores: the largest count of its first record, 0 where none is stored."""
+def images_behind(records: dict[str, ProbeRecord], group: Group, score: str, domain: str) -> int:
+    """Count the images behind one of a group's scores, from the counts of its first record; 0 where none is stored."""
     counts = next((records[name].counts for name in group.names if name in records), {})
-    return max(counts.values(), default=0)
+    if not domain:
+        return counts.get("images/real", 0) + counts.get("images/synthetic", 0)
+    whole = counts.get(f"images/{domain}", 0)
+    return whole if score.startswith("cosine/") else counts.get("images/sampled_per_domain", whole)
 
 
 def measure_chart(

@@ -75,7 +75,8 @@ def show_outcome(report: Report, key: str) -> None:
         dots, "zero-shot accuracy", percent=True, guide=1 / max(len(report.class_names), 1), guide_label="guessing", bounds=(0, 1)
     )
     sentences = outcome_sentences(report)
+    st.markdown(sentences[0])
     draw(figure, "Zero-shot accuracy on real and synthetic images. " + " ".join(sentences).replace("*", "").replace("\\", ""), key)
-    with st.expander("The same in words, with intervals and n"):
+    with st.expander("All of it in words, with intervals and n"):
         st.markdown("\n".join(f"- {sentence}" for sentence in sentences))
         st.caption(LEGEND_SEEDS)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
 import streamlit as st
@@ -15,6 +17,8 @@ from app.views.outcome import show_outcome
 from app.views.wording import DOMAIN_WORDS, plain
 from diagnose.schema import Estimate, Report
 from probes.result import DiagnosticError
+
+MOST_CLASSES = 40
 
 
 def show(run: Run) -> None:
@@ -167,67 +171,94 @@ def curve_sentence(lines: list[charts.Line]) -> str:
     )
 
 
-def class_accuracy(report: Report, run: Run, domain: str) -> tuple[dict[str, np.ndarray], np.ndarray | None, str]:
-    """Read accuracy by class.
+@dataclass(frozen=True)
+class ClassAccuracy:
+    """Accuracy by class of every group on one domain.
 
-    Returns:
-        Group title -> (C,) mean over seeds; the teacher's (C,) or None; the first reason why something is missing.
+    Args:
+        groups: group title -> (C,) mean over seeds, NaN where a class has no images.
+        teacher: (C,) or None.
+        n: fewest images of a class, 0 where not stored.
+        reason: the first reason why something is missing.
     """
-    found, teacher, reason = {}, None, ""
-    held = records(report, "transfer")
+
+    groups: dict[str, np.ndarray]
+    teacher: np.ndarray | None = None
+    n: int = 0
+    reason: str = ""
+
+
+def class_accuracy(report: Report, run: Run, domain: str) -> ClassAccuracy:
+    """Read accuracy by class from the stored results of `transfer`; arrays of another length are passed over."""
+    found: dict[str, np.ndarray] = {}
+    teacher, n, reason, held = None, 0, "", records(report, "transfer")
+    shape = (len(report.class_names),)
     for group in group_students(report):
         rows = []
         for name in group.names:
             try:
                 arrays = load_probe(run, held[name]).arrays
-            except (KeyError, FileNotFoundError, DiagnosticError) as error:
-                reason = reason or (
-                    str(error) if not isinstance(error, KeyError) else f"`transfer` of {name} is not in the report; diagnose the run again."
-                )
+            except KeyError:
+                reason = reason or f"`transfer` of {name} is not in the report."
                 continue
-            values = arrays.get(f"class_accuracy/{domain}")
-            if values is not None and values.shape == (len(report.class_names),):
-                rows.append(values)
-            teacher = arrays.get(f"teacher/class_accuracy/{domain}", teacher)
+            except (FileNotFoundError, DiagnosticError) as error:
+                reason = reason or str(error)
+                continue
+            rows += [values for values in [arrays.get(f"class_accuracy/{domain}")] if values is not None and values.shape == shape]
+            own, counts = arrays.get(f"teacher/class_accuracy/{domain}"), arrays.get(f"class_count/{domain}")
+            teacher = own if own is not None and own.shape == shape else teacher
+            n = int(counts[counts > 0].min()) if counts is not None and (counts > 0).any() else n
         if rows:
             found[group.title] = np.mean(rows, axis=0)
-    return found, teacher, reason
+    return ClassAccuracy(found, teacher, n, reason)
 
 
 def _classes(report: Report, run: Run) -> None:
     st.header("Which classes suffer?")
     failed_probes(report, "transfer", run)
     domain = st.segmented_control("Tested on", ["real", "synthetic"], default="real", key="class-domain") or "real"
-    found, teacher, reason = class_accuracy(report, run, domain)
-    if not found:
-        missing("Accuracy by class is not stored with this report.", run, DiagnosticError(reason) if reason else None)
+    held = class_accuracy(report, run, domain)
+    if not held.groups:
+        missing("Accuracy by class is not stored with this report.", run, DiagnosticError(held.reason) if held.reason else None)
         return
-    colours = charts.colours(keys_in_order(report))
-    groups = [group for group in group_students(report) if group.title in found]
+    groups = [group for group in group_students(report) if group.title in held.groups]
     chosen = [group for group in groups if group.trained_on != "real"] or groups
-    order = np.argsort(found[chosen[0].title]) if len(chosen) == 1 else np.argsort(np.min([found[group.title] for group in chosen], axis=0))
-    marks = []
-    for index in order[:40]:
-        row = report.class_names[index]
-        if teacher is not None and index < len(teacher):
-            value = float(teacher[index])
-            marks.append(charts.Mark(row, value, charts.TEACHER, "", "teacher"))
-        marks += [charts.Mark(row, float(found[group.title][index]), colours[group.key], domain, group.title) for group in chosen]
-    st.markdown(class_sentence(report, {group.title: found[group.title] for group in chosen}, domain))
-    draw(charts.mark_chart(marks, f"zero-shot accuracy on {domain} images"), class_sentence(report, found, domain), "classes")
-    counts = next((record.counts for record in records(report, "transfer").values() if record.counts), {})
-    n = counts.get(domain, 0) // max(len(report.class_names), 1)
-    st.caption(
-        f"Means over seeds, worst class first{f'; about n = {n:,} images a class, so a single class is known to about ± {98 / max(n, 1) ** 0.5:.0f} points' if n else ''}."
+    words = class_sentence(report, {group.title: held.groups[group.title] for group in chosen}, domain)
+    st.markdown(words)
+    draw(charts.mark_chart(class_marks(report, held, chosen, domain), f"zero-shot accuracy on {domain} images"), words, "classes")
+    margin = (
+        f" At least n = {held.n:,} images a class: the 95 % interval of one seed's mark reaches ± {98 / held.n**0.5:.0f} points or less."
+        if held.n
+        else ""
     )
+    st.caption(f"Means over seeds, the worst class first, at most {MOST_CLASSES} classes.{margin}")
+
+
+def class_marks(report: Report, held: ClassAccuracy, groups: list[Group], domain: str) -> list[charts.Mark]:
+    """Make the marks of all classes, the worst first; classes without images are left out."""
+    colours = charts.colours(keys_in_order(report))
+    lowest = np.min([held.groups[group.title] for group in groups], axis=0)
+    marks = []
+    for index in np.argsort(np.nan_to_num(lowest, nan=2.0))[:MOST_CLASSES]:
+        named = [("teacher", held.teacher, charts.TEACHER)] if held.teacher is not None else []
+        named += [(group.title, held.groups[group.title], colours[group.key]) for group in groups]
+        marks += [
+            charts.Mark(report.class_names[index], float(values[index]), colour, domain, name)
+            for name, values, colour in named
+            if np.isfinite(values[index])
+        ]
+    return marks
 
 
 def class_sentence(report: Report, found: dict[str, np.ndarray], domain: str) -> str:
     """Name each group's worst and best class."""
     parts = []
     for title, values in found.items():
-        worst, best = int(np.argmin(values)), int(np.argmax(values))
+        if not np.isfinite(values).any():
+            continue
+        worst, best = int(np.nanargmin(values)), int(np.nanargmax(values))
+        names = [plain(report.class_names[index]) for index in (worst, best)]
         parts.append(
-            f"**{plain(title)}** is worst on {plain(report.class_names[worst])} ({100 * values[worst]:.0f} %) and best on {plain(report.class_names[best])} ({100 * values[best]:.0f} %)"
+            f"**{plain(title)}** is worst on {names[0]} ({100 * values[worst]:.0f} %) and best on {names[1]} ({100 * values[best]:.0f} %)"
         )
-    return f"On {domain} images, " + "; ".join(parts) + "."
+    return f"On {domain} images, {'; '.join(parts)}."

@@ -31,11 +31,12 @@ VERDICT_WORDS = {
 """Verdict of a finding -> words, icon and badge colour; the words carry the meaning, the colour repeats it."""
 
 STATUS_WORDS = {
-    "ruled out": "✗ ruled out",
-    "not ruled out": "? not ruled out",
-    "untested": "– not tested",
-    "supported": "✓ supported",
+    "ruled out": "no, ruled out",
+    "not ruled out": "maybe, not ruled out",
+    "untested": "unknown, not tested",
+    "supported": "yes, supported",
 }
+"""Status of another explanation -> the answer to "is it that?"."""
 
 
 def plain(text: str) -> str:
@@ -79,8 +80,19 @@ def estimate(given: Estimate, unit: str) -> str:
     scale = 100 if unit in ("share", "points") else 1
     digits = 1 if scale == 100 else 3
     low, high = (f"{scale * end:.{digits}f}".replace("-", "−") for end in (given.low, given.high))
-    over = given.over if given.over != "seeds and images" else "seeds, and images"
-    return f"{number(given.value, unit)} (95 % interval {low} to {high}; n = {given.n:,} {over})"
+    over, what = (" over seeds and images", "seeds") if given.over == "seeds and images" else ("", given.over)
+    return f"{number(given.value, unit)} (95 % interval{over} {low} to {high}; n = {given.n:,} {what})"
+
+
+def first_sentence(text: str) -> tuple[str, str]:
+    """Split a text after its first sentence; a point inside a number does not end one.
+
+    Example:
+        >>> first_sentence("It is 4.3 points. More.")
+        ('It is 4.3 points.', 'More.')
+    """
+    parts = re.split(r"(?<=[.!?])\s+(?=[A-Z])", text.strip(), maxsplit=1)
+    return parts[0], parts[1] if len(parts) > 1 else ""
 
 
 def listing(parts: Iterable[str]) -> str:

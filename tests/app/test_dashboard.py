@@ -61,7 +61,7 @@ def test_every_chart_has_alternative_text(monkeypatch: pytest.MonkeyPatch, runs:
 def test_the_first_page_opens_with_the_verdict(monkeypatch: pytest.MonkeyPatch, runs: Path) -> None:
     test = open_page(monkeypatch, runs, "made-up")
 
-    assert "pulls images to class texts" in test.markdown[0].value
+    assert "fails on real images" in test.markdown[0].value
     assert "Could it be something else?" in [header.value for header in test.header]
     assert "ruled out" in words(test)
 
@@ -105,7 +105,7 @@ def test_a_run_folder_opens_without_its_parent(monkeypatch: pytest.MonkeyPatch, 
     test = open_page(monkeypatch, runs / "made-up")
 
     assert not test.selectbox
-    assert "pulls images to class texts" in test.markdown[0].value
+    assert "fails on real images" in test.markdown[0].value
 
 
 def test_picking_a_run_changes_the_address(monkeypatch: pytest.MonkeyPatch, runs: Path) -> None:

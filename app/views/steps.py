@@ -1,0 +1,184 @@
+"""The chain of evidence: findings gathered into steps, each with its question, its sentences, one chart, and its numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import streamlit as st
+
+from app import charts
+from app.views.groups import Group, group_students, keys_in_order
+from app.views.measures import draw
+from app.views.wording import VERDICT_WORDS, estimate, plain
+from diagnose.schema import Evidence, Factor, Finding, Report
+
+QUESTIONS = {
+    "outcome": "Does it fail on real images?",
+    "controls": "Is the training itself at fault?",
+    "loss": "Which property of the loss is to blame?",
+    "separability": "Can it tell synthetic from real, more than its teacher can?",
+    "drift": "Does it leave its teacher on real images?",
+    "missing": "What could not be measured?",
+}
+"""First part of a finding's id -> the question it answers."""
+
+READING = {
+    "outcome": "Each mark is a loss: how many points wider its gap between synthetic and real images is than its teacher's own gap on the same images.",
+    "controls": "Each mark is a loss: how many more real images it gets right when it is trained on real instead of synthetic images.",
+    "loss": "Each mark is a property of the loss: how many points of accuracy on real images it costs. Left of the line it helps.",
+    "separability": "Each row is a loss: how well real and synthetic images can be told apart by its embeddings; the grey square is its teacher. "
+    "What counts is the distance between the two.",
+    "drift": "Each row is a loss: how alike its embedding and its teacher's are, on real images (circle) and on synthetic ones (diamond).",
+}
+"""Step -> how to read its chart."""
+
+CHARTED = {
+    "outcome": ("excess_gap",),
+    "separability": ("within_class/linear/auc", "linear/auc", "metadata/auc"),
+    "drift": ("cosine/real", "cosine/synthetic"),
+}
+"""Step -> sources of the numbers its chart shows; a step that is not named shows all."""
+
+AXES = {
+    "points": "percentage points",
+    "share": "share",
+    "AUC": "AUC (0.5 = cannot tell, 1 = always tells)",
+    "cosine": "cosine to the teacher (1 = the same)",
+    "none": "value",
+}
+GUIDES = {
+    "points": (0.0, "no difference"),
+    "AUC": (0.5, "cannot tell"),
+    "cosine": (0.0, "unrelated"),
+    "share": (0.0, ""),
+    "none": (None, ""),
+}
+FACTOR_WORDS = {"text_target": "text target", "negatives": "negatives", "text_target_and_negatives": "text target and negatives together"}
+
+
+@dataclass(frozen=True)
+class Step:
+    """Findings that answer one question.
+
+    Args:
+        key: first part of their ids.
+        findings: in the report's order.
+    """
+
+    key: str
+    findings: tuple[Finding, ...]
+
+    @property
+    def question(self) -> str:
+        """Give the question as a heading; a step of another version shows its own id."""
+        return QUESTIONS.get(self.key, self.key.replace("_", " "))
+
+    @property
+    def charted(self) -> list[tuple[Finding, Evidence]]:
+        """Give the numbers the chart shows."""
+        wanted = CHARTED.get(self.key)
+        pairs = [(finding, evidence) for finding in self.findings for evidence in finding.evidence]
+        return [pair for pair in pairs if pair[1].source in wanted] or pairs if wanted else pairs
+
+
+def steps(report: Report) -> list[Step]:
+    """Gather the report's findings into steps, in the report's order."""
+    found: dict[str, list[Finding]] = {}
+    for finding in report.findings:
+        found.setdefault(finding.id.split("/", 1)[0], []).append(finding)
+    return [Step(key, tuple(findings)) for key, findings in found.items()]
+
+
+def group_of(finding: Finding, groups: list[Group]) -> Group | None:
+    """Find the one group a finding is about, or None where it is about several or none."""
+    about = [group for group in groups if set(group.names) & set(finding.students)]
+    return about[0] if len(about) == 1 else None
+
+
+def step_dots(pairs: list[tuple[Finding, Evidence]], report: Report) -> list[charts.Dot]:
+    """Make a step's marks: a row a loss where a finding is about one loss, else a row a number; the teacher in grey."""
+    groups, colours = group_students(report), charts.colours(keys_in_order(report))
+    dots = []
+    for finding, evidence in pairs:
+        group = group_of(finding, groups)
+        colour = colours[group.key] if group else charts.NEUTRAL
+        domain = evidence.source.rsplit("/", 1)[-1] if evidence.source.endswith(("/real", "/synthetic")) else ""
+        several = (
+            sum(other is finding and item.source.rsplit("/", 1)[-1] == evidence.source.rsplit("/", 1)[-1] for other, item in pairs) > 1
+        )
+        row = group.title if group and not several else evidence.what
+        if evidence.teacher is not None:
+            own = evidence.teacher
+            dots.append(charts.Dot(row, own.value, own.low, own.high, charts.TEACHER, domain, f"teacher, {evidence.what}"))
+        given = evidence.estimate
+        dots.append(charts.Dot(row, given.value, given.low, given.high, colour, domain, f"{row}: {evidence.what}"))
+    return dots
+
+
+def evidence_words(evidence: Evidence) -> str:
+    """Write one number of the chain with its interval and n, and the teacher's beside it."""
+    words = f"{plain(evidence.what)}: **{estimate(evidence.estimate, evidence.unit).replace(' (', '** (', 1)}"
+    return words + (f"; the teacher's own: {estimate(evidence.teacher, evidence.unit)}" if evidence.teacher else "")
+
+
+def finding_words(finding: Finding) -> str:
+    """Write a finding's judgement as a badge with its statement behind it."""
+    words, icon, colour = VERDICT_WORDS[finding.verdict]
+    return f":{colour}-badge[{icon} {words}] {plain(finding.statement)}"
+
+
+def factor_words(factor: Factor) -> str:
+    """Write what a property of the loss costs, with its share of the gap, interval and n."""
+    name = plain(FACTOR_WORDS.get(factor.name, factor.name))
+    share = f"; its share of the gap between the losses: {estimate(factor.share, 'share')}" if factor.share else ""
+    return f"**{name}** costs {estimate(factor.points, 'points')} on real images{share}."
+
+
+def show_step(index: int, step: Step, report: Report) -> None:
+    """Put one step on the page.
+
+    Args:
+        index: its number on the page.
+        step: the step.
+        report: the report it belongs to.
+    """
+    st.subheader(f"{index}. {plain(step.question)}")
+    for finding in step.findings:
+        st.markdown(finding_words(finding))
+    pairs = step.charted
+    for unit in dict.fromkeys(evidence.unit for _, evidence in pairs):
+        chosen = [pair for pair in pairs if pair[1].unit == unit]
+        guide, label = GUIDES[unit]
+        figure = charts.dot_chart(
+            step_dots(chosen, report), AXES[unit], percent=unit in ("points", "share"), guide=guide, guide_label=label
+        )
+        alt = "; ".join(f"{finding.id} {evidence.what}: {estimate(evidence.estimate, unit)}" for finding, evidence in chosen)
+        if step.key in READING:
+            st.caption(READING[step.key])
+        draw(figure, alt, f"step-{step.key}-{unit}")
+    if step.key == "loss":
+        st.markdown("\n".join(f"- {factor_words(factor)}" for factor in report.factors))
+    lines = [f"- {evidence_words(evidence)}" for finding in step.findings for evidence in finding.evidence]
+    if lines:
+        with st.expander("The numbers behind this, with intervals and n"):
+            for finding in step.findings:
+                group = group_of(finding, group_students(report))
+                if finding.evidence:
+                    st.markdown(
+                        "\n".join(
+                            [f"**{plain(group.title)}**" if group else "", "", *(f"- {evidence_words(item)}" for item in finding.evidence)]
+                        )
+                    )
+
+
+def show_factors(index: int, report: Report) -> None:
+    """Put the costs of the loss's properties on the page, for a report whose findings do not hold them."""
+    st.subheader(f"{index}. {QUESTIONS['loss']}")
+    st.caption(READING["loss"])
+    dots = [
+        charts.Dot(FACTOR_WORDS.get(factor.name, factor.name), factor.points.value, factor.points.low, factor.points.high, charts.NEUTRAL)
+        for factor in report.factors
+    ]
+    words = [factor_words(factor) for factor in report.factors]
+    draw(charts.dot_chart(dots, AXES["points"], percent=True, guide=0.0, guide_label="costs nothing"), " ".join(words), "factors")
+    st.markdown("\n".join(f"- {line}" for line in words))
