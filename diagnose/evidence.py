@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from diagnose.facts import Facts, Measured
 from diagnose.factors import contrasts
+from diagnose.facts import Facts, Measured
 from diagnose.groups import Group, group_students
 from diagnose.intervals import Sample, estimate, over_seeds
 from diagnose.schema import Estimate, ProbeRecord, ZeroShot
@@ -62,8 +62,12 @@ def _reasons(records: Sequence[ProbeRecord]) -> list[str]:
 
 
 def _names(groups: Sequence[Group]) -> list[str]:
-    losses = [group.loss for group in groups]
-    return [f"{group.loss} on {group.trained_on or 'unknown images'}" if losses.count(group.loss) > 1 else group.loss for group in groups]
+    """Name each group by its loss, with its training domain where that is real images or where one loss was trained on several others."""
+    others = [group.loss for group in groups if group.trained_on != "real"]
+    return [
+        f"{group.loss} on {group.trained_on or 'unknown images'}" if group.trained_on == "real" or others.count(group.loss) > 1 else group.loss
+        for group in groups
+    ]
 
 
 def _accuracy(sample: Sample) -> Estimate:

@@ -7,7 +7,7 @@ from diagnose.alternatives import alternatives, metadata_auc
 from diagnose.facts import Contrast, Facts, Measured
 from diagnose.schema import Estimate, Evidence, Factor, Finding, FindingVerdict
 from diagnose.verdict import AUC_MARGIN, COSINE_MARGIN, MARGIN, Label, compare
-from diagnose.words import bare_percent, effect, listed, negative, number, percent, plain, points, seeds, upper_first
+from diagnose.words import bare_percent, effect, listed, more_or_less, negative, number, percent, plain, points, seeds, upper_first
 
 NAMES = {
     "text_target": "the text target",
@@ -41,16 +41,18 @@ def _sentence(text: str) -> str:
 
 def _outcome(facts: Facts, measured: Measured) -> Finding:
     state = verdict.outcome(measured)
-    where = f" trained on {plain(measured.trained_on)} images" if measured.trained_on else ""
     numbers = (
-        f"{upper_first(plain(measured.loss))}{where} is right on {percent(measured.real)} of real and {percent(measured.synthetic)} of held-out synthetic "
-        f"images ({seeds(measured.real)}); the teacher on {_teacher(facts)}."
+        f"{upper_first(plain(measured.name))} is right on {percent(measured.real)} of real and {percent(measured.synthetic)} of held-out synthetic "
+        f"images ({seeds(measured.real)}), the teacher on {_teacher(facts)}."
     )
-    against = f"Its gap is {points(measured.excess)} wider than the teacher's, and on real images it is {points(measured.behind_real)} behind the teacher"
+    against = (
+        f"Its gap is {more_or_less(measured.excess, 'wider', 'narrower')} than the teacher's, and on real images it is "
+        f"{more_or_less(measured.behind_real, 'behind', 'ahead of')} the teacher"
+    )
     judgement = {
         "fails": f"{against}: it fails on real images.",
         "holds": f"{against}: it does not fail there by more than {100 * MARGIN:.0f} points.",
-        "unclear": f"{against}: the intervals do not settle whether it fails by more than {100 * MARGIN:.0f} points.",
+        "unclear": f"{against}: the intervals do not settle whether it fails there by more than {100 * MARGIN:.0f} points.",
     }[state]
     if verdict.undertrained(measured):
         judgement += (
@@ -130,14 +132,15 @@ def _controls(facts: Facts, label: Label) -> Finding:
 
 
 def _gain(gain: Estimate) -> str:
-    return f"gains {points(gain)}" if gain.value >= 0 else f"loses {points(negative(gain))}"
+    once = ", one seed" if gain.over == "images" else ""
+    return (f"gains {points(gain)}" if gain.value >= 0 else f"loses {points(negative(gain))}") + once
 
 
 def factor_sentence(contrast: Contrast) -> str:
-    """Say what one property costs, between which losses: `the text target costs 33.0 points (…): image image … against image text …`."""
+    """Say what one property costs, and between which losses it was read."""
     name = NAMES.get(contrast.name, plain(contrast.name))
-    share = "" if contrast.share is None else f", {100 * contrast.share.value:.0f} % of the gap between the losses"
-    text = f"{upper_first(name)} {effect(contrast.points)}{share} on real images ({listed(contrast.without)} against {listed(contrast.having)})."
+    share = "" if contrast.share is None else f", {100 * contrast.share.value:.0f} % of what text target and negatives cost together"
+    text = f"On real images {name} {effect(contrast.points)}{share} ({listed(contrast.having)} against {listed(contrast.without)})."
     if contrast.on_real is not None:
         text += f" After training on real images it {effect(contrast.on_real)}."
     return text
@@ -214,7 +217,7 @@ def _separability(measured: Measured) -> Finding | None:
     text = f"A linear probe tells real from synthetic images {where}by the embeddings of {plain(measured.name)} with an AUC of {number(auc)}"
     if teacher is not None:
         text += f", by the teacher's with {number(teacher)}"
-    text += f": {number(excess)} more; chance is 0.50."
+    text += f", a difference of {number(excess)}; chance is 0.50."
     if ceiling and side != "above":
         text += " The teacher separates them almost perfectly itself, so this comparison cannot tell much."
     elif side == "above":

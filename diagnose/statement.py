@@ -9,7 +9,7 @@ from diagnose.facts import Facts, Measured
 from diagnose.findings import NAMES
 from diagnose.schema import Verdict
 from diagnose.verdict import MARGIN, Label, compare
-from diagnose.words import bare_percent, effect, listed, percent, plain, points, upper_first
+from diagnose.words import listed, plain, short_effect, short_percent, short_points, upper_first
 
 
 def state(facts: Facts) -> Verdict:
@@ -29,8 +29,8 @@ def _failing(facts: Facts) -> list[Measured]:
 
 def _failure(measured: Measured) -> str:
     return (
-        f"{upper_first(plain(measured.name))} fails on real images: it is right on {bare_percent(measured.synthetic)} of held-out synthetic "
-        f"but on {percent(measured.real)} of real images, a gap {points(measured.excess)} wider than its teacher's."
+        f"{upper_first(plain(measured.name))} fails on real images: it is right on {short_percent(measured.real)} of them and on "
+        f"{short_percent(measured.synthetic)} of held-out synthetic ones, a gap {short_points(measured.excess)} wider than its teacher's."
     )
 
 
@@ -43,7 +43,7 @@ def _caveat(facts: Facts, failing: list[Measured]) -> str:
     if all(compare(gain, MARGIN) == "above" for gain in gains):
         worst = failing[0]
         gain = facts.gains.get(worst.loss, gains[0])
-        return f" Trained on real images instead, the same loss gains {points(gain)} there, so training as such works."
+        return f" Trained on real images instead, {plain(worst.loss)} gains {short_points(gain)} there, so the training as such works."
     return ""
 
 
@@ -53,8 +53,8 @@ def _others(facts: Facts, contrast_losses: tuple[str, ...], failing: list[Measur
     if not best:
         return ""
     other = max(best, key=lambda measured: measured.real.value)
-    immune = f", though it is not immune ({points(other.excess)} wider than its teacher's)" if other in failing else ""
-    return f" {upper_first(plain(other.name))} reaches {bare_percent(other.real)} on real images{immune}."
+    immune = f" but is not immune: its gap is {short_points(other.excess)} wider than the teacher's" if other in failing else ""
+    return f" {upper_first(plain(other.name))} is right on {short_percent(other.real)} of real images{immune}."
 
 
 def _cause(name: str) -> Callable[[Facts], str]:
@@ -64,8 +64,8 @@ def _cause(name: str) -> Callable[[Facts], str]:
         if contrast is None:
             return _failure(failing[0])
         owners = [m for m in failing if (m.target == "text" if name == "text_target" else bool(m.negatives))] or failing
-        rest = "; ".join(f"{NAMES[item.name]} {effect(item.points)}" for item in facts.contrasts if item.name != name)
-        cause = f" On real images {NAMES[name]} {effect(contrast.points)}{f'; {rest}' if rest else ''}."
+        rest = "; ".join(f"{NAMES[item.name]} {short_effect(item.points)}" for item in facts.contrasts if item.name != name)
+        cause = f" There {NAMES[name]} {short_effect(contrast.points)}{f', {rest}' if rest else ''}."
         return _failure(owners[0]) + cause + _others(facts, contrast.without, failing) + _caveat(facts, owners)
 
     return words
@@ -73,7 +73,7 @@ def _cause(name: str) -> Callable[[Facts], str]:
 
 def _contrastive(facts: Facts) -> str:
     failing = _failing(facts)
-    costs = "; ".join(f"{NAMES[item.name]} {effect(item.points)}" for item in facts.contrasts)
+    costs = "; ".join(f"{NAMES[item.name]} {short_effect(item.points)}" for item in facts.contrasts)
     joint = facts.contrast("text_target_and_negatives")
     end = " Add an image-target student with negatives to tell the two apart." if joint else ""
     without = joint.without if joint else next((item.without for item in facts.contrasts if item.name == "negatives"), ())
@@ -83,7 +83,7 @@ def _contrastive(facts: Facts) -> str:
 def _image_target(facts: Facts) -> str:
     failing = _failing(facts)
     contrast = facts.contrast("text_target") or facts.contrast("text_target_and_negatives")
-    helps = "" if contrast is None else f" Here {NAMES[contrast.name]} {effect(contrast.points)} on real images, the reverse of the usual finding."
+    helps = "" if contrast is None else f" Here {NAMES[contrast.name]} {short_effect(contrast.points)} on real images, the reverse of the usual finding."
     return _failure(failing[0]) + helps + _caveat(facts, failing)
 
 
@@ -91,14 +91,17 @@ def _all_losses(facts: Facts) -> str:
     failing = _failing(facts)
     worst, best = failing[0], failing[-1]
     text = (
-        f"All losses fail on real images: from {bare_percent(worst.real)} ({plain(worst.name)}) to {bare_percent(best.real)} ({plain(best.name)}) "
-        f"are right there, where the teacher is on {bare_percent(facts.teacher_real) if facts.teacher_real else 'more'}."
+        f"All losses fail on real images: from {short_percent(worst.real)} ({plain(worst.name)}) to {short_percent(best.real)} ({plain(best.name)}) "
+        f"are right there, where the teacher is on {short_percent(facts.teacher_real) if facts.teacher_real else 'more'}."
     )
     plain_ones = [measured for measured in failing if measured.target == "image" and measured.negatives is False]
     if plain_ones:
         text += f" {upper_first(listed([measured.name for measured in plain_ones]))} is not immune."
-    if facts.contrasts:
-        details = "; ".join(f"{NAMES[item.name]} {effect(item.points)}" for item in facts.contrasts)
+    added = [item for item in facts.contrasts if verdict.costs(item) == "above"]
+    details = ", ".join(f"{NAMES[item.name]} {short_effect(item.points)}" for item in (added or facts.contrasts))
+    if added:
+        text += f" That is the larger part; on top of it {details}."
+    elif details:
         text += f" No property of the loss is shown to cost more than {100 * MARGIN:.0f} points: {details}."
     return text + _caveat(facts, failing)
 
@@ -119,23 +122,23 @@ def _training(facts: Facts) -> str:
     if not failing:
         worst = max(students, key=lambda measured: measured.behind_synthetic.value)
         return (
-            f"The students have not learnt the task: {plain(worst.name)} is {points(worst.behind_synthetic)} behind the teacher on held-out "
+            f"The students have not learnt the task: {plain(worst.name)} is {short_points(worst.behind_synthetic)} behind the teacher on held-out "
             "synthetic images, the domain they were trained on. This is a matter of training or of capacity, not of real against synthetic images."
         )
     worst = failing[0]
     gain = facts.gains.get(worst.loss)
-    words = f"Training {plain(worst.loss)} on real images instead changes its accuracy there by {points(gain)}" if gain else "The controls show it"
+    words = f"Training {plain(worst.loss)} on real images instead changes its accuracy there by {short_points(gain)}" if gain else "The controls show it"
     causes = [facts.contrast(name) for name in verdict.named_causes(facts)]
     costs = [item for item in causes if item is not None and item.on_real is not None]
     if costs and costs[0].on_real is not None and not verdict.no_gain_from_real(facts, failing):
-        words = f"After training on real images {NAMES[costs[0].name]} {effect(costs[0].on_real)} as well"
+        words = f"After training on real images {NAMES[costs[0].name]} {short_effect(costs[0].on_real)} as well"
     return f"{_failure(worst)} {words}, so the training or the capacity of the encoder is at fault rather than the synthetic images."
 
 
 def _difficulty(facts: Facts) -> str:
     gap = facts.teacher_gap
     return (
-        f"The real images are harder for the teacher itself, by {points(gap) if gap else 'a clear margin'}, and no student falls further behind on "
+        f"The real images are harder for the teacher itself, by {short_points(gap) if gap else 'a clear margin'}, and no student falls further behind on "
         f"them by more than {100 * MARGIN:.0f} points. Nothing in the loss is at fault; the students inherit the teacher's own gap."
     )
 
@@ -145,20 +148,20 @@ def _no_gap(facts: Facts) -> str:
     worst = max(students, key=lambda measured: min(measured.excess.high, measured.behind_real.high))
     text = (
         f"No student fails on real images: none is more than {100 * MARGIN:.0f} points worse there than its teacher's own gap explains. "
-        f"The closest to it, {plain(worst.name)}, is right on {percent(worst.real)} of real images."
+        f"The closest to it, {plain(worst.name)}, is right on {short_percent(worst.real)} of real images."
     )
     weak = [measured.name for measured in students if verdict.undertrained(measured)]
     if weak:
         text += f" {upper_first(listed(weak))} has not learnt the synthetic images either."
     helped = [item for item in facts.contrasts if verdict.helps(item)]
-    return text + "".join(f" {upper_first(NAMES[item.name])} {effect(item.points)} on real images." for item in helped)
+    return text + "".join(f" {upper_first(NAMES[item.name])} {short_effect(item.points)} on real images." for item in helped)
 
 
 def _inconclusive(facts: Facts) -> str:
     students = verdict.judged(facts)
     if verdict.teacher_at_chance(facts):
         return (
-            f"Nothing can be said: the teacher itself is at chance on both domains ({bare_percent(facts.teacher_real) if facts.teacher_real else 'none'} "
+            f"Nothing can be said: the teacher itself is at chance on both domains ({short_percent(facts.teacher_real) if facts.teacher_real else 'none'} "
             f"on real images, {100 / facts.classes:.1f} % by chance). Check that the class weights belong to this teacher."
         )
     if facts.teacher_gap is None:
@@ -169,7 +172,7 @@ def _inconclusive(facts: Facts) -> str:
     widest = max(unclear, key=lambda measured: measured.excess.high)
     cure = "more seeds" if widest.excess.over != "images" or widest.excess.n > 1000 else "more images and seeds"
     return (
-        f"The numbers do not settle it: the gap of {plain(widest.name)} is {points(widest.excess)} wider than its teacher's, on both sides of the "
+        f"The numbers do not settle it: the gap of {plain(widest.name)} is {short_points(widest.excess)} wider than its teacher's, on both sides of the "
         f"{100 * MARGIN:.0f} points that would matter. It takes {cure}."
     )
 

@@ -89,10 +89,10 @@ def helps(contrast: Contrast | None) -> bool:
 
 
 def costs_everywhere(contrast: Contrast | None) -> bool:
-    """Say whether a property costs accuracy after training on real images too, and synthetic images add nothing to it for sure."""
+    """Say whether a property costs more than `MARGIN` after training on real images too, and synthetic images do not surely add as much."""
     if contrast is None or contrast.on_real is None or contrast.interaction is None:
         return False
-    return compare(contrast.on_real, 0.0) == "above" and compare(contrast.interaction, 0.0) != "above"
+    return compare(contrast.on_real, MARGIN) == "above" and compare(contrast.interaction, MARGIN) != "above"
 
 
 def no_gain_from_real(facts: Facts, failing: Sequence[Measured]) -> bool:
@@ -128,7 +128,7 @@ def _label_of_failure(facts: Facts, students: Sequence[Measured], failing: Seque
     causes = named_causes(facts)
     if causes and all(costs_everywhere(facts.contrast(name)) for name in causes):
         return "training_failure"
-    if causes:
+    if causes and not mostly_shared(facts, causes):
         return _label_of_causes(facts, causes)
     text = facts.contrast("text_target") or facts.contrast("text_target_and_negatives")
     if helps(text) and not any(measured.target == "text" for measured in failing):
@@ -147,6 +147,19 @@ def named_causes(facts: Facts) -> list[str]:
         "text_target_and_negatives": any(measured.target == "text" and measured.negatives for measured in failing),
     }
     return [name for name, owned in owners.items() if owned and costs(facts.contrast(name)) == "above"]
+
+
+def mostly_shared(facts: Facts, causes: Sequence[str]) -> bool:
+    """Say whether all losses fail and those without the property surely lose more than the property costs on top of that."""
+    students = judged(facts)
+    if not all(outcome(measured) == "fails" for measured in students):
+        return False
+    for name in causes:
+        contrast = facts.contrast(name)
+        without = [measured for measured in students if contrast is not None and measured.loss in contrast.without]
+        if contrast is None or not without or min(measured.behind_real.low for measured in without) <= contrast.points.high:
+            return False
+    return True
 
 
 def _label_of_causes(facts: Facts, causes: Sequence[str]) -> Label:

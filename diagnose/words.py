@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from diagnose.schema import Estimate
@@ -22,15 +23,35 @@ def points(value: Estimate) -> str:
     return f"{_signless(100 * value.value)} points ({_signless(100 * value.low)} to {_signless(100 * value.high)})"
 
 
+def short_percent(value: Estimate) -> str:
+    """Write an accuracy in whole per cent: `51 %`."""
+    return f"{100 * value.value:.0f} %"
+
+
+def short_points(value: Estimate) -> str:
+    """Write a difference of accuracies in whole points: `33 points (30 to 36)`."""
+    return f"{_signless(100 * value.value, 0)} points ({_signless(100 * value.low, 0)} to {_signless(100 * value.high, 0)})"
+
+
 def number(value: Estimate) -> str:
     """Write an AUC or cosine: `0.91 (0.89 to 0.93)`."""
-    return f"{value.value:.2f} ({value.low:.2f} to {value.high:.2f})"
+    return f"{_signless(value.value, 2)} ({_signless(value.low, 2)} to {_signless(value.high, 2)})"
 
 
-def _signless(value: float) -> str:
-    """Write a number without the minus sign of a rounded zero."""
-    text = f"{value:.1f}"
+def _signless(value: float, digits: int = 1) -> str:
+    """Write a number with a true minus sign, and without one for a rounded zero."""
+    text = f"{value:.{digits}f}"
     return text.removeprefix("-") if float(text) == 0 else text.replace("-", "\N{MINUS SIGN}")
+
+
+def more_or_less(value: Estimate, more: str, less: str) -> str:
+    """Write a difference so that its sign is a word: `5.0 points (…) wider` or `3.0 points (…) narrower`."""
+    return f"{points(value)} {more}" if value.value >= 0 else f"{points(negative(value))} {less}"
+
+
+def short_effect(value: Estimate) -> str:
+    """Write a cost in whole points with its sign as a word."""
+    return f"costs {short_points(value)}" if value.value >= 0 else f"helps by {short_points(negative(value))}"
 
 
 def effect(value: Estimate) -> str:
@@ -54,8 +75,9 @@ def listed(names: Sequence[str]) -> str:
 
 
 def plain(name: str) -> str:
-    """Write a name with spaces for underscores, for reading."""
-    return name.replace("_", " ")
+    """Write a name for reading: `image_text_contrastive` becomes `image-text contrastive`, `l2` becomes `L2`."""
+    text = re.sub(r"\b(image|text)_(image|text)\b|\b(image|text)_(image|text)(?=_)", lambda found: found[0].replace("_", "-"), name)
+    return re.sub(r"\bl2\b", "L2", text.replace("_", " "))
 
 
 def seeds(value: Estimate) -> str:
