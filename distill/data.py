@@ -307,6 +307,6 @@ def require_same_classes(*splits: Split) -> None:
             )
         if split.class_names != splits[0].class_names:
             raise ValueError(
-                f"`{splits[0].name}` and `{split.name}` must have the same class names in the same order, got {list(splits[0].class_names)} and "
-                f"{list(split.class_names)}; load both with the same `class_names`."
+                f"`{splits[0].name}` and `{split.name}` must have the same class names in the same order, got "
+                f"{list(splits[0].class_names)} and {list(split.class_names)}; load both with the same `class_names`."
             )

@@ -73,7 +73,7 @@ def _load(name: str, config: str | None) -> datasets.DatasetDict:
             raise FileNotFoundError(
                 f"hub data set `{name}` must exist and be open to you, got none; check the name, or log in for a gated one."
             ) from error
-        except Exception as error:  # noqa: BLE001 - whatever the client in use raises for a hub that does not answer
+        except Exception as error:  # whatever the client in use raises for a hub that does not answer
             offline = error
     before = datasets.config.HF_HUB_OFFLINE
     datasets.config.HF_HUB_OFFLINE = before or offline is not None  # then `datasets` looks into its cache only, at once

@@ -38,7 +38,7 @@ _SCALES = np.where(_QUALITIES < 50, 5000 // _QUALITIES, 200 - 2 * _QUALITIES)
 _TABLES = np.clip((_SCALES[:, None] * _LUMINANCE + 50) // 100, 1, 255)
 
 
-class BadImage(ValueError):
+class BadImageError(ValueError):
     """Raised with the reason why one image cannot be used; the caller knows its name."""
 
 
@@ -65,13 +65,13 @@ class ImageFacts:
 
 def _open(data: bytes) -> Image.Image:
     if not data:
-        raise BadImage("zero bytes")
+        raise BadImageError("zero bytes")
     try:
         return Image.open(io.BytesIO(data), formats=FORMATS)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise BadImage("gigantic") from error
+        raise BadImageError("gigantic") from error
     except Exception as error:  # a decoder that is fed arbitrary bytes may raise anything
-        raise BadImage("unreadable") from error
+        raise BadImageError("unreadable") from error
 
 
 def _deeper_than_eight_bits(image: Image.Image, data: bytes) -> bool:
@@ -113,7 +113,7 @@ def decode(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
         An RGB image (H, W) of eight bits a channel, turned as its EXIF orientation says.
 
     Raises:
-        BadImage: with the reason: zero bytes, unreadable, truncated, gigantic, animated, 16-bit, palette, another colour space, transparent.
+        BadImageError: with the reason: zero bytes, unreadable, truncated, gigantic, animated, 16-bit, palette, other colours, transparent.
 
     Source: ours.
     """
@@ -125,9 +125,9 @@ def decode(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
                 if image.has_transparency_data and image.convert("RGBA").getextrema()[3] != (255, 255):  # type: ignore[misc]
                     reason = "transparent"
         except Exception as error:  # see `_open`
-            raise BadImage("truncated or damaged") from error
+            raise BadImageError("truncated or damaged") from error
         if reason is not None:
-            raise BadImage(reason)
+            raise BadImageError(reason)
         if image.getexif().get(0x0112, 1) != 1:
             return ImageOps.exif_transpose(image).convert("RGB")
         return image.convert("RGB")
@@ -142,15 +142,17 @@ def fit(image: Image.Image, size: int) -> Image.Image:
 
     Returns:
         An RGB image of `size` x `size`; the very same pixels where it already has that size.
+
+    Source: the evaluation transform of CLIP (Radford et al., 2021): resize, then centre crop.
     """
     width, height = image.size
     if min(width, height) != size:
-        scale = size / min(width, height)
-        width, height = max(size, round(width * scale)), max(size, round(height * scale))
+        # Rounding as torchvision's Resize and CenterCrop do it, on which open_clip's own preprocessing rests.
+        width, height = (size, int(size * height / width)) if width <= height else (int(size * width / height), size)
         image = image.resize((width, height), Image.Resampling.BICUBIC)
     if (width, height) == (size, size):
         return image
-    left, top = (width - size) // 2, (height - size) // 2
+    left, top = round((width - size) / 2), round((height - size) / 2)
     return image.crop((left, top, left + size, top + size))
 
 
@@ -167,7 +169,7 @@ def facts(data: bytes) -> ImageFacts:
     """
     try:
         image = _open(data)
-    except BadImage:
+    except BadImageError:
         return ImageFacts("", len(data), 0, 0, math.nan, "")
     with image:
         codec = "JPEG" if image.format == "MPO" else str(image.format)

@@ -20,7 +20,7 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import Progress
 
-from distill.images import DECODER_VERSION, BadImage, decode, fit
+from distill.images import DECODER_VERSION, BadImageError, decode, fit
 
 logger = logging.getLogger(__name__)
 
@@ -39,25 +39,25 @@ def cache_folder() -> Path:
 
 def _encoded(entry: dict[str, bytes | str | None]) -> bytes:
     if entry is None:
-        raise BadImage("missing")
+        raise BadImageError("missing")
     if entry["bytes"] is not None:
         return entry["bytes"]  # type: ignore[return-value]
     try:
         return Path(str(entry["path"])).read_bytes()
     except OSError as error:
-        raise BadImage(f"cannot be opened: {error.strerror or error}") from error
+        raise BadImageError(f"cannot be opened: {error.strerror or error}") from error
 
 
 def scan(
     rows: Dataset, work: Callable[[bytes], T], *, progress: bool = False, what: str = "images"
-) -> Generator[list[T | BadImage], None, None]:
+) -> Generator[list[T | BadImageError], None, None]:
     """Apply `work` to the encoded bytes of every image, in order, in threads and in bounded memory.
 
     Close it (`contextlib.closing`) where it may be left early: it holds threads and a progress bar.
 
     Args:
         rows: data set of N rows with a column `image` of bytes or paths.
-        work: bytes of one file -> anything; may raise `BadImage`, which is then the item.
+        work: bytes of one file -> anything; may raise `BadImageError`, which is then the item.
         progress: whether to show a bar on standard error, where that is a terminal.
         what: what the bar says.
 
@@ -65,18 +65,18 @@ def scan(
         Results of up to `CHUNK` consecutive images.
     """
 
-    def chunk(entries: list[dict[str, bytes | str | None]]) -> list[T | BadImage]:
-        results: list[T | BadImage] = []
+    def chunk(entries: list[dict[str, bytes | str | None]]) -> list[T | BadImageError]:
+        results: list[T | BadImageError] = []
         for entry in entries:
             try:
                 results.append(work(_encoded(entry)))
-            except BadImage as error:
+            except BadImageError as error:
                 results.append(error)
         return results
 
     workers = min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
     tables = rows.select_columns(["image"]).with_format("arrow").iter(batch_size=CHUNK)
-    pending: deque[Future[list[T | BadImage]]] = deque()
+    pending: deque[Future[list[T | BadImageError]]] = deque()
     console = Console(stderr=True)
     bar = Progress(console=console, transient=True) if progress and console.is_terminal else None
     with ThreadPoolExecutor(workers) as pool, bar or nullcontext():
@@ -89,19 +89,19 @@ def scan(
             yield _advance(bar, task, pending.popleft().result())
 
 
-def _advance(bar: Progress | None, task: object, results: list[T | BadImage]) -> list[T | BadImage]:
+def _advance(bar: Progress | None, task: object, results: list[T | BadImageError]) -> list[T | BadImageError]:
     if bar is not None:
         bar.advance(task, len(results))  # type: ignore[arg-type]
     return results
 
 
-def collect(rows: Dataset, work: Callable[[bytes], T], *, progress: bool = False, what: str = "images") -> list[T | BadImage]:
+def collect(rows: Dataset, work: Callable[[bytes], T], *, progress: bool = False, what: str = "images") -> list[T | BadImageError]:
     """Gather what `scan` yields in one list of N."""
     with closing(scan(rows, work, progress=progress, what=what)) as scanned, _quiet():
         return [item for results in scanned for item in results]
 
 
-def refuse(rows: Dataset, bad: list[tuple[int, BadImage]], name: str) -> None:
+def refuse(rows: Dataset, bad: list[tuple[int, BadImageError]], name: str) -> None:
     """Raise one sentence that names the first bad images; do nothing when there are none.
 
     Raises:
@@ -196,7 +196,7 @@ def _fill(array: np.ndarray, first: np.ndarray, chunks: Iterator[np.ndarray]) ->
 
 def _decoded(rows: Dataset, size: int | None, *, name: str, progress: bool) -> Generator[np.ndarray, None, None]:
     """Yield (n, 3, H, W) of consecutive images; once a bad one is met, only look for more of them, then raise."""
-    bad: list[tuple[int, BadImage]] = []
+    bad: list[tuple[int, BadImageError]] = []
     shape: tuple[int, ...] | None = None
     start = 0
 
@@ -206,9 +206,9 @@ def _decoded(rows: Dataset, size: int | None, *, name: str, progress: bool) -> G
 
     with closing(scan(rows, work, progress=progress, what=f"decoding {name}")) as scanned:
         for results in scanned:
-            bad += [(start + offset, item) for offset, item in enumerate(results) if isinstance(item, BadImage)]
+            bad += [(start + offset, item) for offset, item in enumerate(results) if isinstance(item, BadImageError)]
             for offset, item in enumerate(results):
-                if isinstance(item, BadImage):
+                if isinstance(item, BadImageError):
                     continue
                 shape = shape or item.shape
                 if item.shape != shape:
@@ -222,10 +222,10 @@ def _decoded(rows: Dataset, size: int | None, *, name: str, progress: bool) -> G
     refuse(rows, bad, name)
 
 
-def find_bad(rows: Dataset, *, name: str, progress: bool = False) -> list[tuple[int, BadImage]]:
+def find_bad(rows: Dataset, *, name: str, progress: bool = False) -> list[tuple[int, BadImageError]]:
     """Decode every image and keep none: the position and reason of each that cannot be used."""
     items = collect(rows, lambda data: decode(data) and None, progress=progress, what=f"checking {name}")
-    return [(index, item) for index, item in enumerate(items) if isinstance(item, BadImage)]
+    return [(index, item) for index, item in enumerate(items) if isinstance(item, BadImageError)]
 
 
 def digests(rows: Dataset, *, name: str) -> np.ndarray:
@@ -235,7 +235,7 @@ def digests(rows: Dataset, *, name: str) -> np.ndarray:
         ValueError: naming the first images whose file cannot be opened.
     """
     items = collect(rows, lambda data: hashlib.blake2b(data, digest_size=16).digest())
-    refuse(rows, [(index, item) for index, item in enumerate(items) if isinstance(item, BadImage)], name)
+    refuse(rows, [(index, item) for index, item in enumerate(items) if isinstance(item, BadImageError)], name)
     return np.frombuffer(b"".join(items), np.uint8).reshape(-1, 16)  # type: ignore[arg-type]
 
 

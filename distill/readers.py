@@ -44,12 +44,17 @@ def read(spec: str, *, split: str | None = None, image: str | None = None) -> So
         return _read_directory(path, split, image)
     paths = [path]
     if not path.exists() and any(sign in spec for sign in "*?[{"):
-        paths = [Path(name) for pattern in expand_braces(str(path)) for name in (sorted(glob.glob(pattern, recursive=True)) or [pattern])]
+        paths = [Path(name) for pattern in expand_braces(str(path)) for name in (_matches(pattern))]
         if not any(found.exists() for found in paths):
             raise FileNotFoundError(f"`{spec}` must match files, got none; check the pattern, and quote it for the shell.")
     elif not path.exists():
         raise FileNotFoundError(f"`{spec}` must be a file, folder, pattern or hf:NAME, got nothing there; check the path.")
     return _read_files(paths, name=path.stem if len(paths) == 1 else path.parent.name or spec, image=image)
+
+
+def _matches(pattern: str) -> list[str]:
+    """Expand the signs of a glob; what matches nothing is given back as it is, for a message about a missing file."""
+    return sorted(glob.glob(pattern, recursive=True)) or [pattern]  # noqa: PTH207 - the pattern may be absolute
 
 
 def _read_files(paths: list[Path], *, name: str, image: str | None) -> Source:
@@ -72,7 +77,7 @@ def _read_directory(path: Path, split: str | None, image: str | None) -> Source:
     kinds = [folder for folder in subfolders(path) if folder.name.lower() in SPLITS]
     if kinds and len(kinds) == len(subfolders(path)):
         names = [folder.name for folder in kinds]
-        if split is None and len(kinds) > 1 or split not in (None, *names):
+        if (split is None and len(kinds) > 1) or split not in (None, *names):
             raise ValueError(f"`split` of `{path}` must be one of {names}, got {split!r}; give it or the folder itself.")
         return _read_directory(path / (split or names[0]), None, image)
     return read_folder(path)
@@ -155,7 +160,7 @@ def _as_struct(chunk: pa.Array, path: Path) -> pa.StructArray:
     names = [field.name for field in chunk.type] if pa.types.is_struct(chunk.type) else []
     if "bytes" not in names and "path" not in names:
         raise ValueError(
-            f"column `image` of `{path}` must hold encoded files (bytes, or a struct of bytes and path), got {chunk.type}; encode them as PNG."
+            f"column `image` of `{path}` must hold encoded files (bytes, alone or with a path), got {chunk.type}; save them as PNG."
         )
     data = chunk.field("bytes").cast(pa.binary()) if "bytes" in names else pa.nulls(count, pa.binary())
     paths = chunk.field("path").cast(pa.string()) if "path" in names else pa.nulls(count, pa.string())

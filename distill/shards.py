@@ -43,7 +43,7 @@ def expand_braces(spec: str) -> list[str]:
         words = [str(number).zfill(len(low)) for number in range(int(low), int(high) + 1)]
     else:
         words = inside.split(",")
-    if len(words) < 2 and ".." not in inside or not words:
+    if (len(words) < 2 and ".." not in inside) or not words:
         raise ValueError(f"braces in `{spec}` must be a range {{000..012}} or a list {{a,b}}, got {{{inside}}}; correct it.")
     return [rest for word in words for rest in expand_braces(spec[: match.start()] + word + spec[match.end() :])]
 
@@ -59,7 +59,7 @@ def read_shards(paths: list[Path], *, name: str) -> Source:
         name: what errors call the data.
 
     Returns:
-        Rows with `key`, `image`, and from `cls` a `label` or `class_name`, from `txt` the `caption`, and the text and integer entries of `json`.
+        Rows with `key`, `image`, from `cls` a `label` or `class_name`, from `txt` the `caption`, and the text and integers of `json`.
 
     Raises:
         FileNotFoundError: for a shard that is not there.
@@ -144,7 +144,7 @@ def _sample(path: Path, key: str, files: dict[str, bytes]) -> dict[str, Any]:
 
 
 def _is_plain(value: object) -> bool:
-    return isinstance(value, str) or isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63
+    return isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63)
 
 
 def _class_names(shard: Path) -> tuple[str, ...] | None:

@@ -77,7 +77,7 @@ def test_error_names_the_first_five_bad_images_and_counts_the_rest(folder: Path)
     for index in range(7):
         write(folder / "dog" / f"zero{index}.png", b"")
 
-    with pytest.raises(ValueError, match="got 7 of 11 that are not: .*zero0.*zero4.png.* and 2 more; mend") as caught:
+    with pytest.raises(ValueError, match=r"got 7 of 11 that are not: .*zero0.*zero4.png.* and 2 more; mend") as caught:
         load_split(folder, domain="real").validate()
 
     assert "zero5" not in str(caught.value)
@@ -187,7 +187,7 @@ def test_source_of_the_other_domain_is_refused(tmp_path: Path) -> None:
 def test_metadata_of_images_that_are_not_there_is_refused(folder: Path) -> None:
     write(folder / "metadata.csv", b"file_name,text\ncat/typo.png,a cat\n")
 
-    with pytest.raises(ValueError, match="must name images in class folders, got 'cat/typo.png'"):
+    with pytest.raises(ValueError, match=r"must name images in class folders, got 'cat/typo.png'"):
         load_split(folder, domain="real")
 
 
@@ -256,7 +256,7 @@ def test_broken_parquet_file_is_named(tmp_path: Path) -> None:
 def test_other_files_are_refused(tmp_path: Path) -> None:
     write(tmp_path / "x.zip", b"PK")
 
-    with pytest.raises(ValueError, match="must all be .parquet or all be .tar"):
+    with pytest.raises(ValueError, match=r"must all be .parquet or all be .tar"):
         load_split(tmp_path / "x.zip", domain="real")
 
 
@@ -282,9 +282,12 @@ SHARDS = {
     "json that is a list": ({"a__png": GOOD, "a__json": b"[1]"}, "json, txt and cls of sample 'a'"),
     "broken json": ({"a__png": GOOD, "a__json": b"{"}, "json, txt and cls of sample 'a'"),
     "no class": ({"a__png": GOOD}, "must have a column `label` or `class_name`"),
-    "duplicate keys": ({"a__png": GOOD, "a__cls": b"cat", "b__png": GOOD, "b__cls": b"cat", "a__webp": GOOD, "a__CLS": b"cat"}, "got 'real/a' more than once"),
+    "duplicate keys": (
+        {"a__png": GOOD, "a__cls": b"cat", "b__png": GOOD, "b__cls": b"cat", "a__webp": GOOD, "a__CLS": b"cat"},
+        "got 'real/a' more than once",
+    ),
     "nothing": ({}, "must hold samples such as 0001.jpg"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", SHARDS)
@@ -299,14 +302,14 @@ def test_truncated_shard_is_named(tmp_path: Path) -> None:
     path = shard(tmp_path / "x.tar", a__png=GOOD, a__cls=b"cat", b__png=GOOD, b__cls=b"cat")
     path.write_bytes(path.read_bytes()[:6000])
 
-    with pytest.raises(ValueError, match="x.tar` must be a whole tar file"):
+    with pytest.raises(ValueError, match=r"x.tar` must be a whole tar file"):
         load_split(path, domain="real")
 
 
 def test_missing_shard_of_a_range_is_named(tmp_path: Path) -> None:
     shard(tmp_path / "s0.tar", a__png=GOOD, a__cls=b"cat")
 
-    with pytest.raises(FileNotFoundError, match="shard `.*s1.tar` must exist"):
+    with pytest.raises(FileNotFoundError, match=r"shard `.*s1.tar` must exist"):
         load_split(str(tmp_path / "s{0..1}.tar"), domain="real")
 
 

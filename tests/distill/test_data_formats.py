@@ -228,9 +228,14 @@ def test_folder_takes_captions_and_attributes_from_a_metadata_table(folder: Path
 
 def test_shards_with_class_names_captions_and_json(tmp_path: Path) -> None:
     samples = {
-        "b/0001.png": picture(0), "b/0001.cls": "cat", "b/0001.txt": "a cat\n", "b/0001.json": json.dumps({"ink": "red", "width": 8, "score": 0.5}),
-        "b/0002.PNG": picture(1), "b/0002.cls": "dog", "b/0002.json": json.dumps({"ink": "blue", "status": None}),
-    }  # fmt: skip
+        "b/0001.png": picture(0),
+        "b/0001.cls": "cat",
+        "b/0001.txt": "a cat\n",
+        "b/0001.json": json.dumps({"ink": "red", "width": 8, "score": 0.5}),
+        "b/0002.PNG": picture(1),
+        "b/0002.cls": "dog",
+        "b/0002.json": json.dumps({"ink": "blue", "status": None}),
+    }
     split = load_split(shard(tmp_path / "x.tar", samples), domain="synthetic")
 
     assert split.ids.tolist() == ["synthetic/b/0001", "synthetic/b/0002"]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 import math
+from contextlib import suppress
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from distill.images import BadImage, decode, facts, fit
+from distill.images import BadImageError, decode, facts, fit
 
 
 def noise(height: int = 12, width: int = 16, channels: int = 3) -> np.ndarray:
@@ -70,28 +71,52 @@ BAD = {
 def test_bad_image_is_refused_with_its_reason(name: str) -> None:
     data, reason = BAD[name]
 
-    with pytest.raises(BadImage, match=reason):
+    with pytest.raises(BadImageError, match=reason):
         decode(data)
 
 
-def test_image_above_the_bound_is_refused_before_it_is_decoded() -> None:
-    truncated_bomb = encoded(Image.new("RGB", (9000, 6000)))[:3000]  # 54 megapixels; decoding it would say "truncated" instead
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_image_cut_anywhere_is_refused_or_whole(kind: str) -> None:
+    data = encoded(RGB, kind)
+    whole = np.asarray(decode(data))
 
-    with pytest.raises(BadImage, match="gigantic: 9000 x 6000 is more than 50 megapixels"):
+    for length in range(len(data)):
+        try:
+            assert np.array_equal(np.asarray(decode(data[:length])), whole), length
+        except BadImageError:
+            continue
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP", "TIFF", "PPM"])
+def test_random_damage_never_raises_anything_else(kind: str) -> None:
+    random = np.random.default_rng(0)
+    data = np.frombuffer(encoded(RGB, kind), np.uint8)
+
+    for _ in range(200):
+        damaged = data.copy()
+        damaged[random.integers(len(data), size=3)] = random.integers(256, size=3)
+        with suppress(BadImageError):
+            assert decode(damaged.tobytes()).mode == "RGB"
+
+
+def test_image_above_the_bound_is_refused_before_it_is_decoded() -> None:
+    truncated_bomb = encoded(Image.new("1", (9000, 6000)))[:3000]  # 54 megapixels; decoding it would say "truncated" instead
+
+    with pytest.raises(BadImageError, match="gigantic: 9000 x 6000 is more than 50 megapixels"):
         decode(truncated_bomb)
 
 
 def test_lower_bound_of_pillow_is_respected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 191)
 
-    with pytest.warns(Image.DecompressionBombWarning), pytest.raises(BadImage, match="gigantic"):
+    with pytest.warns(Image.DecompressionBombWarning), pytest.raises(BadImageError, match="gigantic"):
         decode(PNG)  # 192 pixels
 
 
 def test_image_twice_above_pillows_bound_is_called_gigantic(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 90)
 
-    with pytest.raises(BadImage, match="gigantic"):
+    with pytest.raises(BadImageError, match="gigantic"):
         decode(PNG)
 
 
@@ -136,6 +161,17 @@ def test_fit_leaves_an_image_of_that_size_alone() -> None:
 @pytest.mark.parametrize("size", [1, 8, 31])
 def test_fit_always_gives_the_square(height: int, width: int, size: int) -> None:
     assert fit(Image.fromarray(noise(height, width)), size).size == (size, size)
+
+
+@pytest.mark.parametrize(("height", "width"), [(12, 16), (41, 23), (23, 41), (7, 50), (33, 32), (9, 9)])
+@pytest.mark.parametrize("size", [5, 8, 20])
+def test_fit_agrees_with_torchvision(height: int, width: int, size: int) -> None:
+    from torchvision.transforms import v2
+
+    image = Image.fromarray(noise(height, width))
+    reference = v2.Compose([v2.Resize(size, v2.InterpolationMode.BICUBIC), v2.CenterCrop(size)])
+
+    assert np.array_equal(np.asarray(fit(image, size)), np.asarray(reference(image)))
 
 
 def test_fit_keeps_the_centre() -> None:
