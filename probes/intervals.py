@@ -48,13 +48,13 @@ def wilson(successes: int, n: int) -> Interval:
     return max(0.0, middle - half), min(1.0, middle + half)
 
 
-def exact_proportion(successes: int, n: int, *, tail_low: float = 0.025, tail_high: float = 0.025) -> Interval:
-    """Give the exact interval of a proportion, with a chosen error on each side.
+def exact_proportion(successes: int, n: int) -> Interval:
+    """Give the exact interval of a proportion, never too narrow.
 
     Source: Clopper & Pearson (1934).
     """
-    low = 0.0 if successes == 0 else float(stats.beta.ppf(tail_low, successes, n - successes + 1))
-    high = 1.0 if successes == n else float(stats.beta.ppf(1 - tail_high, successes + 1, n - successes))
+    low = 0.0 if successes == 0 else float(stats.beta.ppf((1 - LEVEL) / 2, successes, n - successes + 1))
+    high = 1.0 if successes == n else float(stats.beta.ppf((1 + LEVEL) / 2, successes + 1, n - successes))
     return low, high
 
 
@@ -71,9 +71,9 @@ def smallest_proportion(successes: np.ndarray, n: np.ndarray) -> Interval:
 
     Source: ours, from Clopper & Pearson (1934).
     """
-    tail = 0.025 / len(n)
-    ends = [exact_proportion(int(k), int(m), tail_high=tail) for k, m in zip(successes, n, strict=True)]
-    return min(low for low, _ in ends), min(high for _, high in ends)
+    low = np.where(successes == 0, 0.0, stats.beta.ppf(0.025, np.maximum(successes, 1), n - successes + 1))
+    high = np.where(successes == n, 1.0, stats.beta.ppf(1 - 0.025 / len(n), successes + 1, np.maximum(n - successes, 1)))
+    return float(low.min()), float(high.min())
 
 
 def subtract(first: tuple[float, Interval], second: tuple[float, Interval]) -> Interval:

@@ -40,32 +40,28 @@ def separability(
         folds: K, at least 2.
         neighbours: k of the kNN classifier.
         permutations: B of the permutation test.
-        max_images: images of the balanced sample at most.
+        max_images: images of the balanced sample.
         groups: (N,) images that must stay in one fold (prompt, generator, class), or None.
 
     Returns:
-        Scores `linear/auc`, `knn/auc`, `linear/p_value`, the same under `within_class/`, `metadata/auc`, `excess/...`, and the
-        teacher's under `teacher/`; arrays `domain_score (N,)`, `fold (N,)` (-1 outside the sample), `direction (D,)`,
-        `within_class/direction (D,)`, `null_auc (B,)`, `ids (N,)`.
+        Scores `linear/auc`, `knn/auc`, `linear/p_value`, the same under `within_class/` and `teacher/`, `metadata/auc`, `excess/...`;
+        arrays `domain_score (N,)`, `fold (N,)` (-1 outside the sample), `direction (D,)`, `null_auc (B,)`, `ids (N,)`.
 
     Raises:
         ValueError: for tables that cannot be compared, fewer than 2 folds, or groups that do not fit.
     """
     check_tables(student, teacher, class_weights, at_least=max(folds, 2))
     _check_settings(len(student), folds, neighbours, permutations, groups)
-    sample = balanced_sample(student.labels, student.domain == "synthetic", max_images=max_images, seed=seed)
-    plan = _Plan(student.select(sample), folds=folds, seed=seed, groups=None if groups is None else np.asarray(groups)[sample])
+    plan = _Plan(student, folds=folds, seed=seed, max_images=max_images, groups=groups)
     measure = partial(_Measured, plan=plan, neighbours=neighbours, permutations=permutations, seed=seed)
-    ours = measure(student.unit()[sample])
-    scores = ours.scores()
-    arrays = _arrays(student, ours, sample, plan.fold)
+    ours = measure(student)
+    scores, arrays = ours.scores(), _arrays(student, ours, plan)
     if teacher is not None:
-        theirs = measure(teacher.unit()[sample])
-        scores |= {f"teacher/{name}": score for name, score in theirs.scores().items()}
+        theirs = measure(teacher)
+        scores |= {f"teacher/{name}": score for name, score in theirs.scores().items()} | _excess(ours, theirs)
         arrays["teacher/direction"] = theirs.linear.direction
-        scores |= _excess(ours, theirs)
     if student.metadata:
-        scores["metadata/auc"] = _file_facts(student, sample, plan, seed)
+        scores["metadata/auc"] = _file_facts(student, plan, seed)
     return ProbeResult(
         probe="separability",
         subject=student.name,
@@ -73,14 +69,8 @@ def separability(
         scores=scores,
         arrays=arrays,
         counts=plan.counts(len(student)),
-        params={
-            "folds": folds,
-            "neighbours": neighbours,
-            "permutations": permutations,
-            "strengths": list(STRENGTHS),
-            "max_images": max_images,
-            "grouped": groups is not None,
-        },
+        params={"folds": folds, "neighbours": neighbours, "permutations": permutations, "max_images": max_images}
+        | {"strengths": list(STRENGTHS), "grouped": groups is not None},
         seed=seed,
         versions=versions(),
     )
@@ -98,10 +88,11 @@ def _check_settings(n: int, folds: int, neighbours: int, permutations: int, grou
 class _Plan:
     """The sample, its folds, and which images are compared: the same for student and teacher."""
 
-    def __init__(self, table: EmbeddingTable, *, folds: int, seed: int, groups: np.ndarray | None) -> None:
-        self.labels = table.labels
-        self.synthetic = table.domain == "synthetic"
-        self.groups = groups
+    def __init__(self, table: EmbeddingTable, *, folds: int, seed: int, max_images: int, groups: np.ndarray | None) -> None:
+        self.sample = balanced_sample(table.labels, table.domain == "synthetic", max_images=max_images, seed=seed)
+        self.labels = table.labels[self.sample]
+        self.synthetic = table.domain[self.sample] == "synthetic"
+        self.groups = groups = None if groups is None else np.asarray(groups)[self.sample]
         self.folds = folds
         self.fold = stratified_folds(2 * self.labels + self.synthetic, folds=folds, seed=seed, groups=groups)
         # a class gives a spread in every cell only with two images of each domain in each fold
@@ -125,7 +116,8 @@ class _Plan:
 class _Measured:
     """Held-out classifiers of one encoder under a plan."""
 
-    def __init__(self, embeddings: np.ndarray, plan: _Plan, *, neighbours: int, permutations: int, seed: int) -> None:
+    def __init__(self, table: EmbeddingTable, plan: _Plan, *, neighbours: int, permutations: int, seed: int) -> None:
+        embeddings = table.unit()[plan.sample]
         features = embeddings.astype(np.float64)
         made, fold, labels = plan.synthetic, plan.fold, plan.labels
         test = partial(permutation_test, features, made, fold, labels, permutations=permutations, seed=seed, groups=plan.groups)
@@ -163,19 +155,19 @@ def _excess(ours: _Measured, theirs: _Measured) -> dict[str, Score]:
     return found
 
 
-def _file_facts(student: EmbeddingTable, sample: np.ndarray, plan: _Plan, seed: int) -> Score:
-    facts = {name: column[sample] for name, column in student.metadata.items()}
+def _file_facts(student: EmbeddingTable, plan: _Plan, seed: int) -> Score:
+    facts = {name: column[plan.sample] for name, column in student.metadata.items()}
     area = auc_over_cells(file_fact_scores(facts, plan.synthetic, plan.fold, seed=seed), plan.synthetic, plan.fold)
     return as_score(area.value, auc_interval(area), chance=0.5, bounds=UNIT)
 
 
-def _arrays(student: EmbeddingTable, ours: _Measured, sample: np.ndarray, fold: np.ndarray) -> dict[str, np.ndarray]:
+def _arrays(student: EmbeddingTable, ours: _Measured, plan: _Plan) -> dict[str, np.ndarray]:
     """Give every image a score by models that never saw it: its fold's, or the mean of all for images outside the sample."""
     score = ours.linear.score_unseen(student.unit())
-    score[sample] = ours.linear.scores
+    score[plan.sample] = ours.linear.scores
     place = np.full(len(student), -1, dtype=np.int64)
-    place[sample] = fold
-    arrays = {
+    place[plan.sample] = plan.fold
+    arrays: dict[str, np.ndarray] = {
         "domain_score": score.astype(np.float32),
         "fold": place,
         "direction": ours.linear.direction,
