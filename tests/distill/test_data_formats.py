@@ -107,6 +107,13 @@ def test_parquet_folder_reads_the_files_of_one_split(tmp_path: Path) -> None:
         load_split(tmp_path, domain="real")
 
 
+def test_words_that_only_begin_like_a_split_are_no_split(tmp_path: Path) -> None:
+    pq.write_table(table(), tmp_path / "trains.parquet")
+    pq.write_table(table(), tmp_path / "testimony.parquet")
+
+    assert len(load_split(tmp_path, domain="real")) == 8
+
+
 def test_parquet_keeps_only_the_domain_that_is_asked_for(tmp_path: Path) -> None:
     pq.write_table(table(domain=["real", "real", "FAKE", "fake"]), tmp_path / "both.parquet")
 
