@@ -1,0 +1,1 @@
+"""Judge: run the probes, weigh the evidence, write the report."""

@@ -1,0 +1,1 @@
+"""Train comparison students of a frozen teacher."""

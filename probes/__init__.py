@@ -1,0 +1,1 @@
+"""Measure one frozen encoder beside its teacher."""

@@ -50,7 +50,9 @@ class Score:
             if not math.isfinite(getattr(self, name)):
                 raise ValueError(f"`{name}` must be finite, got {getattr(self, name)}; report the probe as failed instead.")
         if not self.low <= self.value <= self.high:
-            raise ValueError(f"`low` <= `value` <= `high` must hold, got {self.low}, {self.value}, {self.high}; check the interval's estimator.")
+            raise ValueError(
+                f"`low` <= `value` <= `high` must hold, got {self.low}, {self.value}, {self.high}; check the interval's estimator."
+            )
         if self.chance is not None and not math.isfinite(self.chance):
             raise ValueError(f"`chance` must be finite or None, got {self.chance}; use None where no chance level exists.")
 

@@ -1,0 +1,54 @@
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+CIFAKE ?= ../shared/data/cifake
+RUN ?= runs/cifake
+NO_APP ?=
+
+.PHONY: help install install-test demo test test-slow check app cifake bench clean
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  \1\t\2/' | expand -t 18
+
+$(VENV)/.installed: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet 'torch>=2.6' torchvision
+	$(BIN)/pip install --quiet -e .
+	touch $@
+
+$(VENV)/.installed-test: $(VENV)/.installed
+	$(BIN)/pip install --quiet -e '.[test,browser,quality]'
+	touch $@
+
+install: $(VENV)/.installed ## make .venv and install synthgap into it
+
+install-test: $(VENV)/.installed-test
+
+demo: install ## the embedded comparison, its verdict, and the dashboard (NO_APP=1: without the dashboard)
+	$(BIN)/synthgap demo --out runs/pocket $(if $(NO_APP),--no-app)
+
+test: install-test ## the default test suite, under three minutes on two cores
+	$(BIN)/python -m pytest -q -m "not slow" --durations=10
+
+test-slow: install-test ## the slow tests too: coverage of intervals, wheels, browser
+	$(BIN)/python -m pytest -q
+
+check: install-test ## lint, format and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+app: install ## the dashboard over runs/
+	$(BIN)/synthgap app runs
+
+cifake: install ## the flagship: make cifake CIFAKE=FOLDER
+	test -f teachers/cifake/open_clip_config.json || \
+	  $(BIN)/synthgap teach $(CIFAKE)/train-real.parquet --test $(CIFAKE)/test-real.parquet --out teachers/cifake --resume
+	$(BIN)/synthgap train configs/cifake.toml --set data.folder=$(CIFAKE) --out $(RUN) --resume
+	$(BIN)/synthgap diagnose $(RUN)
+
+bench: install ## training step against a bare PyTorch loop, as a ratio
+	$(BIN)/python benchmarks/training_step.py
+
+clean: ## remove caches and builds, not runs
+	rm -rf dist build .pytest_cache .mypy_cache .ruff_cache

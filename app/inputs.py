@@ -1,0 +1,93 @@
+"""From the options of a command to models and images, and whose fault an error is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+
+def open_models(
+    students: Sequence[str],
+    weights: Sequence[str | None],
+    teacher: str | None,
+    real: str | None,
+    synthetic: str | None,
+    class_weights: Path | None,
+    templates: Sequence[str] | None,
+    image_size: int | None,
+    *,
+    skip_bad: bool = False,
+) -> Any:
+    """Load students, teacher and both domains as `diagnose.load.Loaded`.
+
+    Args:
+        students: specs, at least one.
+        weights: state dict for each student, or shorter.
+        teacher: spec, or None.
+        real: real images, or None.
+        synthetic: synthetic images, or None.
+        class_weights: `.npy` of shape (D, C), or None.
+        templates: prompts with `{}`; by default "a photo of a {}.".
+        image_size: side in pixels, or None for the images' own.
+        skip_bad: leave out images that cannot be read.
+
+    Raises:
+        FileNotFoundError, ValueError, DistillError: for anything that cannot be used, each naming the remedy.
+    """
+    from diagnose.load import Loaded, load_images, load_subject, load_teacher_subject
+    from distill.data import load_split
+    from distill.prompts import DEFAULT_TEMPLATES
+    from distill.teacher import read_class_weights
+
+    if real is None and synthetic is None:
+        raise ValueError("`--real` and `--synthetic` must be given, got neither; name held-out images of both domains.")
+    if len(weights) > len(students):
+        raise ValueError(f"`--weights` must be given at most once for each --student, got {len(weights)} for {len(students)}; drop some.")
+    first = None if real is None else load_split(real, domain="real", skip_bad=skip_bad)
+    names = None if first is None else first.class_names
+    second = None if synthetic is None else load_split(synthetic, domain="synthetic", skip_bad=skip_bad)
+    if first is not None and second is not None and set(first.class_names) == set(second.class_names) != first.class_names:
+        second = load_split(str(synthetic), domain="synthetic", class_names=names, skip_bad=skip_bad)
+    images = load_images(first, second, image_size)
+    shown = next(iter(images.values()))
+    size = shown.pixels.shape[-1]
+    padded = [*weights, *([None] * (len(students) - len(weights)))]
+    subjects = [load_subject(spec, weights=state, image_size=size) for spec, state in zip(students, padded, strict=True)]
+    if teacher is not None:
+        given = None if class_weights is None else str(class_weights)
+        judge, matrix, scale = load_teacher_subject(
+            teacher, shown.class_names, templates=list(templates or DEFAULT_TEMPLATES), class_weights=given, image_size=size
+        )
+    else:
+        judge, scale = None, 100.0
+        matrix = None if class_weights is None else read_class_weights(class_weights).numpy()
+    return Loaded(
+        subjects=subjects,
+        teacher=judge,
+        class_weights=matrix,
+        images=images,
+        name="+".join(s.name for s in subjects),
+        about="",
+        logit_scale=scale,
+    )  # type: ignore[arg-type]
+
+
+def is_users_fault(error: Exception) -> bool:
+    """Tell bad input, which gets one line and exit code 2, from a fault of ours."""
+    from distill.errors import DistillError
+    from probes.result import DiagnosticError
+
+    return isinstance(
+        error,
+        (
+            DistillError,
+            DiagnosticError,
+            FileNotFoundError,
+            FileExistsError,
+            ValueError,
+            PermissionError,
+            IsADirectoryError,
+            NotADirectoryError,
+        ),
+    ) or (isinstance(error, OSError) and error.errno is not None)

@@ -1,0 +1,179 @@
+"""From run directories and names of models to what `diagnose` judges; the only place where the two packages below meet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from diagnose.subjects import Domain, Images, Subject
+from distill.checkpoint import load_encoder, load_student, read_description
+from distill.config import Experiment, read_experiment
+from distill.data import Split, require_same_classes
+from distill.encoder import Encoder, parameter_count, weights_hash
+from distill.errors import DistillError
+from distill.experiment import common_size, open_experiment
+from distill.metrics import read_metrics
+from distill.teacher import Teacher, load_teacher
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """Everything one diagnosis needs.
+
+    Args:
+        subjects: students.
+        teacher: teacher.
+        class_weights: zero-shot classifier weights (D, C).
+        images: domain -> held-out images.
+        name: name of the run.
+        about: one paragraph on the data.
+        logit_scale: the teacher's multiplier of cosines.
+    """
+
+    subjects: list[Subject]
+    teacher: Subject
+    class_weights: np.ndarray
+    images: Mapping[Domain, Images]
+    name: str
+    about: str
+    logit_scale: float
+
+
+def load_run(run: Path, *, progress: bool = False) -> Loaded:
+    """Load a run that `synthgap train` made, with every student that is finished.
+
+    Raises:
+        FileNotFoundError: when it is no run or has no finished student.
+        DistillError, ValueError: for broken checkpoints, data that changed since, or a teacher that is another one.
+    """
+    if not (run / "config.toml").is_file():
+        raise FileNotFoundError(f"`run` must be a run directory with config.toml, got {run}; make one with `synthgap train`.")
+    experiment = read_experiment(run / "config.toml")
+    finished = sorted((run / "students").glob("*/student.safetensors"))
+    if not finished:
+        raise FileNotFoundError(
+            f"`run` must hold a finished student, got none in {run / 'students'}; go on with `synthgap train --resume`."
+        )
+    opened = open_experiment(experiment, training=False, progress=progress)
+    rows = read_metrics(run / "metrics.jsonl")
+    order = {name: place for place, name in enumerate(_order(experiment))}
+    subjects = [_trained(path, [row for row in rows if row["student"] == path.parent.name]) for path in finished]
+    for subject, path in zip(subjects, finished, strict=True):
+        description = read_description(path)
+        if description["embed_dim"] != opened.teacher.embed_dim:
+            raise DistillError(
+                f"{path} must have the teacher's {opened.teacher.embed_dim} dimensions, got {description['embed_dim']}; was the teacher replaced?"
+            )
+        order.setdefault(subject.name, len(order))
+    images: dict[Domain, Images] = {}
+    for domain, split in opened.test.items():
+        images[domain] = images_of(split, domain, opened.image_size)  # type: ignore[index, arg-type]
+    return Loaded(
+        subjects=sorted(subjects, key=lambda subject: order[subject.name]),
+        teacher=of_teacher(opened.teacher),
+        class_weights=opened.class_weights.numpy(),
+        images=images,
+        name=experiment.name,
+        about=experiment.about,
+        logit_scale=opened.teacher.logit_scale,
+    )
+
+
+def _order(experiment: Experiment) -> list[str]:
+    """List the students loss by loss, as people compare them."""
+    return [
+        f"{name}-{domain}-s{seed}" for name, cell in experiment.students.items() for domain in cell.trained_on for seed in experiment.seeds
+    ]
+
+
+def _trained(path: Path, curve: list[dict]) -> Subject:
+    encoder, description = load_student(path)
+    checkpoints = {int(file.stem.removeprefix("epoch-")): _later(file) for file in sorted(path.parent.glob("epoch-*.safetensors"))}
+    return Subject(
+        name=path.parent.name,
+        encode=encoder,
+        params=parameter_count(encoder),
+        loss=description["loss"],
+        seed=description["seed"],
+        trained_on=description["trained_on"],
+        target=description["target"],
+        negatives=description["negatives"],
+        curve=[{key: value for key, value in row.items() if key != "student"} for row in curve],
+        checkpoints=checkpoints,
+        weights_hash=weights_hash(encoder),
+    )
+
+
+def _later(path: Path) -> Callable[[], Encoder]:
+    """Load one epoch's weights only when they are wanted."""
+    return lambda: load_student(path)[0]
+
+
+def of_teacher(teacher: Teacher) -> Subject:
+    """Give a teacher as a subject."""
+    return Subject(name=teacher.name, encode=teacher.encoder, params=teacher.params, weights_hash=teacher.hash)
+
+
+def images_of(split: Split, domain: Domain, size: int) -> Images:
+    """Give a split as held-out images of one domain."""
+    return Images(
+        domain=domain,
+        ids=split.ids,
+        labels=split.labels,
+        pixels=split.pixels(size),
+        class_names=split.class_names,
+        metadata=split.metadata,
+        fingerprint=split.fingerprint,
+    )
+
+
+def load_subject(spec: str, *, weights: str | None = None, image_size: int, name: str | None = None) -> Subject:
+    """Load anybody's student: a synthgap checkpoint or any form of `distill.student.build_backbone`.
+
+    Args:
+        spec: what to load.
+        weights: state dict for the model that `spec` names.
+        image_size: side of the images in pixels.
+        name: what to call it; by default the last part of the spec.
+    """
+    known: dict = {}
+    if spec.endswith(".safetensors"):
+        description = read_description(spec)
+        known = {key: description.get(key) for key in ("loss", "seed", "trained_on", "target", "negatives")}
+        name = name or description.get("name")
+    encoder = load_encoder(spec, weights=weights, image_size=image_size)
+    return Subject(
+        name=name
+        or (Path(weights).stem if weights else Path(spec.rsplit(":", 1)[-1]).name if ".py:" not in spec else spec.rsplit(":", 1)[-1]),
+        encode=encoder,
+        params=parameter_count(encoder),
+        weights_hash=weights_hash(encoder),
+        **known,
+    )
+
+
+def load_teacher_subject(
+    spec: str, class_names: tuple[str, ...], *, templates: list[str], class_weights: str | None, image_size: int
+) -> tuple[Subject, np.ndarray, float]:
+    """Load a teacher with its zero-shot classifier weights (D, C) and its logit scale."""
+    teacher = load_teacher(spec, class_weights=class_weights, image_size=image_size)
+    return of_teacher(teacher), teacher.class_weights(class_names, templates).numpy(), teacher.logit_scale
+
+
+def load_images(real: Split | None, synthetic: Split | None, size: int | None) -> dict[Domain, Images]:
+    """Check two splits against each other and decode them at one size, by default the one all images share.
+
+    Raises:
+        ValueError: for class sets or sizes that differ.
+    """
+    given: dict[Domain, Split] = {}
+    if real is not None:
+        given["real"] = real
+    if synthetic is not None:
+        given["synthetic"] = synthetic
+    require_same_classes(*given.values())
+    size = size or common_size(*given.values())
+    return {domain: images_of(split, domain, size) for domain, split in given.items()}

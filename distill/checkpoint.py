@@ -1,0 +1,197 @@
+"""The only reader and writer of weights: safetensors with their own description inside."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from distill.encoder import Encoder, refuse_bad_weights
+from distill.errors import DistillError
+from distill.student import FORMS, attach_projection, build_backbone
+
+FORMAT = "synthgap-student-1"
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], description: Mapping[str, Any]) -> None:
+    """Write tensors and a JSON description to a temporary name, then rename: a reader never sees half a file.
+
+    Args:
+        path: file to write; its folder must exist.
+        tensors: name -> tensor.
+        description: JSON types, kept under the metadata key `synthgap`.
+
+    Raises:
+        DistillError: when the disk is full or the folder cannot be written; what was there before stays.
+    """
+    try:
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    except OSError as error:
+        raise DistillError(f"{path.parent} must be writable, got {error.strerror}; free space or choose another folder.") from error
+    os.close(handle)
+    try:
+        plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+        save_file(plain, temporary, metadata={"synthgap": json.dumps(description, sort_keys=True)})
+        with open(temporary, "rb") as file:
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except (OSError, SafetensorError) as error:
+        raise DistillError(f"{path} must be writable, got {error}; free space and resume: what was saved before is whole.") from error
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+
+
+def read_tensors(path: Path | str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read what `save_tensors` wrote, or any safetensors file (then the description is empty).
+
+    Raises:
+        FileNotFoundError: when there is no such file.
+        DistillError: when it is not a whole safetensors file.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"the weights must be a file that exists, got {path}; check the path.")
+    try:
+        with safe_open(path, framework="pt") as file:
+            description = json.loads((file.metadata() or {}).get("synthgap", "{}"))
+            return {name: file.get_tensor(name) for name in file.keys()}, description  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError) as error:
+        raise DistillError(f"{path} must be a whole safetensors file, got {error}; copy or make it again.") from error
+
+
+def read_weights(path: Path | str) -> dict[str, Tensor]:
+    """Read a plain state dict: safetensors, or a torch file that holds tensors and nothing else.
+
+    A dict with one of the usual keys (`state_dict`, `model`, `model_state_dict`) is unwrapped.
+
+    Raises:
+        FileNotFoundError: when there is no such file.
+        DistillError: when it holds anything but plain tensors, which would need unpickling.
+    """
+    path = Path(path)
+    if path.suffix == ".safetensors":
+        return read_tensors(path)[0]
+    if not path.is_file():
+        raise FileNotFoundError(f"the weights must be a file that exists, got {path}; check the path.")
+    try:
+        data = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
+        raise DistillError(
+            f"{path} must hold plain tensors, got something that needs unpickling or is broken ({type(error).__name__}); "
+            "save model.state_dict() with safetensors."
+        ) from error
+    for key in ("state_dict", "model_state_dict", "model"):
+        if isinstance(data, dict) and isinstance(data.get(key), dict):
+            data = data[key]
+    if not isinstance(data, dict) or not data or not all(isinstance(value, Tensor) for value in data.values()):
+        raise DistillError(f"{path} must hold a state dict of tensors, got {type(data).__name__}; save model.state_dict().")
+    return data
+
+
+def fill_weights(module: nn.Module, weights: Mapping[str, Tensor], where: str) -> None:
+    """Load a state dict strictly; the prefix `module.` of data-parallel training is taken off.
+
+    Raises:
+        ValueError: naming the first missing, unexpected or misshapen tensor.
+    """
+    weights = {name.removeprefix("module."): tensor for name, tensor in weights.items()}
+    expected = module.state_dict()
+    missing, extra = sorted(expected.keys() - weights.keys()), sorted(weights.keys() - expected.keys())
+    missing = [name for name in missing if not name.endswith("num_batches_tracked")]
+    if missing or extra:
+        first = f"`{missing[0]}` missing" if missing else f"`{extra[0]}` unexpected"
+        raise ValueError(
+            f"the weights in {where} must fit the model, got {first} ({len(missing)} missing, {len(extra)} unexpected); name the model they belong to."
+        )
+    for name, tensor in weights.items():
+        if tensor.shape != expected[name].shape:
+            raise ValueError(
+                f"`{name}` in {where} must have shape {tuple(expected[name].shape)}, got {tuple(tensor.shape)}; name the model it belongs to."
+            )
+    module.load_state_dict(weights, strict=False)
+    refuse_bad_weights(module, where)
+
+
+def save_student(path: Path, encoder: Encoder, description: Mapping[str, Any]) -> None:
+    """Write a student with what is needed to build it again (`spec`, `kwargs`, `embed_dim`, `image_size`)."""
+    save_tensors(path, encoder.state_dict(), {"format": FORMAT, **description})
+
+
+def read_description(path: Path | str) -> dict[str, Any]:
+    """Read only the description of a student's checkpoint.
+
+    Raises:
+        FileNotFoundError: when there is no such file.
+        DistillError: when it is not a checkpoint of ours.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"the checkpoint must be a file that exists, got {path}; check the path.")
+    try:
+        with safe_open(path, framework="pt") as file:
+            description = json.loads((file.metadata() or {}).get("synthgap", "{}"))
+    except (SafetensorError, OSError, ValueError) as error:
+        raise DistillError(f"{path} must be a whole safetensors file, got {error}; copy or make it again.") from error
+    if description.get("format") != FORMAT:
+        raise DistillError(
+            f"{path} must be a synthgap student, got a file without its description; name its model and give the file with `--weights`."
+        )
+    return description
+
+
+def load_student(path: Path | str) -> tuple[Encoder, dict[str, Any]]:
+    """Build a student from its checkpoint, in eval mode.
+
+    Raises:
+        FileNotFoundError, DistillError, ValueError: as `read_description`, `build_backbone` and `fill_weights` do.
+    """
+    description = read_description(path)
+    tensors, _ = read_tensors(path)
+    encoder = build_backbone(description["spec"], description["kwargs"])
+    attach_projection(encoder, description["embed_dim"], image_size=description["image_size"])
+    fill_weights(encoder, tensors, str(path))
+    return encoder.eval(), description
+
+
+def load_encoder(
+    spec: str, *, weights: Path | str | None = None, image_size: int = 224, kwargs: Mapping[str, Any] | None = None
+) -> Encoder:
+    """Load anybody's image encoder, in eval mode.
+
+    Args:
+        spec: a synthgap checkpoint (`.safetensors`), or any form of `distill.student.build_backbone`.
+        weights: state dict for the model that `spec` builds.
+        image_size: side of the images it will see.
+        kwargs: keyword arguments of the model's constructor.
+
+    Raises:
+        ValueError: for weights given beside a checkpoint, or that do not fit.
+    """
+    if spec.endswith(".safetensors"):
+        if weights is not None:
+            raise ValueError(f"`weights` must be left out for the checkpoint {spec}, got {weights}; it holds its own.")
+        return load_student(spec)[0]
+    if Path(spec).is_file() and not spec.endswith(".py"):
+        raise ValueError(f"`student` must be {FORMS}, got the file {spec}; name its model and give the file with `--weights`.")
+    encoder = build_backbone(spec, kwargs)
+    if weights is not None:
+        tensors = read_weights(weights)
+        holder = encoder.backbone if not any(name.startswith("backbone.") for name in tensors) else encoder
+        fill_weights(_unwrapped(holder), tensors, str(weights))
+    refuse_bad_weights(encoder, spec)
+    return encoder.eval()
+
+
+def _unwrapped(module: nn.Module) -> nn.Module:
+    """Give the user's own module where it sits behind its transform or pooling."""
+    return module.model if hasattr(module, "transform") and isinstance(getattr(module, "model", None), nn.Module) else module  # type: ignore[return-value]

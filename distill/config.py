@@ -1,0 +1,184 @@
+"""An experiment in one TOML file: data, teacher, student, training, views, and the losses to compare."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from distill.loop import TrainingConfig
+from distill.losses import check_names
+from distill.prompts import DEFAULT_TEMPLATES, fill
+from distill.views import ViewConfig
+
+
+class Part(BaseModel):
+    """Refuses unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DataConfig(Part):
+    """Where the images are: one specification for each domain, for training and for testing."""
+
+    folder: str = Field("", description="put before every relative path below")
+    train: dict[str, str] = Field(description="name of a training set -> its data; `synthetic`, `real`")
+    test: dict[str, str] = Field(description="domain -> held-out images")
+    task: str = Field("", description="text column to classify by instead of the labels")
+    image_size: int | None = Field(None, ge=8, description="side in pixels; without it the images' own common size")
+    limit: int | None = Field(None, ge=2, description="use only so many images of each training set, spread evenly")
+    skip_bad: bool = Field(False, description="leave out images that cannot be read, and count them")
+
+    @field_validator("test")
+    @classmethod
+    def _domains(cls, value: dict[str, str]) -> dict[str, str]:
+        if not value or not set(value) <= {"real", "synthetic"}:
+            raise ValueError(f"the keys must be `real` and `synthetic`, got {sorted(value)}")
+        return value
+
+
+class TeacherConfig(Part):
+    """The frozen teacher and the words of the zero-shot classifier."""
+
+    model: str
+    templates: list[str] = Field(default_factory=lambda: list(DEFAULT_TEMPLATES), min_length=1)
+    class_weights: str = Field("", description=".npy of shape (D, C) for a teacher without a text tower")
+
+    @field_validator("templates")
+    @classmethod
+    def _one_place(cls, value: list[str]) -> list[str]:
+        fill(value, "x")
+        return value
+
+
+class StudentConfig(Part):
+    """The architecture that every student shares."""
+
+    model: str = "builtin:small_resnet"
+    kwargs: dict[str, Any] = Field(default_factory=dict)
+
+
+class Cell(Part):
+    """One loss to train students with."""
+
+    loss: dict[str, float] = Field(description="name of a loss -> weight")
+    trained_on: list[str] = Field(default_factory=lambda: ["synthetic"], min_length=1)
+    text: Literal["prompt", "caption"] = Field("prompt", description="what stands for an image in text losses")
+    temperature: float | Literal["learned"] = Field(0.07, description="of contrastive terms; learned starts at 0.07")
+
+    @field_validator("loss")
+    @classmethod
+    def _known(cls, value: dict[str, float]) -> dict[str, float]:
+        check_names(value)
+        return value
+
+    @field_validator("temperature")
+    @classmethod
+    def _positive(cls, value: float | str) -> float | str:
+        if not isinstance(value, str) and not 0.001 <= value <= 100:
+            raise ValueError(f"must be in [0.001, 100] or 'learned', got {value}")
+        return value
+
+
+class Experiment(Part):
+    """The whole file."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    about: str = ""
+    data: DataConfig
+    teacher: TeacherConfig
+    student: StudentConfig = StudentConfig()
+    training: TrainingConfig = TrainingConfig()
+    views: ViewConfig = ViewConfig()
+    seeds: list[int] = Field(default_factory=lambda: [0], min_length=1)
+    students: dict[str, Cell] = Field(min_length=1)
+
+    @field_validator("seeds")
+    @classmethod
+    def _distinct(cls, value: list[int]) -> list[int]:
+        if len(set(value)) != len(value) or min(value) < 0:
+            raise ValueError(f"must be distinct and not negative, got {value}")
+        return value
+
+    @field_validator("students")
+    @classmethod
+    def _names(cls, value: dict[str, Cell]) -> dict[str, Cell]:
+        for name in value:
+            if not name.replace("_", "").replace("-", "").isalnum():
+                raise ValueError(f"names must be letters, digits, - and _, got {name!r}")
+        return value
+
+
+def read_experiment(path: Path | str, overrides: Sequence[str] = ()) -> Experiment:
+    """Read an experiment and apply `key=value` overrides.
+
+    Args:
+        path: TOML file.
+        overrides: such as `training.epochs=3`; the value is TOML, or else a plain string.
+
+    Raises:
+        FileNotFoundError: when there is no such file.
+        ValueError: for a file that is not TOML, an unknown key (the nearest is named) or a value out of range.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"`config` must be a TOML file that exists, got {path}; see configs/.")
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} must be TOML, got an error: {error}; mend that line.") from error
+    for override in overrides:
+        _override(data, override)
+    try:
+        return Experiment.model_validate(data)
+    except ValidationError as error:
+        raise ValueError(f"{path}: {_first_error(error)}") from error
+
+
+def _override(data: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key:
+        raise ValueError(f"`--set` must be key=value, got {override!r}; such as training.epochs=3.")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    *parents, last = key.split(".")
+    for parent in parents:
+        data = data.setdefault(parent, {})
+        if not isinstance(data, dict):
+            raise ValueError(f"`--set` {key} must name a key, got {parent}, which is a value; check the path.")
+    data[last] = value
+
+
+def _first_error(error: ValidationError) -> str:
+    """Say the first fault of a config in one line, with the nearest key for an unknown one."""
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    more = f" ({error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    if first["type"] == "extra_forbidden":
+        known = _keys_at(first["loc"][:-1])
+        near = difflib.get_close_matches(str(first["loc"][-1]), known, n=2, cutoff=0.4) or sorted(known)
+        return f"unknown key `{where}`; did you mean {' or '.join(near)}?{more}"
+    if first["type"] == "missing":
+        return f"`{where}` must be given, got nothing; add it.{more}"
+    return f"`{where}` {first['msg'].removeprefix('Value error, ')}, got {str(first['input'])[:80]!r}; change it.{more}"
+
+
+def _keys_at(location: tuple[int | str, ...]) -> list[str]:
+    models: dict[str, type[BaseModel]] = {
+        "data": DataConfig,
+        "teacher": TeacherConfig,
+        "student": StudentConfig,
+        "training": TrainingConfig,
+        "views": ViewConfig,
+    }
+    if not location:
+        return list(Experiment.model_fields)
+    if location[0] == "students":
+        return list(Cell.model_fields)
+    return list(models[str(location[0])].model_fields) if location[0] in models else []

@@ -1,0 +1,83 @@
+"""One shape for every image encoder: float images in [0, 1] go in, raw embeddings come out."""
+
+from __future__ import annotations
+
+import hashlib
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class Encoder(nn.Module):
+    """A backbone with its own input size and normalisation, and an optional linear projection.
+
+    Args:
+        backbone: module from normalised images (N, 3, h, w) to features (N, F).
+        mean: mean of each colour in [0, 1], three numbers.
+        std: standard deviation of each colour, three numbers.
+        input_size: side to which images are resized (bicubic, antialiased), or None to take them as they come.
+        projection: linear map of features to the teacher's dimension, or None.
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        *,
+        mean: tuple[float, ...] = (0.0, 0.0, 0.0),
+        std: tuple[float, ...] = (1.0, 1.0, 1.0),
+        input_size: int | None = None,
+        projection: nn.Linear | None = None,
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.projection = projection if projection is not None else nn.Identity()
+        self.input_size = input_size
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Embed images.
+
+        Args:
+            images: float, in [0, 1], shape (N, 3, H, W).
+
+        Returns:
+            Raw embeddings (not of unit length), shape (N, D).
+        """
+        if self.input_size is not None and tuple(images.shape[-2:]) != (self.input_size, self.input_size):
+            size = (self.input_size, self.input_size)
+            # torch's antialias filter only matters when shrinking; it is slow and without effect when enlarging.
+            shrinks = images.shape[-1] > self.input_size or images.shape[-2] > self.input_size
+            images = F.interpolate(images, size=size, mode="bicubic", antialias=shrinks, align_corners=False).clamp(0, 1)
+        images = (images - self.mean) / self.std
+        return self.projection(self.backbone(images.contiguous(memory_format=torch.channels_last)))
+
+
+def parameter_count(module: nn.Module) -> int:
+    """Count the parameters of a module."""
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def weights_hash(module: nn.Module) -> str:
+    """Hash every parameter and buffer of a module by name, shape, dtype and bits.
+
+    Returns:
+        Sixteen hexadecimal digits; equal for bit-equal weights, whatever the model is called.
+    """
+    digest = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def refuse_bad_weights(module: nn.Module, where: str) -> None:
+    """Refuse weights that hold NaN or infinity.
+
+    Raises:
+        ValueError: naming the first such tensor.
+    """
+    for name, tensor in module.state_dict().items():
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise ValueError(f"the weights of {where} must be finite, got NaN or infinity in `{name}`; use an earlier checkpoint.")

@@ -1,0 +1,114 @@
+"""Open what an experiment names: its splits, its teacher, its zero-shot classifier."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+
+from distill.config import DataConfig, Experiment
+from distill.data import Split, load_split, require_same_classes
+from distill.teacher import Teacher, load_teacher
+
+
+@dataclass(frozen=True)
+class Opened:
+    """An experiment's data and teacher, checked against each other.
+
+    Args:
+        train: name of a training set -> split.
+        test: domain -> held-out split.
+        teacher: frozen teacher.
+        class_weights: zero-shot classifier weights, unit columns, shape (D, C).
+        image_size: side of all images in pixels.
+    """
+
+    train: Mapping[str, Split]
+    test: Mapping[str, Split]
+    teacher: Teacher
+    class_weights: Tensor
+    image_size: int
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Class names in label order."""
+        return next(iter(self.test.values())).class_names
+
+
+def open_experiment(experiment: Experiment, *, training: bool = True, progress: bool = False) -> Opened:
+    """Load the splits and the teacher of an experiment.
+
+    Args:
+        experiment: what to open.
+        training: whether the training sets are wanted too.
+        progress: show progress while images are checked.
+
+    Raises:
+        FileNotFoundError, ValueError, DistillError: for data or a teacher that cannot be used, each naming the remedy.
+    """
+    data = experiment.data
+    wanted = {name for cell in experiment.students.values() for name in cell.trained_on}
+    unknown = sorted(wanted - set(data.train))
+    if unknown:
+        raise ValueError(f"`trained_on` must name a set of data.train {sorted(data.train)}, got {unknown[0]!r}; add it to data.train.")
+    test = {domain: open_split(spec, data, domain=domain, progress=progress) for domain, spec in data.test.items()}
+    train = {}
+    for name in sorted(wanted) if training else []:
+        domain = name if name in ("real", "synthetic") else None
+        split = open_split(data.train[name], data, domain=domain, progress=progress)
+        if data.limit is not None and len(split) > data.limit:
+            split = split.select(np.linspace(0, len(split) - 1, data.limit).round().astype(int))
+        train[name] = split
+    require_same_classes(*test.values(), *train.values())
+    needs_caption = [name for name, cell in experiment.students.items() if cell.text == "caption"]
+    for name, split in train.items():
+        if needs_caption and (split.captions is None or any(caption is None for caption in split.captions)):
+            raise ValueError(
+                f"`text` = 'caption' of {needs_caption[0]} needs a caption for every image, got none in {name}; use text = 'prompt'."
+            )
+    size = data.image_size or common_size(*test.values(), *train.values())
+    teacher = open_teacher(experiment, image_size=size)
+    weights = teacher.class_weights(next(iter(test.values())).class_names, experiment.teacher.templates)
+    return Opened(train=train, test=test, teacher=teacher, class_weights=weights, image_size=size)
+
+
+def open_teacher(experiment: Experiment, *, image_size: int) -> Teacher:
+    """Load the teacher; `pocket` is the embedded one."""
+    spec = experiment.teacher.model
+    if spec == "pocket":
+        from distill.packs import pocket
+
+        spec = str(pocket.teacher_folder())
+    return load_teacher(spec, class_weights=experiment.teacher.class_weights or None, image_size=image_size)
+
+
+def open_split(spec: str, config: DataConfig, *, domain: str | None, progress: bool = False) -> Split:
+    """Load one split, from a pack (`pocket:PART`) or any source of `load_split`, and set its task."""
+    if spec.startswith("pocket:"):
+        from distill.packs import pocket
+
+        return pocket.pocket_split(spec.removeprefix("pocket:"), task=config.task or "digit")
+    if config.folder and not spec.startswith("hf:") and not Path(spec).is_absolute():
+        spec = str(Path(config.folder) / spec)
+    split = load_split(spec, domain=domain, skip_bad=config.skip_bad, progress=progress)
+    return split.task(config.task) if config.task else split
+
+
+def common_size(*splits: Split) -> int:
+    """Give the side that all images share.
+
+    Raises:
+        ValueError: when they differ or are not square, naming the remedy.
+    """
+    sizes = {
+        (int(w), int(h))
+        for split in splits
+        for w, h in {(w, h) for w, h in zip(split.metadata["width"], split.metadata["height"], strict=True)}
+    }
+    if len(sizes) > 1 or any(w != h for w, h in sizes):
+        shown = ", ".join(f"{w} x {h}" for w, h in sorted(sizes)[:3])
+        raise ValueError(f"`data.image_size` must be given when images are not square and equal, got {shown}; set image_size, such as 224.")
+    return sizes.pop()[0]

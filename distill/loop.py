@@ -1,0 +1,202 @@
+"""The training loop that teachers and students share: seeded order, schedule, precision, checkpoints, exact resume."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+from distill.checkpoint import read_tensors, save_tensors
+from distill.errors import DistillError
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+    from rich.progress import Progress
+
+
+class TrainingConfig(BaseModel):
+    """Length, speed and precision of a training, the same for all students of a comparison."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    epochs: int = Field(12, ge=1)
+    batch_size: int = Field(256, ge=2)
+    accumulation: int = Field(1, ge=1, description="batches summed into one step; negatives stay within one batch")
+    learning_rate: float = Field(2e-3, gt=0)
+    weight_decay: float = Field(0.01, ge=0, description="on matrices and kernels only")
+    schedule: Literal["one_cycle", "cosine", "constant"] = "one_cycle"
+    warmup: float = Field(0.25, ge=0, lt=1, description="share of the steps spent warming up")
+    clip_norm: float = Field(1.0, gt=0, description="largest norm of the gradient")
+    precision: Literal["auto", "bf16", "fp32"] = Field("auto", description="auto: bf16 where the processor has it")
+
+
+def make_accelerator(precision: str) -> Accelerator:
+    """Make the accelerator for one process; `auto` takes bf16 where the processor has it.
+
+    Raises:
+        DistillError: under a launcher with several processes, which training does not support yet.
+    """
+    from accelerate import Accelerator
+    from accelerate.state import AcceleratorState
+
+    if precision == "auto":
+        fast = torch.cuda.is_bf16_supported() if torch.cuda.is_available() else torch.ops.mkldnn._is_mkldnn_bf16_supported()
+        precision = "bf16" if fast else "fp32"
+    # accelerate keeps one global state a process and refuses another precision later on.
+    AcceleratorState._reset_state()
+    accelerator = Accelerator(mixed_precision="bf16" if precision == "bf16" else "no")
+    if accelerator.num_processes > 1:
+        raise DistillError(f"training must run in one process, got {accelerator.num_processes}; start it without a launcher.")
+    return accelerator
+
+
+def learning_rate(step: int, total: int, config: TrainingConfig) -> float:
+    """Give the learning rate of a step: linear warm-up, then cosine to zero, or flat.
+
+    `one_cycle` starts at 1/25 of the peak and warms up along a cosine (Smith & Topin, 2018, as in torch's OneCycleLR).
+    """
+    warm = max(1, int(config.warmup * total)) if config.warmup else 0
+    peak = config.learning_rate
+    if step < warm:
+        share = step / warm
+        return (
+            peak * (1 / 25 + 24 / 25 * (1 - math.cos(math.pi * share)) / 2) if config.schedule == "one_cycle" else peak * (step + 1) / warm
+        )
+    if config.schedule == "constant":
+        return peak
+    return peak * (1 + math.cos(math.pi * (step - warm) / max(1, total - warm))) / 2
+
+
+def image_order(seed: int, epoch: int, n: int) -> Tensor:
+    """Give the order of images in an epoch, the same for every student of a seed: a permutation, int64, shape (n,)."""
+    return torch.randperm(n, generator=torch.Generator().manual_seed(seed * 1_000_003 + epoch))
+
+
+class Loop:
+    """Train one module; killed anywhere and resumed, it ends in the same bits.
+
+    Args:
+        module: everything that learns.
+        config: length, speed, precision.
+        n: number of images.
+        seed: seed of the order and of the module's own randomness.
+        accelerator: from `make_accelerator`.
+        state: file for resuming, rewritten after each epoch.
+    """
+
+    def __init__(self, module: nn.Module, config: TrainingConfig, *, n: int, seed: int, accelerator: Accelerator, state: Path) -> None:
+        self.config = config
+        self.n = n
+        self.seed = seed
+        self.accelerator = accelerator
+        self.state = state
+        self.batch_size = min(config.batch_size, n)
+        self.steps = (n // self.batch_size) // config.accumulation
+        if self.steps == 0:
+            raise ValueError(
+                f"`accumulation` x `batch_size` must be at most the {n} images, got {config.accumulation} x {self.batch_size}; lower one of them."
+            )
+        self.raw = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        decayed = [p for p in module.parameters() if p.ndim > 1 and p.requires_grad]
+        plain = [p for p in module.parameters() if p.ndim <= 1 and p.requires_grad]
+        groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": plain, "weight_decay": 0.0}]
+        optimizer = torch.optim.AdamW(groups, lr=config.learning_rate)
+        self.module, self.optimizer = accelerator.prepare(module, optimizer)
+        self.epoch = 0
+
+    def resume(self) -> bool:
+        """Take up the saved state where there is one; tell whether there was."""
+        if not self.state.is_file():
+            return False
+        tensors, description = read_tensors(self.state)
+        self.raw.load_state_dict({name.removeprefix("module/"): t for name, t in tensors.items() if name.startswith("module/")})
+        state = self.optimizer.state_dict()
+        state["state"] = {}
+        for name, tensor in tensors.items():
+            if name.startswith("optimizer/"):
+                _, index, key = name.split("/")
+                state["state"].setdefault(int(index), {})[key] = tensor
+        self.optimizer.load_state_dict(state)
+        self.epoch = int(description["epoch"])
+        return True
+
+    def run(
+        self,
+        step: Callable[[Tensor, int], tuple[Tensor, dict[str, Tensor]]],
+        after_epoch: Callable[[int, dict[str, float]], None],
+        *,
+        after_step: Callable[[], None] = lambda: None,
+        progress: Progress | None = None,
+        label: str = "training",
+    ) -> None:
+        """Run the epochs that are left.
+
+        Args:
+            step: (row indices, epoch) -> (loss to minimise, terms for the log).
+            after_epoch: is given the epoch that ended and its mean terms; called before the state is saved, so that
+                whatever it writes is written again, equal, after a kill in between.
+            after_step: called after each optimiser step, such as to clamp a parameter.
+            progress: rich progress to show, or None.
+            label: what the progress says.
+
+        Raises:
+            DistillError: when the loss is not finite; the last saved state stays.
+        """
+        task = progress.add_task(label, total=self.config.epochs * self.steps, completed=self.epoch * self.steps) if progress else None
+        while self.epoch < self.config.epochs:
+            # Dropout and its kin draw from the global generator: an epoch's draws must not depend on earlier ones.
+            torch.manual_seed(self.seed * 1_000_003 + 500_000 + self.epoch)
+            order = image_order(self.seed, self.epoch, self.n)
+            self.module.train()
+            sums: dict[str, float] = {}
+            start = time.perf_counter()
+            for number in range(self.steps):
+                for name, value in self._step(step, order, number).items():
+                    sums[name] = sums.get(name, 0.0) + value
+                after_step()
+                if progress is not None and task is not None:
+                    progress.advance(task)
+            seconds = time.perf_counter() - start
+            means = {name: value / self.steps for name, value in sums.items()}
+            means["images_per_second"] = self.steps * self.config.accumulation * self.batch_size / seconds
+            means["step"] = (self.epoch + 1) * self.steps
+            after_epoch(self.epoch, means)
+            self.epoch += 1
+            self._save()
+        if progress is not None and task is not None:
+            progress.remove_task(task)
+
+    def _step(self, step: Callable[[Tensor, int], tuple[Tensor, dict[str, Tensor]]], order: Tensor, number: int) -> dict[str, float]:
+        total = self.config.epochs * self.steps
+        rate = learning_rate(self.epoch * self.steps + number, total, self.config)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        sums: dict[str, float] = {}
+        for part in range(self.config.accumulation):
+            first = (number * self.config.accumulation + part) * self.batch_size
+            loss, terms = step(order[first : first + self.batch_size], self.epoch)
+            value = float(loss.detach())
+            if not math.isfinite(value):
+                raise DistillError(
+                    f"the loss must stay finite, got {value} in epoch {self.epoch}, step {number}; lower `learning_rate` or the temperature's inverse."
+                )
+            self.accelerator.backward(loss / self.config.accumulation)
+            for name, term in {"loss": value, **{n: float(t) for n, t in terms.items()}}.items():
+                sums[name] = sums.get(name, 0.0) + term / self.config.accumulation
+        self.accelerator.clip_grad_norm_(self.module.parameters(), self.config.clip_norm)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        return sums
+
+    def _save(self) -> None:
+        tensors: dict[str, Tensor] = {f"module/{name}": tensor for name, tensor in self.raw.state_dict().items()}
+        state: dict[int, dict[str, Any]] = self.optimizer.state_dict()["state"]
+        for index, entries in state.items():
+            tensors |= {f"optimizer/{index}/{key}": torch.as_tensor(value) for key, value in entries.items()}
+        save_tensors(self.state, tensors, {"epoch": self.epoch})

@@ -1,0 +1,187 @@
+"""Students from a name: timm, open_clip, Hugging Face, a builtin, a checkpoint, or a function in anybody's file."""
+
+from __future__ import annotations
+
+import difflib
+import importlib.util
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from distill.encoder import Encoder
+
+FORMS = "timm:NAME, open_clip:NAME[/TAG], hf:ID, builtin:NAME, a synthgap checkpoint (.safetensors) or path/to/file.py:function"
+
+
+def build_backbone(spec: str, kwargs: Mapping[str, Any] | None = None) -> Encoder:
+    """Build an image encoder without a projection from its name.
+
+    Args:
+        spec: one of the forms in `FORMS`, except a checkpoint (see `distill.checkpoint`).
+        kwargs: keyword arguments for the model's constructor (timm and builtin only).
+
+    Returns:
+        An `Encoder` in train mode with fresh weights (pretrained where a tag or id says so).
+
+    Raises:
+        ValueError: for an unknown form or name, with the nearest names.
+        FileNotFoundError: for a file that is not there.
+        DistillError: when a hub that is needed cannot be reached.
+    """
+    kind, _, name = spec.partition(":")
+    kwargs = dict(kwargs or {})
+    if kind in _BUILDERS and name:
+        return _BUILDERS[kind](name, kwargs)
+    if ".py:" in spec:
+        if kwargs:
+            raise ValueError(f"`kwargs` must be empty for {spec}, got {sorted(kwargs)}; set them inside the function.")
+        return _from_file(*spec.rsplit(":", 1))
+    raise ValueError(f"`student` must be {FORMS}, got {spec!r}; check the prefix.")
+
+
+def attach_projection(encoder: Encoder, embed_dim: int, *, image_size: int) -> Encoder:
+    """Add a linear projection from the backbone's features to the teacher's dimension.
+
+    Args:
+        encoder: without a projection; its feature width is measured with one blank image.
+        embed_dim: dimension D of the teacher's embeddings.
+        image_size: side of the images it will be given.
+
+    Returns:
+        The same encoder, in train mode.
+    """
+    width = feature_width(encoder, image_size)
+    encoder.projection = nn.Linear(width, embed_dim, bias=False)
+    return encoder.train()
+
+
+def feature_width(encoder: nn.Module, image_size: int) -> int:
+    """Measure the width of an encoder's output with one blank image, leaving its modes and statistics untouched.
+
+    Raises:
+        ValueError: when the output is not of shape (N, D).
+    """
+    training = encoder.training
+    encoder.eval()
+    try:
+        with torch.inference_mode():
+            output = encoder(torch.zeros(1, 3, image_size, image_size))
+    finally:
+        encoder.train(training)
+    if not isinstance(output, Tensor) or output.ndim != 2:
+        shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+        raise ValueError(f"the encoder must return embeddings of shape (N, D), got {shape}; pool it to one vector for each image.")
+    return int(output.shape[1])
+
+
+def _from_timm(name: str, kwargs: dict[str, Any]) -> Encoder:
+    import timm
+
+    try:
+        model = timm.create_model(name, pretrained=False, **{"num_classes": 0, **kwargs})
+    except RuntimeError as error:
+        if "Unknown model" not in str(error):
+            raise
+        near = difflib.get_close_matches(name, timm.list_models(), n=3, cutoff=0.4)
+        raise ValueError(
+            f"`student` timm:{name} must be a timm model, got an unknown name; did you mean {', '.join(near) or 'timm.list_models()'}?"
+        ) from error
+    config = model.pretrained_cfg
+    fixed = kwargs.get("img_size") or (config["input_size"][-1] if config.get("fixed_input_size") else None)
+    return Encoder(model, mean=tuple(config["mean"]), std=tuple(config["std"]), input_size=fixed)
+
+
+def _from_open_clip(name: str, kwargs: dict[str, Any]) -> Encoder:
+    from distill.teacher import open_clip_model
+
+    if kwargs:
+        raise ValueError(f"`kwargs` must be empty for open_clip:{name}, got {sorted(kwargs)}; write a model config folder instead.")
+    return image_tower(open_clip_model(name))
+
+
+def image_tower(model: nn.Module) -> Encoder:
+    """Take the image tower out of an open_clip model, with its size and normalisation."""
+    visual = model.visual  # type: ignore[union-attr]
+    size = visual.image_size[0] if isinstance(visual.image_size, (tuple, list)) else visual.image_size
+    preprocess = getattr(visual, "preprocess_cfg", {})
+    return Encoder(
+        visual,  # type: ignore[arg-type]
+        mean=tuple(preprocess.get("mean", (0.48145466, 0.4578275, 0.40821073))),
+        std=tuple(preprocess.get("std", (0.26862954, 0.26130258, 0.27577711))),
+        input_size=int(size),
+    )
+
+
+def _from_hub(name: str, kwargs: dict[str, Any]) -> Encoder:
+    from distill.hub import load_hf_vision
+
+    if kwargs:
+        raise ValueError(f"`kwargs` must be empty for hf:{name}, got {sorted(kwargs)}; the hub's own config decides.")
+    return load_hf_vision(name)
+
+
+def _builtin(name: str, kwargs: dict[str, Any]) -> Encoder:
+    from distill.architectures import BUILTIN
+
+    if name not in BUILTIN:
+        raise ValueError(f"`student` builtin:NAME must be one of {sorted(BUILTIN)}, got {name!r}; or use timm:NAME.")
+    return Encoder(BUILTIN[name](**kwargs), mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
+
+
+_BUILDERS: dict[str, Callable[[str, dict[str, Any]], Encoder]] = {
+    "timm": _from_timm,
+    "open_clip": _from_open_clip,
+    "hf": _from_hub,
+    "builtin": _builtin,
+}
+
+
+def _from_file(path: str, function: str) -> Encoder:
+    """Call a function of a Python file; it gives a module, or a module and a transform."""
+    file = Path(path)
+    if not file.is_file():
+        raise FileNotFoundError(f"`student` must name a Python file that exists, got {path}; give path/to/file.py:function.")
+    spec = importlib.util.spec_from_file_location(f"_synthgap_user_{file.stem}", file)
+    if spec is None or spec.loader is None:
+        raise ValueError(f"`student` must name a Python file, got {path}; give path/to/file.py:function.")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise ValueError(f"{path} must import without an error, got {type(error).__name__}: {error}; run it by itself first.") from error
+    factory = getattr(module, function, None)
+    if not callable(factory):
+        names = [name for name, value in vars(module).items() if callable(value) and not name.startswith("_")]
+        raise ValueError(f"`student` {path} must have a function {function}, got {names}; check the name after the colon.")
+    try:
+        made = factory()
+    except Exception as error:
+        raise ValueError(
+            f"{path}:{function} must build a model without arguments, got {type(error).__name__}: {error}; mend the function."
+        ) from error
+    model, transform = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
+    if not isinstance(model, nn.Module):
+        raise TypeError(
+            f"{path}:{function} must return a torch.nn.Module, got {type(model).__name__}; return the module or (module, transform)."
+        )
+    return Encoder(model if transform is None else _Transformed(model, transform))
+
+
+class _Transformed(nn.Module):
+    """A module behind its own per-image transform (PIL image -> tensor, as torchvision's and open_clip's are)."""
+
+    def __init__(self, model: nn.Module, transform: Callable[[Any], Tensor]) -> None:
+        super().__init__()
+        self.model = model
+        self.transform = transform
+
+    def forward(self, images: Tensor) -> Tensor:
+        from torchvision.transforms.functional import to_pil_image
+
+        eight_bit = (images.clamp(0, 1) * 255).round().to(torch.uint8).cpu()
+        return self.model(torch.stack([self.transform(to_pil_image(image)) for image in eight_bit]).to(images.device))

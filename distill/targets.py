@@ -1,0 +1,110 @@
+"""Teacher embeddings of every training view, computed once and shared by all students."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from distill.errors import DistillError
+from distill.teacher import Teacher
+from distill.views import Views
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+    from rich.progress import Progress
+
+
+class TeacherTargets:
+    """Unit teacher embeddings (N, D) of view k of N images, read from a memory-mapped file or computed and kept.
+
+    Args:
+        teacher: frozen.
+        pixels: all N images, uint8, shape (N, 3, H, W).
+        views: the views.
+        fingerprint: content hash of the images.
+        folder: where the files are kept; the key is of content (weights, images, views, precision), never of names.
+        accelerator: decides the precision.
+        batch_size: images a forward pass.
+    """
+
+    def __init__(
+        self,
+        teacher: Teacher,
+        pixels: Tensor,
+        views: Views,
+        *,
+        fingerprint: str,
+        folder: Path,
+        accelerator: Accelerator,
+        batch_size: int = 500,
+    ) -> None:
+        self.teacher = teacher
+        self.pixels = pixels
+        self.views = views
+        self.accelerator = accelerator
+        self.batch_size = batch_size
+        parts = [teacher.hash, fingerprint, views.config.key, str(tuple(pixels.shape)), accelerator.mixed_precision, torch.__version__]
+        self.folder = folder / hashlib.sha256(" ".join(parts).encode()).hexdigest()[:24]
+        self._open: dict[int, Tensor] = {}
+
+    def view(self, view: int, progress: Progress | None = None) -> Tensor:
+        """Give view k's embeddings, float32 unit rows, shape (N, D)."""
+        if view not in self._open:
+            path = self.folder / f"view-{view:03d}.npy"
+            if not path.is_file():
+                self._compute(view, path, progress)
+            self._open[view] = torch.from_numpy(np.load(path, mmap_mode="c", allow_pickle=False))
+        return self._open[view]
+
+    def _compute(self, view: int, path: Path, progress: Progress | None) -> None:
+        n = len(self.pixels)
+        task = progress.add_task(f"teacher, view {view}", total=n) if progress else None
+        rows = torch.empty(n, self.teacher.embed_dim)
+        for start in range(0, n, self.batch_size):
+            indices = torch.arange(start, min(start + self.batch_size, n))
+            with self.accelerator.autocast():
+                rows[indices] = self.teacher.embed_images(self.views.images(self.pixels, indices, view))
+            if progress is not None and task is not None:
+                progress.advance(task, len(indices))
+        if progress is not None and task is not None:
+            progress.remove_task(task)
+        write_then_rename(path, lambda file: np.save(file, rows.numpy(), allow_pickle=False))
+
+
+def write_then_rename(path: Path, write: Callable) -> None:
+    """Write a file under a temporary name in its folder and rename it, so that no reader sees half of it.
+
+    Args:
+        path: the file; its folder is made.
+        write: is given the open binary file.
+
+    Raises:
+        DistillError: when the disk is full or the folder cannot be written.
+    """
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+        with os.fdopen(handle, "wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise DistillError(
+            f"{path} must be writable, got {error.strerror or error}; free space or choose another folder, then resume."
+        ) from error
+    finally:
+        if temporary is not None:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(temporary)

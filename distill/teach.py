@@ -1,0 +1,225 @@
+"""Train a small CLIP teacher from scratch where no pretrained one can be had; open_clip loads what comes out."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+from torch.nn import functional as F
+
+from distill.checkpoint import save_tensors
+from distill.data import Split
+from distill.errors import DistillError
+from distill.loop import Loop, TrainingConfig, make_accelerator
+from distill.metrics import MetricsLog
+from distill.prompts import fill
+from distill.student import image_tower
+from distill.teacher import load_teacher
+from distill.train import HeldOut, zero_shot_accuracy
+from distill.views import ViewConfig, Views
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
+
+
+class TeachConfig(BaseModel):
+    """Shape and training of a small teacher."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    embed_dim: int = Field(128, ge=8)
+    image_tower: str = Field("resnet10t", description="a timm model")
+    image_size: int = Field(48, ge=8, description="side to which images are resized inside the teacher")
+    text_width: int = Field(64, ge=16)
+    text_layers: int = Field(2, ge=1)
+    context_length: int = Field(24, ge=8)
+    templates: tuple[str, ...] = ("a photo of a {}.", "an image of a {}.", "a picture of the {}.", "{}")
+    captions: float = Field(0.5, ge=0, le=1, description="share of images shown with their caption, where there are captions")
+    label_smoothing: float = Field(0.1, ge=0, lt=1)
+    seed: int = Field(0, ge=0)
+    training: TrainingConfig = TrainingConfig(epochs=20, learning_rate=3e-3, weight_decay=0.05)
+    views: ViewConfig = ViewConfig(count=1000, min_area=0.6, brightness=0.1, contrast=0.1, saturation=0.1)
+
+
+def teach(
+    train: Split,
+    out: Path,
+    *,
+    config: TeachConfig,
+    test: Split | None = None,
+    resume: bool = False,
+    progress: Progress | None = None,
+) -> float | None:
+    """Train an open_clip model on labelled or captioned images and write it as a `local-dir:` folder.
+
+    The loss is the bidirectional contrast of UniCL: an image's positives are all images that share its text, so that
+    the ten prompts of ten classes are no false negatives of each other.
+
+    Args:
+        train: training images.
+        out: folder to write; must not hold a teacher yet.
+        config: shape and training.
+        test: held-out images on which zero-shot accuracy is reported.
+        resume: go on with an interrupted training in `out`.
+        progress: rich progress, or None.
+
+    Returns:
+        Zero-shot accuracy on `test` of the model as open_clip loads it back, or None without `test`.
+
+    Raises:
+        FileExistsError: when `out` holds a teacher or an unfinished one and `resume` is not set.
+
+    Source: Radford et al. (2021); Yang et al. (2022), UniCL, eq. 2-4.
+    """
+    if (out / "open_clip_config.json").exists() or ((out / "resume.safetensors").exists() and not resume):
+        raise FileExistsError(f"`out` must be a new folder, got {out}, which holds a teacher; add --resume or choose another folder.")
+    out.mkdir(parents=True, exist_ok=True)
+    pixels = torch.from_numpy(train.pixels(None, progress=progress is not None))
+    torch.manual_seed(config.seed)
+    model, tokenizer, settings = _build(config)
+    tower = image_tower(model)
+    accelerator = make_accelerator(config.training.precision)
+    loop = Loop(model, config.training, n=len(pixels), seed=config.seed, accelerator=accelerator, state=out / "resume.safetensors")
+    if resume:
+        loop.resume()
+    views = Views(config.views, len(pixels))
+    texts = _Texts(train, config, tokenizer)
+
+    def step(indices: Tensor, epoch: int) -> tuple[Tensor, dict[str, Tensor]]:
+        with accelerator.autocast():
+            images = F.normalize(tower(views.images(pixels, indices, epoch % config.views.count)).float(), dim=-1)
+        tokens, group = texts.draw(indices, epoch)
+        text = F.normalize(model.encode_text(tokens).float(), dim=-1)
+        loss = grouped_contrastive(images, text, group, logit_scale=model.logit_scale.exp(), label_smoothing=config.label_smoothing)
+        return loss, {}
+
+    def clamp() -> None:
+        with torch.no_grad():
+            model.logit_scale.clamp_(0.0, 4.6052)
+
+    log = MetricsLog(out / "metrics.jsonl", "teacher")
+    held_out = None if test is None else HeldOut(torch.from_numpy(test.pixels(None)), torch.from_numpy(test.labels))
+
+    def after_epoch(epoch: int, means: dict[str, float]) -> None:
+        row: dict[str, Any] = {"student": "teacher", "epoch": epoch + 1, **means}
+        if held_out is not None:
+            model.eval()
+            with torch.inference_mode():
+                prompts = tokenizer([fill(config.templates[:1], name)[0] for name in test.class_names])  # type: ignore[union-attr]
+                weights = F.normalize(model.encode_text(prompts).float(), dim=-1).T
+            row["zero_shot"] = zero_shot_accuracy(tower, held_out, weights, accelerator=accelerator)
+        log.write(row)
+
+    loop.run(step, after_epoch, after_step=clamp, progress=progress, label="teacher")
+    _export(model, settings, out)
+    (out / "resume.safetensors").unlink()
+    return None if test is None else evaluate(out, test, templates=config.templates, precision=config.training.precision)
+
+
+def evaluate(folder: Path, test: Split, *, templates: Sequence[str], precision: str = "auto") -> float:
+    """Load a teacher the way users do and measure its zero-shot accuracy in [0, 1]."""
+    teacher = load_teacher(str(folder))
+    weights = teacher.class_weights(test.class_names, templates)
+    held_out = HeldOut(torch.from_numpy(test.pixels(None)), torch.from_numpy(test.labels))
+    return zero_shot_accuracy(teacher.encoder, held_out, weights, accelerator=make_accelerator(precision))
+
+
+def grouped_contrastive(images: Tensor, text: Tensor, group: Tensor, *, logit_scale: Tensor, label_smoothing: float = 0.0) -> Tensor:
+    """Compute the symmetric contrastive loss where images that share a text are positives of each other.
+
+    Args:
+        images: unit embeddings, shape (N, D).
+        text: unit embeddings of the batch's distinct texts, shape (U, D).
+        group: row of `text` that belongs to each image, int64, shape (N,); every row has at least one image.
+        logit_scale: multiplier of cosines.
+        label_smoothing: share of the target spread over all texts, in [0, 1).
+
+    Returns:
+        Scalar mean, at least 0.
+
+    Source: Yang et al. (2022), UniCL, eq. 2-4.
+    """
+    logits = logit_scale * images @ text.T
+    image_to_text = F.cross_entropy(logits, group, label_smoothing=label_smoothing)
+    positives = F.one_hot(group, len(text)).T.float()
+    text_to_image = -((positives / positives.sum(dim=1, keepdim=True)) * logits.T.log_softmax(dim=1)).sum(dim=1).mean()
+    return (image_to_text + text_to_image) / 2
+
+
+class _Texts:
+    """The text of each image in each epoch: a template filled with its class, or its caption."""
+
+    def __init__(self, split: Split, config: TeachConfig, tokenizer: Any) -> None:
+        prompts = [prompt for name in split.class_names for prompt in fill(config.templates, name)]
+        self.templates = len(config.templates)
+        captions = split.captions
+        known = sorted({caption for caption in captions if caption}) if captions else []
+        place = {caption: len(prompts) + row for row, caption in enumerate(known)}
+        self.tokens = tokenizer(prompts + known)
+        self.labels = torch.from_numpy(split.labels)
+        self.caption = torch.tensor([place.get(caption or "", -1) for caption in captions]) if captions else torch.full((len(split),), -1)
+        self.share = config.captions
+        self.seed = config.seed
+
+    def draw(self, indices: Tensor, epoch: int) -> tuple[Tensor, Tensor]:
+        """Give the distinct texts of a batch as tokens (U, L), and each image's row among them (N,)."""
+        g = torch.Generator().manual_seed(self.seed * 7_919 + epoch)
+        # One template for all images of an epoch's batch keeps one class one text.
+        template = int(torch.randint(self.templates, (1,), generator=g))
+        chosen = self.labels[indices] * self.templates + template
+        wants = torch.rand(len(self.labels), generator=g)[indices] < self.share
+        caption = self.caption[indices]
+        rows, group = torch.where(wants & (caption >= 0), caption, chosen).unique(return_inverse=True)
+        return self.tokens[rows], group
+
+
+def _build(config: TeachConfig) -> tuple[Any, Any, dict[str, Any]]:
+    """Build the open_clip model, its tokenizer and the settings that rebuild it."""
+    import open_clip
+    from open_clip.model import CustomTextCLIP
+
+    vision = {"timm_model_name": config.image_tower, "timm_pool": "avg", "timm_proj": "linear", "image_size": config.image_size}
+    text = {
+        "context_length": config.context_length,
+        "vocab_size": 49408,
+        "width": config.text_width,
+        "heads": max(1, config.text_width // 32),
+        "layers": config.text_layers,
+    }
+    model = CustomTextCLIP(config.embed_dim, vision, text)
+    preprocess = {
+        "size": config.image_size,
+        "mode": "RGB",
+        "mean": list(MEAN),
+        "std": list(STD),
+        "interpolation": "bicubic",
+        "resize_mode": "shortest",
+    }
+    model.visual.preprocess_cfg = preprocess
+    settings = {
+        "model_cfg": {"embed_dim": config.embed_dim, "vision_cfg": vision, "text_cfg": text, "custom_text": True},
+        "preprocess_cfg": preprocess,
+    }
+    return model, open_clip.SimpleTokenizer(context_length=config.context_length), settings
+
+
+def _export(model: Any, settings: dict[str, Any], out: Path) -> None:
+    """Write the weights, and the config last, so that a folder with a config is whole."""
+    save_tensors(out / "open_clip_model.safetensors", model.state_dict(), {"made_by": "synthgap teach"})
+    folder = Path(tempfile.mkdtemp(prefix=".partial-", dir=out))
+    try:
+        (folder / "open_clip_config.json").write_text(json.dumps(settings, indent=1))
+        (folder / "open_clip_config.json").replace(out / "open_clip_config.json")
+    except OSError as error:
+        raise DistillError(f"{out} must be writable, got {error.strerror or error}; free space and add --resume.") from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

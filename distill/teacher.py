@@ -1,0 +1,208 @@
+"""The frozen teacher; the only caller of open_clip's loading code."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from distill.encoder import Encoder, parameter_count, refuse_bad_weights, weights_hash
+from distill.errors import DistillError
+from distill.prompts import fill
+from distill.student import feature_width, image_tower
+
+
+class Teacher:
+    """A frozen CLIP: images and texts in one space, or an image encoder with given classifier weights.
+
+    Args:
+        name: what the reports call it.
+        encoder: image encoder, is put into eval mode for good.
+        encode_text: list of strings -> raw embeddings (N, D), or None for a teacher without a text tower.
+        logit_scale: multiplier of cosines that the teacher was trained with.
+        weights: zero-shot classifier weights (D, C) for a teacher without a text tower.
+        embed_dim: dimension D of its embeddings.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        encoder: Encoder,
+        *,
+        embed_dim: int,
+        encode_text: Callable[[list[str]], Tensor] | None = None,
+        logit_scale: float = 100.0,
+        weights: Tensor | None = None,
+    ) -> None:
+        self.name = name
+        self.encoder = encoder.eval().requires_grad_(False)
+        self.embed_dim = embed_dim
+        self.logit_scale = logit_scale
+        self.params = parameter_count(encoder)
+        self._encode_text = encode_text
+        self._weights = weights
+        self.hash = weights_hash(encoder)
+
+    @torch.inference_mode()
+    def embed_images(self, images: Tensor) -> Tensor:
+        """Embed images: float in [0, 1], shape (N, 3, H, W) -> unit float32 rows (N, D)."""
+        return F.normalize(self.encoder(images).float(), dim=-1)
+
+    @torch.inference_mode()
+    def embed_text(self, texts: Sequence[str], *, batch_size: int = 256) -> Tensor:
+        """Embed texts, each distinct one once.
+
+        Returns:
+            Unit float32 rows, shape (N, D), in the order of `texts`.
+
+        Raises:
+            DistillError: for a teacher without a text tower.
+        """
+        if self._encode_text is None:
+            raise DistillError(f"`teacher` {self.name} must have a text tower for text targets, got none; use losses with image targets.")
+        distinct = sorted(set(texts))
+        parts = [self._encode_text(distinct[start : start + batch_size]) for start in range(0, len(distinct), batch_size)]
+        rows = F.normalize(torch.cat(parts).float(), dim=-1)
+        place = {text: row for row, text in enumerate(distinct)}
+        return rows[[place[text] for text in texts]].clone()
+
+    def class_weights(self, class_names: Sequence[str], templates: Sequence[str]) -> Tensor:
+        """Give zero-shot classifier weights: the mean over templates of unit text embeddings, normalised again.
+
+        Returns:
+            Unit columns, float32, shape (D, C).
+
+        Raises:
+            ValueError: when given weights do not fit the classes.
+
+        Source: Radford et al. (2021), section 3.1.4 (prompt ensembling in embedding space).
+        """
+        if self._weights is not None:
+            if self._weights.shape[1] != len(class_names):
+                raise ValueError(
+                    f"`class_weights` must have one column for each of {len(class_names)} classes, got {self._weights.shape[1]}; "
+                    "give the columns in the order of the class names."
+                )
+            return self._weights.clone()
+        prompts = [prompt for name in class_names for prompt in fill(templates, name)]
+        rows = self.embed_text(prompts).view(len(class_names), len(templates), -1).mean(dim=1)
+        return F.normalize(rows, dim=-1).T.contiguous()
+
+
+def load_teacher(spec: str, *, class_weights: Path | str | None = None, image_size: int = 224) -> Teacher:
+    """Load a frozen teacher.
+
+    Args:
+        spec: `open_clip:NAME/TAG`, `local-dir:FOLDER` or a folder that open_clip wrote, or any student form together
+            with `class_weights`.
+        class_weights: `.npy` file of shape (D, C) for a teacher without a text tower.
+        image_size: side of the images, used to measure the embedding dimension.
+
+    Raises:
+        FileNotFoundError: for a folder or file that is not there.
+        ValueError: for an unknown name, weights that are not finite or do not fit.
+        DistillError: when a hub that is needed cannot be reached.
+    """
+    name = spec.removeprefix("open_clip:")
+    if class_weights is not None:
+        from distill.checkpoint import load_encoder
+
+        encoder = load_encoder(spec, image_size=image_size)
+        weights = read_class_weights(class_weights)
+        width = feature_width(encoder, image_size)
+        if weights.shape[0] != width:
+            raise ValueError(f"`class_weights` must have {width} rows for {spec}, got {weights.shape[0]}; give an array of shape (D, C).")
+        return Teacher(_short(spec), encoder, embed_dim=width, weights=weights)
+    model = open_clip_model(name)
+    refuse_bad_weights(model, spec)
+    model.eval().requires_grad_(False)
+    tokenizer = _tokenizer(name)
+    encoder = image_tower(model)
+    width = feature_width(encoder, encoder.input_size or image_size)
+
+    def encode_text(texts: list[str]) -> Tensor:
+        return model.encode_text(tokenizer(texts))  # type: ignore[operator, union-attr]
+
+    scale = float(model.logit_scale.exp())  # type: ignore[union-attr, operator]
+    return Teacher(_short(spec), encoder, embed_dim=width, encode_text=encode_text, logit_scale=scale)
+
+
+def read_class_weights(path: Path | str) -> Tensor:
+    """Read zero-shot classifier weights (D, C) from a `.npy` file and give them unit columns."""
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"`class_weights` must be a .npy file that exists, got {path}; save an array of shape (D, C).")
+    try:
+        array = np.load(path, allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise ValueError(f"`class_weights` must be a .npy array of numbers, got {path} ({error}); save it with numpy.save.") from error
+    if array.ndim != 2 or not np.issubdtype(array.dtype, np.number) or not np.isfinite(array).all():
+        raise ValueError(
+            f"`class_weights` must be finite numbers of shape (D, C), got {array.dtype} {array.shape} in {path}; save it with numpy.save."
+        )
+    return F.normalize(torch.from_numpy(array.astype(np.float32)), dim=0)
+
+
+def open_clip_model(name: str) -> nn.Module:
+    """Build an open_clip model from `NAME/TAG`, `NAME` (fresh weights), `local-dir:FOLDER` or a folder.
+
+    Raises:
+        ValueError: for an unknown model or tag, with the nearest names.
+        FileNotFoundError: for a folder that is not there.
+        DistillError: when the hub cannot be reached or the folder's files are broken.
+    """
+    import open_clip
+
+    local = _local_folder(name)
+    if local is not None:
+        if not (local / "open_clip_config.json").is_file():
+            raise FileNotFoundError(f"`teacher` must be a folder with open_clip_config.json, got {local}; make one with `synthgap teach`.")
+        if not any(local.glob("open_clip_model.safetensors")) and not any(local.glob("open_clip_pytorch_model.bin")):
+            raise FileNotFoundError(
+                f"`teacher` folder {local} must hold open_clip_model.safetensors, got none; make it with `synthgap teach`."
+            )
+        target, tag = f"local-dir:{local}", None
+    else:
+        target, _, tag = name.partition("/")  # type: ignore[assignment]
+        if target not in open_clip.list_models():
+            near = difflib.get_close_matches(target, open_clip.list_models(), n=3, cutoff=0.4)
+            raise ValueError(
+                f"`teacher` must be an open_clip model or a folder, got {name!r}; did you mean {', '.join(near) or 'local-dir:FOLDER'}?"
+            )
+        tags = open_clip.list_pretrained_tags_by_model(target)
+        if tag and tag not in tags:
+            near = difflib.get_close_matches(tag, tags, n=3, cutoff=0.2) or tags
+            raise ValueError(f"`teacher` {target} must have the tag {tag!r}, got none of that name; choose from {', '.join(near)}.")
+    try:
+        return open_clip.create_model(target, pretrained=tag or None)
+    except Exception as error:  # open_clip raises many kinds for a broken folder or a hub that cannot be reached
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise DistillError(
+            f"`teacher` {name} must be loadable, got {type(error).__name__}: {first[:300]}; give a local folder or mend its files."
+        ) from error
+
+
+def _tokenizer(name: str) -> Callable[[list[str]], Tensor]:
+    import open_clip
+
+    local = _local_folder(name)
+    return open_clip.get_tokenizer(f"local-dir:{local}" if local is not None else name.partition("/")[0])
+
+
+def _local_folder(name: str) -> Path | None:
+    """Give the folder that a name means, or None for a model of open_clip's list."""
+    if name.startswith("local-dir:"):
+        folder = Path(name.removeprefix("local-dir:"))
+        if not folder.is_dir():
+            raise FileNotFoundError(f"`teacher` must be a folder that exists, got {folder}; make it with `synthgap teach`.")
+        return folder
+    return Path(name) if Path(name).is_dir() else None
+
+
+def _short(spec: str) -> str:
+    return spec.removeprefix("open_clip:") if spec.startswith("open_clip:") else Path(spec.removeprefix("local-dir:")).name
