@@ -188,15 +188,20 @@ def _add_dot(figure: go.Figure, dot: Dot, y: float, percent: bool, scale: float)
         marker={"symbol": MARKERS[dot.domain], "size": 13 if dot.main else 6, "color": dot.colour, "line": {"width": 1, "color": "white"}},
         opacity=1.0 if dot.main else 0.55,
         error_x={
-            "type": "data", "symmetric": False, "array": [scale * (dot.high - dot.value)], "arrayminus": [scale * (dot.value - dot.low)],
-            "color": dot.colour, "thickness": 2 if dot.main else 1, "width": 4 if dot.main else 2,
+            "type": "data",
+            "symmetric": False,
+            "array": [scale * (dot.high - dot.value)],
+            "arrayminus": [scale * (dot.value - dot.low)],
+            "color": dot.colour,
+            "thickness": 2 if dot.main else 1,
+            "width": 4 if dot.main else 2,
         },
         text=[_written(dot.value, percent)] if dot.main else None,
         textposition="bottom center" if dot.domain == "synthetic" or (dot.colour == TEACHER and not dot.domain) else "top center",
         textfont={"size": 12},
         hovertemplate=f"{safe(dot.hover or dot.row)}: {interval}<extra></extra>",
         showlegend=False,
-    )  # fmt: skip
+    )
 
 
 @dataclass(frozen=True)
@@ -338,7 +343,7 @@ def line_chart(lines: Sequence[Line], axis: str, *, percent: bool = False, acros
         named.add(line.name)
     figure.update_xaxes(title=across, fixedrange=True, rangemode="tozero")
     figure.update_yaxes(title=axis, fixedrange=True)
-    figure = _finish(figure, 320 + 22 * len(named))
+    figure = _finish(figure, 320 + 29 * len(named))
     return figure.update_layout(legend={"y": -0.25, "yanchor": "top"}, margin={"t": 12})
 
 

@@ -18,10 +18,10 @@ from app.views.notices import no_runs
 
 STATES = {"done": "", "going": " (still going)", "report only": "", "empty": " (nothing trained yet)"}
 PAGES = {
-    "why": ("Why", ":material/help:", why.show),
-    "students": ("Students", ":material/school:", students.show),
-    "separability": ("Separability", ":material/call_split:", separability.show),
-    "drift": ("Drift", ":material/moving:", drift.show),
+    "why": ("Why", why.show),
+    "students": ("Students", students.show),
+    "separability": ("Separability", separability.show),
+    "drift": ("Drift", drift.show),
 }
 
 
@@ -58,10 +58,7 @@ def main() -> None:
     asked_page = st.query_params.get("page")
     bar = st.container()
     run = pick_run(runs)
-    pages = {
-        name: st.Page(partial(show, run), title=title, icon=icon, url_path=name, default=name == "why")
-        for name, (title, icon, show) in PAGES.items()
-    }
+    pages = {name: st.Page(partial(show, run), title=title, url_path=name, default=name == "why") for name, (title, show) in PAGES.items()}
     page = st.navigation(list(pages.values()), position="hidden")
     if asked_page in pages:
         st.switch_page(pages[asked_page], query_params={"run": run.name})

@@ -154,7 +154,8 @@ def _load_report(stamp: tuple[str, int, int]) -> Report:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise DiagnosticError(
-            f"`report.json` must follow the report's schema, got {error.error_count()} faults, the first at `{where}`: {first['msg']}; diagnose the run again."
+            f"`report.json` must follow the report's schema, got {error.error_count()} faults, the first at `{where}`: "
+            f"{first['msg']}; diagnose the run again."
         ) from error
 
 
@@ -248,5 +249,11 @@ def _is_small_image(content: Any) -> bool:
 
 
 def count_words(counts: Mapping[str, int]) -> str:
-    """Write a probe's counts as words, e.g. `5,000 images real, 5,000 images synthetic, 10 classes`."""
-    return ", ".join(f"{value:,} {name.replace('_', ' ').replace('/', ' ')}" for name, value in counts.items())
+    """Write a probe's counts as words, e.g. `5,000 real images, 5,000 synthetic images, 10 classes`."""
+    words = {"sampled_per_domain": "images of each kind drawn at random", "available": "images to choose from"}
+    parts = []
+    for name, value in counts.items():
+        what, _, rest = name.partition("/")
+        text = words.get(rest, f"{rest} {what}" if rest else what)
+        parts.append(f"{value:,} {text.replace('_', ' ')}")
+    return ", ".join(parts)

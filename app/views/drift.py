@@ -17,28 +17,43 @@ from probes.result import DiagnosticError
 
 MEASURES = (
     Measure(
-        "Same direction", "cosine", "cosine between student and teacher (1 = the same)",
-        "Mean cosine between the student's and the teacher's embedding of the same image: 1 means the same direction, 0 unrelated.", domains=True,
+        "Same direction",
+        "cosine",
+        "cosine between student and teacher (1 = the same)",
+        "Mean cosine between the student's and the teacher's embedding of one image: 1 means the same direction, 0 unrelated.",
+        domains=True,
     ),
     Measure(
-        "Same geometry", "cka", "CKA (1 = same similarities among images)",
-        "Centred kernel alignment: do student and teacher agree on which images are alike? A turned copy of the teacher still has 1.", domains=True,
+        "Same geometry",
+        "cka",
+        "CKA (1 = same similarities among images)",
+        "Centred kernel alignment: do student and teacher agree on which images are alike? A turned copy of the teacher has 1 too.",
+        domains=True,
     ),
     Measure(
-        "Misfit after turning", "procrustes", "residual after the best rotation (0 = none)",
-        "What is left after turning the student's space as well as possible onto the teacher's: 0 means a perfect copy.", domains=True,
+        "Misfit after turning",
+        "procrustes",
+        "residual after the best rotation (0 = none)",
+        "What is left after turning the student's space as well as possible onto the teacher's: 0 means a perfect copy.",
+        domains=True,
     ),
     Measure(
-        "Same neighbours", "knn_overlap", "share of nearest neighbours in common",
-        "Of an image's nearest neighbours, the share that student and teacher have in common.", domains=True,
+        "Same neighbours",
+        "knn_overlap",
+        "share of nearest neighbours in common",
+        "Of an image's nearest neighbours, the share that student and teacher have in common.",
+        domains=True,
     ),
     Measure(
-        "Distance to the texts", "modality_gap", "distance between mean image and mean class text",
-        "How far the cloud of images lies from the class texts it is compared with.", domains=True,
+        "Distance to the texts",
+        "modality_gap",
+        "distance between mean image and mean class text",
+        "How far the cloud of images lies from the class texts it is compared with.",
+        domains=True,
     ),
-    Measure("Copies stay together", "alignment", "alignment", "How close images of one class lie; lower is closer.", domains=True),
+    Measure("Classes stay together", "alignment", "alignment", "How far apart images of one class lie; lower is closer.", domains=True),
     Measure("Spread", "uniformity", "uniformity", "How evenly the embeddings fill the sphere; lower is more even.", domains=True),
-)  # fmt: skip
+)
 
 
 def show(run: Run) -> None:
@@ -79,11 +94,12 @@ def domain_sentence(report: Report, measure: Measure) -> str:
     widest = max(titles, key=lambda title: abs(found[title, "synthetic"].mean - found[title, "real"].mean))
     real, synthetic = found[widest, "real"], found[widest, "synthetic"]
     n = f" (n = {real.n:,} images)" if real.n else ""
-    return f"Here the two kinds of image differ most for **{plain(widest)}**: {real.mean:.2f} on real, {synthetic.mean:.2f} on synthetic images{n}."
+    numbers = f"{real.mean:.2f} on real, {synthetic.mean:.2f} on synthetic images{n}"
+    return f"Here the two kinds of image differ most for **{plain(widest)}**: {numbers}."
 
 
 def epoch_lines(report: Report, run: Run, measure: Measure) -> tuple[list[charts.Line], str]:
-    """Read a measure over epochs for every student.
+    """Read a measure over epochs for every student not trained on real images.
 
     Returns:
         Curves with bands, one a student and domain; and the first reason why one is missing.
@@ -91,7 +107,7 @@ def epoch_lines(report: Report, run: Run, measure: Measure) -> tuple[list[charts
     colours, lines, reason = charts.colours(keys_in_order(report)), [], ""
     held = records(report, "drift")
     for group in group_students(report):
-        for name in group.names:
+        for name in group.names if group.trained_on != "real" else ():
             try:
                 arrays = load_probe(run, held[name]).arrays
             except (KeyError, FileNotFoundError, DiagnosticError) as error:
@@ -120,7 +136,7 @@ def _epochs(report: Report, run: Run, measure: Measure) -> None:
         return
     sentence = epoch_sentence(lines)
     st.markdown(sentence)
-    draw(charts.line_chart(lines, measure.axis), f"{measure.label} by epoch. {sentence}", "drift-epochs")
+    draw(charts.line_chart(lines, measure.label.lower()), f"{measure.label} by epoch. {sentence}", "drift-epochs")
     st.caption(
         f"One curve a seed with its 95 % band; drawn through: real images; dashed: synthetic images. {counts_sentence(report, 'drift')}"
     )
@@ -136,4 +152,4 @@ def epoch_sentence(lines: list[charts.Line]) -> str:
         f"**{plain(title)}** from {np.mean([a for a, _ in pairs]):.2f} to {np.mean([b for _, b in pairs]):.2f}"
         for title, pairs in ends.items()
     ]
-    return f"From the first to the last checkpoint, on real images: {'; '.join(parts)}." if parts else ""
+    return "From the first to the last checkpoint, on real images:\n\n" + "\n".join(f"- {part}" for part in parts) if parts else ""

@@ -15,7 +15,10 @@ from probes.result import Score
 
 CONFIG = {"displayModeBar": False}
 
-LEGEND_SEEDS = "Large marks are means over seeds, whiskers reach from the lowest to the highest seed; small marks are single seeds with their 95 % interval."
+LEGEND_SEEDS = (
+    "Large marks are means over seeds, whiskers reach from the lowest to the highest seed; small marks are single seeds with "
+    "their 95 % interval over images."
+)
 
 
 @dataclass(frozen=True)

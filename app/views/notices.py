@@ -15,7 +15,8 @@ def no_runs(root: str) -> None:
     """Offer the demo where there is nothing to show."""
     st.title("No runs yet")
     st.markdown(
-        f"There is no run in the folder {plain(root)}. The demo trains four small students in a few minutes, without a network, and opens here:"
+        f"There is no run in the folder {plain(root)}. The demo trains a few small students in some minutes, without a network, and "
+        "shows them here:"
     )
     st.code("synthgap demo", language="bash")
     st.markdown("Or name the folder that holds your runs:")

@@ -16,21 +16,28 @@ from diagnose.schema import Report
 from probes.result import DiagnosticError, ProbeResult
 
 AUC = "AUC (0.5 = cannot tell, 1 = always tells)"
+
+
+def _auc(label: str, score: str, meaning: str) -> Measure:
+    return Measure(label, score, AUC, meaning, guide=0.5, guide_label="cannot tell")
+
+
 MEASURES = (
-    Measure(
-        "Same class only", "within_class/linear/auc", AUC,
-        "A straight cut through the embeddings, within one class at a time: what separates cannot be the content of the pictures.",
-        guide=0.5, guide_label="cannot tell",
+    _auc(
+        "Same class only",
+        "within_class/linear/auc",
+        "A straight cut through the embeddings, within one class at a time: what separates cannot be the class.",
     ),
-    Measure("All classes", "linear/auc", AUC, "A straight cut through the embeddings of all images; different content may help it.", guide=0.5, guide_label="cannot tell"),
-    Measure("Neighbours", "knn/auc", AUC, "The domain of an image's nearest neighbours, also where no straight cut separates.", guide=0.5, guide_label="cannot tell"),
-    Measure("Neighbours, same class", "within_class/knn/auc", AUC, "The same among images of one class.", guide=0.5, guide_label="cannot tell"),
-    Measure(
-        "File facts only", "metadata/auc", AUC,
-        "From the file alone (format, size), without looking at the picture. If this is high, the files differ, and part of every other number may be that.",
-        guide=0.5, guide_label="cannot tell",
+    _auc("All classes", "linear/auc", "A straight cut through the embeddings of all images; different content may help it."),
+    _auc("Neighbours", "knn/auc", "The kind of an image's nearest neighbours; it works also where no straight cut separates."),
+    _auc("Neighbours, same class", "within_class/knn/auc", "The kind of an image's nearest neighbours among images of its class."),
+    _auc(
+        "File facts only",
+        "metadata/auc",
+        "From the file alone (format, size), without looking at the picture. If this is high, the files differ, and part of every "
+        "other number may be that.",
     ),
-)  # fmt: skip
+)
 EXCESS = (
     Measure(
         "Same class only",
@@ -52,8 +59,9 @@ def show(run: Run) -> None:
     if report is None:
         return
     st.markdown(
-        "We train a simple classifier on the student's embeddings to guess whether an image is a photograph or generated, and test it on images it has not seen. "
-        "A teacher separates them too, so a high value alone proves nothing: **what counts is how much more the student separates than its teacher.**"
+        "We train a simple classifier on the student's embeddings to guess whether an image is real or synthetic, and test it on "
+        "images it has not seen. A teacher separates them too, so a high value alone proves nothing: **what counts is how much more "
+        "the student separates than its teacher.**"
     )
     failed_probes(report, "separability", run)
     held = records(report, "separability")
@@ -82,18 +90,14 @@ def counts_sentence(report: Report, probe: str) -> str:
 
 
 def excess_sentence(report: Report, measure: Measure) -> str:
-    """Name the groups that separate surely more than their teacher, and those that do not."""
+    """Say how much more each group separates than its teacher, and whether every seed's interval lies above zero."""
     found = measured(measure, records(report, "separability"), group_students(report))
-    above = [title for (title, _), over in found.items() if over.span[0] > 0 and all(low > 0 for _, low, _ in over.seeds)]
-    rest = [title for (title, _) in found if title not in above]
-    parts = []
-    if above:
-        parts.append(
-            f"Surely more than the teacher: {', '.join(f'**{plain(title)}**' for title in above)}: this student has learnt something about how synthetic images look."
-        )
-    if rest:
-        parts.append(f"Not surely more: {', '.join(f'**{plain(title)}**' for title in rest)}.")
-    return " ".join(parts)
+    lines = []
+    for (title, _), over in sorted(found.items(), key=lambda item: -item[1].mean):
+        above = all(low > 0 for _, low, _ in over.seeds)
+        sure = "more than its teacher by every interval" if above else "not surely more than its teacher"
+        lines.append(f"- **{plain(title)}**: {over.words(percent=False)}, {sure}")
+    return "\n".join(lines)
 
 
 def _excess(report: Report) -> None:
@@ -106,9 +110,8 @@ def _excess(report: Report) -> None:
     st.markdown(excess_sentence(report, measure))
     figure = measure_chart(measure, held, groups, charts.colours(keys_in_order(report)), report.teacher.name)
     draw(figure, excess_sentence(report, measure), "separability-excess")
-    st.caption(
-        f"Compared on the same images ({measure.label.lower()}). Right of the line: the student separates more than its teacher. {counts_sentence(report, 'separability')}"
-    )
+    counts = counts_sentence(report, "separability")
+    st.caption(f"Compared on the same images ({measure.label.lower()}). Right of the line: more than its teacher. {counts}")
 
 
 def _scores(report: Report, run: Run) -> None:
@@ -131,8 +134,9 @@ def _scores(report: Report, run: Run) -> None:
         return
     higher = float(np.mean(real > np.median(synthetic)))
     sentence = (
-        f"Each held-out image gets a score for how synthetic it looks to this student. {100 * higher:.1f} % of the n = {len(real):,} real images "
-        f"look more synthetic than the middle one of the n = {len(synthetic):,} synthetic images; 50 % would mean that it cannot tell."
+        f"Each image gets a score for how synthetic it looks to this student, by classifiers that never saw it. {100 * higher:.1f} % of "
+        f"the n = {len(real):,} real images look more synthetic than the middle one of the n = {len(synthetic):,} "
+        "synthetic images; 50 % would mean that it cannot tell."
     )
     st.markdown(sentence)
     draw(charts.score_histogram(real, synthetic, colours.get(key, charts.NEUTRAL)), sentence, "domain-scores")

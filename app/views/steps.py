@@ -23,11 +23,11 @@ QUESTIONS = {
 """First part of a finding's id -> the question it answers."""
 
 READING = {
-    "outcome": "Each mark is a loss: how many points wider its gap between synthetic and real images is than its teacher's own gap on the same images.",
+    "outcome": "Each mark is a loss: how many points wider its gap between synthetic and real images is than its teacher's own gap.",
     "controls": "Each mark is a loss: how many more real images it gets right when it is trained on real instead of synthetic images.",
     "loss": "Each mark is a property of the loss: how many points of accuracy on real images it costs. Left of the line it helps.",
-    "separability": "Each row is a loss: how well real and synthetic images can be told apart by its embeddings; the grey square is its teacher. "
-    "What counts is the distance between the two.",
+    "separability": "Each row is a loss: how well real and synthetic images can be told apart by its embeddings; the grey square is its "
+    "teacher. What counts is the distance between the two.",
     "drift": "Each row is a loss: how alike its embedding and its teacher's are, on real images (circle) and on synthetic ones (diamond).",
 }
 """Step -> how to read its chart."""

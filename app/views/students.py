@@ -15,7 +15,7 @@ from app.views.measures import draw
 from app.views.notices import failed_probes, missing, report_or_notice
 from app.views.outcome import show_outcome
 from app.views.wording import DOMAIN_WORDS, plain
-from diagnose.schema import Estimate, Report
+from diagnose.schema import Estimate, Report, Student, Teacher
 from probes.result import DiagnosticError
 
 MOST_CLASSES = 40
@@ -45,6 +45,7 @@ def student_table(report: Report) -> pd.DataFrame:
             else f"{100 * given.value:.1f} ({100 * given.low:.1f} to {100 * given.high:.1f}), n = {given.n:,}"
         )
 
+    encoders: list[Teacher | Student] = [report.teacher, *report.students]
     rows = [
         {
             "name": encoder.name,
@@ -54,7 +55,7 @@ def student_table(report: Report) -> pd.DataFrame:
             "synthetic, %": cell(encoder.zero_shot.synthetic),
             "parameters": f"{encoder.params:,}",
         }
-        for encoder in (report.teacher, *report.students)
+        for encoder in encoders
     ]
     return pd.DataFrame(rows)
 
@@ -79,7 +80,8 @@ def grid_sentence(label: str, cells: dict[tuple[str, str], tuple[float, str]]) -
     points = 100 * (real[0] - synthetic[0])
     return (
         f"**{plain(label)}** finds the class of {100 * real[0]:.1f} % of real images when trained on real ones and "
-        f"{100 * synthetic[0]:.1f} % when trained on synthetic ones: synthetic training {'costs' if points >= 0 else 'gains'} {abs(points):.0f} points."
+        f"{100 * synthetic[0]:.1f} % when trained on synthetic ones: synthetic images {'cost' if points >= 0 else 'gain'} it "
+        f"{abs(points):.0f} points."
     )
 
 
@@ -160,15 +162,12 @@ def curve_sentence(lines: list[charts.Line]) -> str:
         last.setdefault((line.name.rsplit(", ", 1)[0], line.domain), []).append(line.y[-1])
     means = {key: float(np.mean(values)) for key, values in last.items()}
     parts = [
-        f"**{plain(title)}** ends at {100 * means[title, 'synthetic']:.0f} % on synthetic and {100 * means[title, 'real']:.0f} % on real images"
+        f"- **{plain(title)}**: {100 * means[title, 'synthetic']:.0f} % on synthetic, {100 * means[title, 'real']:.0f} % on real"
         for title in dict.fromkeys(name for name, _ in means)
         if (title, "real") in means and (title, "synthetic") in means
     ]
-    return (
-        "; ".join(parts) + ". A student that masters synthetic images was trained well; that it fails on real ones has another reason."
-        if parts
-        else ""
-    )
+    end = "A student that masters synthetic images was trained well; if it fails on real ones, that has another reason."
+    return "\n".join(["Accuracy after the last epoch, on images of each kind:", "", *parts, "", end]) if parts else ""
 
 
 @dataclass(frozen=True)
@@ -259,6 +258,6 @@ def class_sentence(report: Report, found: dict[str, np.ndarray], domain: str) ->
         worst, best = int(np.nanargmin(values)), int(np.nanargmax(values))
         names = [plain(report.class_names[index]) for index in (worst, best)]
         parts.append(
-            f"**{plain(title)}** is worst on {names[0]} ({100 * values[worst]:.0f} %) and best on {names[1]} ({100 * values[best]:.0f} %)"
+            f"- **{plain(title)}** is worst on {names[0]} ({100 * values[worst]:.0f} %) and best on {names[1]} ({100 * values[best]:.0f} %)"
         )
-    return f"On {domain} images, {'; '.join(parts)}."
+    return "\n".join([f"On {domain} images:", "", *parts])

@@ -18,11 +18,11 @@ GLOSSARY = """
 - **Teacher, student**: a frozen CLIP, and a small network that learns to copy it.
 - **Real, synthetic**: photographs (or scans), and images made by a generator.
 - **Gap**: accuracy on synthetic images minus accuracy on real ones. **Point**: one percentage point.
-- **Loss**: what exactly the student is asked to copy. **Text target**: the text of the class. **Image target**: the teacher's own embedding of the image. \
-**Negatives**: other items the student must move away from.
+- **Loss**: what exactly the student is asked to copy. **Text target**: the text of the class. **Image target**: the teacher's own \
+embedding of the image. **Negatives**: other items the student must move away from.
 - **Embedding**: the list of numbers a network turns an image into. **Cosine**: how alike two embeddings are; 1 the same, 0 unrelated.
 - **AUC**: how well two kinds of image can be told apart: 0.5 not at all, 1 always.
-- **95 % interval**: a range made so that it holds the true value in 95 of 100 repetitions with other images (or other seeds, where it says so).
+- **95 % interval**: a range made so that it holds the true value in 95 of 100 repetitions with other images (or seeds, where it says so).
 - **Seed**: a repetition of the same training with other random numbers. **n**: how many images, or seeds, a number rests on.
 """
 
@@ -77,7 +77,8 @@ def behind_words(report: Report) -> str:
         f"{len(report.class_names)} classes",
     ]
     label = report.verdict.label.replace("_", " ")
-    return f"Verdict: {plain(label)}. It rests on {', '.join(parts)}. Numbers in brackets are 95 % intervals. Made {plain(report.created[:16].replace('T', ' '))}."
+    made = plain(report.created[:16].replace("T", " "))
+    return f"Verdict: {plain(label)}. It rests on {', '.join(parts)}. Numbers in brackets are 95 % intervals. Made {made}."
 
 
 def _compared(report: Report) -> None:
@@ -86,8 +87,8 @@ def _compared(report: Report) -> None:
         if report.about:
             st.markdown(plain(report.about))
         st.markdown(
-            f"A frozen **teacher** ({plain(report.teacher.name)}, {report.teacher.params:,} parameters) is copied by smaller **students**. They share "
-            "their size, their start and the order of their images, and differ in the **loss**, that is in what they are asked to copy:"
+            f"A frozen **teacher** ({plain(report.teacher.name)}, {report.teacher.params:,} parameters) is copied by **students**. They "
+            "share their size, their start and the order of their images, and differ in the **loss**: what they are asked to copy:"
         )
         st.markdown(
             "\n".join(f"- **{plain(loss_name(loss))}**{f': {LOSS_WORDS[loss][1]}.' if loss in LOSS_WORDS else ''}" for loss in losses)

@@ -62,7 +62,7 @@ def loss_name(loss: str | None) -> str:
 
 
 def number(value: float, unit: str) -> str:
-    """Write one number in its unit: shares and accuracies as percent, points with a sign, others with three digits.
+    """Write one number in its unit: shares and accuracies as percent, differences as points, others with three digits.
 
     Args:
         value: for `share` and `points` a fraction of 1 (0.43 is 43 % or 43 points).
@@ -71,7 +71,7 @@ def number(value: float, unit: str) -> str:
     if unit == "share":
         return f"{100 * value:.1f} %"
     if unit == "points":
-        return f"{100 * value:+.1f} points".replace("-", "−")
+        return f"{100 * value:.1f} points".replace("-", "−")
     return f"{value:.3f}".replace("-", "−")
 
 

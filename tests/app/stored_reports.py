@@ -1,4 +1,7 @@
-"""Build small stored runs for the dashboard's tests. Every number and picture is MADE UP, in the size of a CIFAKE run; nothing was measured."""
+"""Build small stored runs for the dashboard's tests.
+
+Every number and picture is MADE UP, in the size of a CIFAKE run; nothing was measured.
+"""
 
 from __future__ import annotations
 
@@ -64,18 +67,29 @@ def _transfer(
 ) -> ProbeResult:
     spread = rng.uniform(-0.15, 0.12, classes)
     return ProbeResult(
-        "transfer", name, "teacher",
+        "transfer",
+        name,
+        "teacher",
         {
-            "zero_shot/real": score(real, chance=0.1), "zero_shot/synthetic": score(synthetic, chance=0.1), "gap": score(synthetic - real, 0.02, 0.0),
-            "teacher/zero_shot/real": score(TEACHER[0], chance=0.1), "teacher/zero_shot/synthetic": score(TEACHER[1], chance=0.1),
+            "zero_shot/real": score(real, chance=0.1),
+            "zero_shot/synthetic": score(synthetic, chance=0.1),
+            "gap": score(synthetic - real, 0.02, 0.0),
+            "teacher/zero_shot/real": score(TEACHER[0], chance=0.1),
+            "teacher/zero_shot/synthetic": score(TEACHER[1], chance=0.1),
         },
         {
-            "class_accuracy/real": np.clip(real + spread, 0, 1), "class_accuracy/synthetic": np.clip(synthetic + spread / 3, 0, 1),
-            "teacher/class_accuracy/real": np.clip(TEACHER[0] + spread / 3, 0, 1), "teacher/class_accuracy/synthetic": np.clip(TEACHER[1] + spread / 3, 0, 1),
-            "class_count/real": np.full(classes, N // classes), "class_count/synthetic": np.full(classes, N // classes), "ids": ids, "domain": domain, "labels": labels,
+            "class_accuracy/real": np.clip(real + spread, 0, 1),
+            "class_accuracy/synthetic": np.clip(synthetic + spread / 3, 0, 1),
+            "teacher/class_accuracy/real": np.clip(TEACHER[0] + spread / 3, 0, 1),
+            "teacher/class_accuracy/synthetic": np.clip(TEACHER[1] + spread / 3, 0, 1),
+            "class_count/real": np.full(classes, N // classes),
+            "class_count/synthetic": np.full(classes, N // classes),
+            "ids": ids,
+            "domain": domain,
+            "labels": labels,
         },
         {"images/real": N, "images/synthetic": N, "classes": classes},
-    )  # fmt: skip
+    )
 
 
 def _separability(name: str, auc: float, rng: np.random.Generator, ids: np.ndarray, domain: np.ndarray) -> ProbeResult:
@@ -164,10 +178,16 @@ def _outcomes() -> list[Finding]:
         ]
         found.append(
             Finding(
-                id=f"outcome/{loss}", probe="transfer", verdict=verdict, students=_students(loss), statement=f"Made up: {loss} is {100 * excess:.1f} points wider than its teacher; {words}.",
-                evidence=[Evidence(what=what, estimate=around(value, 0.021), unit=unit, source=source) for what, unit, source, value in estimates],
+                id=f"outcome/{loss}",
+                probe="transfer",
+                verdict=verdict,
+                students=_students(loss),
+                statement=f"Made up: {loss} is {100 * excess:.1f} points wider than its teacher; {words}.",
+                evidence=[
+                    Evidence(what=what, estimate=around(value, 0.021), unit=unit, source=source) for what, unit, source, value in estimates
+                ],
             )
-        )  # fmt: skip
+        )
     return found
 
 
@@ -185,35 +205,63 @@ def _controls() -> Finding:
         Alternative(name="temperature", status="untested", because="All students were trained at one temperature."),
     ]
     return Finding(
-        id="controls", probe="transfer", verdict="pass", alternatives=alternatives,
+        id="controls",
+        probe="transfer",
+        verdict="pass",
+        alternatives=alternatives,
         statement="Made up: trained on real instead of synthetic images, L2 gains 4.7 points and image text contrastive gains 36.9 points.",
-        evidence=[Evidence(what=f"gain on real images from training on them, {loss}", estimate=around(gain, 0.02), unit="points", source="2 x 2 grid") for loss, gain in (("l2", 0.047), ("image text contrastive", 0.369))],
-    )  # fmt: skip
+        evidence=[
+            Evidence(
+                what=f"gain on real images from training on them, {loss}", estimate=around(gain, 0.02), unit="points", source="2 x 2 grid"
+            )
+            for loss, gain in (("l2", 0.047), ("image text contrastive", 0.369))
+        ],
+    )
 
 
 def _loss() -> Finding:
     return Finding(
-        id="loss", probe="transfer", verdict="fail", students=[name for loss, _ in _trained("synthetic") for name in _students(loss)],
-        statement="Made up: the text target costs 32.5 points (30.5 to 34.5) on real images. The use of negatives costs 0.9 points (−0.6 to 2.4).",
+        id="loss",
+        probe="transfer",
+        verdict="fail",
+        students=[name for loss, _ in _trained("synthetic") for name in _students(loss)],
+        statement="Made up: the text target costs 32.5 points (30.5 to 34.5) on real images, negatives cost 0.9 points (−0.6 to 2.4).",
         evidence=[
             Evidence(what="cost of the text target", estimate=around(0.325, 0.02), unit="points", source="paired over seeds and images"),
-            Evidence(what="cost of the use of negatives", estimate=around(0.009, 0.015), unit="points", source="paired over seeds and images"),
+            Evidence(
+                what="cost of the use of negatives", estimate=around(0.009, 0.015), unit="points", source="paired over seeds and images"
+            ),
         ],
         recommendation="On such images, draw the student to the teacher's image embedding instead of a text embedding.",
-    )  # fmt: skip
+    )
 
 
 def _separabilities() -> list[Finding]:
     found = [
         Finding(
-            id=f"separability/{loss}", probe="separability", verdict="warn" if auc > 0.9 else "inconclusive", students=_students(loss), statement=f"Made up: {loss} separates with an AUC of {auc:.2f}, its teacher with 0.79.",
+            id=f"separability/{loss}",
+            probe="separability",
+            verdict="warn" if auc > 0.9 else "inconclusive",
+            students=_students(loss),
+            statement=f"Made up: {loss} separates with an AUC of {auc:.2f}, its teacher with 0.79.",
             evidence=[
-                Evidence(what="separability of real and synthetic images", estimate=around(auc, 0.01), teacher=around(TEACHER[2], 0.01), unit="AUC", source="within_class/linear/auc"),
-                Evidence(what="in excess of the teacher's", estimate=around(auc - TEACHER[2], 0.012), unit="AUC", source="excess/within_class/linear/auc"),
+                Evidence(
+                    what="separability of real and synthetic images",
+                    estimate=around(auc, 0.01),
+                    teacher=around(TEACHER[2], 0.01),
+                    unit="AUC",
+                    source="within_class/linear/auc",
+                ),
+                Evidence(
+                    what="in excess of the teacher's",
+                    estimate=around(auc - TEACHER[2], 0.012),
+                    unit="AUC",
+                    source="excess/within_class/linear/auc",
+                ),
             ],
         )
         for loss, (_, _, auc, _, _) in _trained("synthetic")
-    ]  # fmt: skip
+    ]
     facts = Evidence(what="separability by file facts", estimate=around(0.5, 0.004), unit="AUC", source="metadata/auc")
     return [
         *found,
@@ -230,14 +278,20 @@ def _separabilities() -> list[Finding]:
 def _drifts() -> list[Finding]:
     return [
         Finding(
-            id=f"drift/{loss}", probe="drift", verdict="warn" if made - real > 0.1 else "pass", students=_students(loss), statement=f"Made up: {loss} agrees with its teacher with {made:.2f} on synthetic and {real:.2f} on real images.",
+            id=f"drift/{loss}",
+            probe="drift",
+            verdict="warn" if made - real > 0.1 else "pass",
+            students=_students(loss),
+            statement=f"Made up: {loss} agrees with its teacher with {made:.2f} on synthetic and {real:.2f} on real images.",
             evidence=[
-                Evidence(what="cosine to the teacher on synthetic images", estimate=around(made, 0.005), unit="cosine", source="cosine/synthetic"),
+                Evidence(
+                    what="cosine to the teacher on synthetic images", estimate=around(made, 0.005), unit="cosine", source="cosine/synthetic"
+                ),
                 Evidence(what="cosine to the teacher on real images", estimate=around(real, 0.005), unit="cosine", source="cosine/real"),
             ],
         )
         for loss, (_, _, _, real, made) in _trained("synthetic")
-    ]  # fmt: skip
+    ]
 
 
 def build_report(name: str, *, classes: list[str] = CLASSES, images: int = 60) -> tuple[Report, list[ProbeResult], pd.DataFrame]:
@@ -257,10 +311,17 @@ def build_report(name: str, *, classes: list[str] = CLASSES, images: int = 60) -
             student, jitter = f"{loss}-{trained_on}-s{seed}", 0.006 * (seed - 1)
             students.append(
                 Student(
-                    name=student, params=320_000, loss=loss, seed=seed, trained_on=trained_on, target="text" if "text" in loss else "image", negatives="contrastive" in loss,
-                    zero_shot=ZeroShot(real=accuracy(real + jitter), synthetic=accuracy(synthetic + jitter / 2)), curve=_curve(real + jitter, synthetic + jitter / 2),
+                    name=student,
+                    params=320_000,
+                    loss=loss,
+                    seed=seed,
+                    trained_on=trained_on,
+                    target="text" if "text" in loss else "image",
+                    negatives="contrastive" in loss,
+                    zero_shot=ZeroShot(real=accuracy(real + jitter), synthetic=accuracy(synthetic + jitter / 2)),
+                    curve=_curve(real + jitter, synthetic + jitter / 2),
                 )
-            )  # fmt: skip
+            )
             results += [
                 _transfer(student, real + jitter, synthetic + jitter / 2, rng, ids, domain, labels, len(classes)),
                 _separability(student, auc + jitter / 2, rng, ids, domain),
@@ -268,32 +329,45 @@ def build_report(name: str, *, classes: list[str] = CLASSES, images: int = 60) -
             ]
     records = [
         ProbeRecord(
-            probe=result.probe, subject=result.subject, status="done", path=f"probes/{result.probe}/{result.subject}.json",
-            scores={key: value.to_dict() for key, value in result.scores.items()}, counts=dict(result.counts),
+            probe=result.probe,
+            subject=result.subject,
+            status="done",
+            path=f"probes/{result.probe}/{result.subject}.json",
+            scores={key: value.to_dict() for key, value in result.scores.items()},
+            counts=dict(result.counts),
         )
         for result in results
-    ]  # fmt: skip
+    ]
     report = Report(
-        name=name, created="2026-01-01T00:00:00Z", class_names=classes, about="Made-up numbers for tests, in the size of a CIFAKE run; nothing here was measured.",
-        teacher=Teacher(name="small-clip", params=1_260_000, zero_shot=ZeroShot(real=accuracy(TEACHER[0]), synthetic=accuracy(TEACHER[1]))), students=students,
-        findings=_findings(), probes=records, counts={"real": N, "synthetic": N},
+        name=name,
+        created="2026-01-01T00:00:00Z",
+        class_names=classes,
+        about="Made-up numbers for tests, in the size of a CIFAKE run; nothing here was measured.",
+        teacher=Teacher(name="small-clip", params=1_260_000, zero_shot=ZeroShot(real=accuracy(TEACHER[0]), synthetic=accuracy(TEACHER[1]))),
+        students=students,
+        findings=_findings(),
+        probes=records,
+        counts={"real": N, "synthetic": N},
         factors=[
             Factor(name="text_target", share=around(0.97, 0.05), points=around(0.325, 0.02), statement="The class-text target costs"),
             Factor(name="negatives", share=around(0.03, 0.05), points=around(0.009, 0.015), statement="The negatives cost"),
         ],
         verdict=Verdict(
             label="text_target_learns_synthetic_cues",
-            statement="Image text contrastive fails on real images: it is right on 96.1 % of held-out synthetic but on 43.3 % (42.0 to 44.7) of real images, "
-            "a gap 53.7 points (51.6 to 55.8) wider than its teacher's. On real images the text target costs 32.5 points (30.5 to 34.5); the use of negatives "
-            "costs 0.9 points (−0.6 to 2.4). L2 reaches 76.7 % on real images.",
+            statement="Image text contrastive fails on real images: it is right on 96.1 % of held-out synthetic but on 43.3 % "
+            "(42.0 to 44.7) of real images, a gap 53.7 points (51.6 to 55.8) wider than its teacher's. On real images the text target costs "
+            "32.5 points (30.5 to 34.5); the use of negatives costs 0.9 points (−0.6 to 2.4). L2 reaches 76.7 % on real images.",
         ),
-    )  # fmt: skip
+    )
     thumbnails = pd.DataFrame(
         {
-            "id": ids, "image": [picture(index, where == "synthetic") for index, where in enumerate(domain)], "domain": domain, "label": labels,
+            "id": ids,
+            "image": [picture(index, where == "synthetic") for index, where in enumerate(domain)],
+            "domain": domain,
+            "label": labels,
             "class_name": [classes[label] for label in labels],
         }
-    )  # fmt: skip
+    )
     return report, results, thumbnails
 
 

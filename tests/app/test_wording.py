@@ -1,0 +1,218 @@
+"""Texts, groups and charts of the dashboard, without Streamlit."""
+
+from __future__ import annotations
+
+import re
+from types import ModuleType
+
+import pytest
+
+from app import charts
+from app.views.groups import group_students, keys_in_order, over_seeds, zero_shot
+from app.views.measures import images_behind
+from app.views.outcome import outcome_dots, outcome_sentences
+from app.views.separability import EXCESS, excess_sentence
+from app.views.steps import group_of, step_dots, steps
+from app.views.students import class_sentence, grid_cells, grid_sentence
+from app.views.why import alternatives_table
+from app.views.wording import estimate, first_sentence, number, plain
+from diagnose.schema import Estimate, ProbeRecord, Report
+
+
+@pytest.fixture(scope="module")
+def report(stored: ModuleType) -> Report:
+    return stored.build_report("made-up")[0]
+
+
+@pytest.mark.parametrize("text", ["**b**", "<script>", "[a](b)", ":red[x]", "$x$", "`c`", "a|b", "# h", "1. x", "~~s~~", "- x", "![i](u)"])
+def test_plain_leaves_no_markup_active(text: str) -> None:
+    escaped = plain(text)
+
+    assert re.sub(r"\\(.)", r"\1", escaped).replace("\u2060", "") == text
+    assert not re.search(r"(?<!\\)(?:\\\\)*[*<>\[\]:$`|#~!_]", escaped)
+
+
+def test_plain_puts_lines_into_one() -> None:
+    assert plain("a\n\n# b\t c") == "a \\# b c"
+
+
+@pytest.mark.parametrize("text", ["http://x.org", "www.x.org", "a@x.org", ":smile:"])
+def test_plain_breaks_links_and_emoji_made_after_parsing(text: str) -> None:
+    shown = re.sub(r"\\(.)", r"\1", plain(text))
+
+    assert text not in shown
+    assert shown.replace("\u2060", "") == text
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "said"),
+    [(0.434, "points", "43.4 points"), (-0.02, "points", "−2.0 points"), (0.5, "share", "50.0 %"), (0.9, "AUC", "0.900")],
+)
+def test_a_number_is_written_in_its_unit(value: float, unit: str, said: str) -> None:
+    assert number(value, unit) == said
+
+
+def test_an_estimate_is_written_with_interval_and_n() -> None:
+    over_images = Estimate(value=0.433, low=0.419, high=0.447, n=5000)
+    over_seeds_too = Estimate(value=-0.1, low=-0.2, high=0.0, n=3, over="seeds and images")
+
+    assert estimate(over_images, "share") == "43.3 % (95 % interval 41.9 to 44.7; n = 5,000 images)"
+    assert estimate(over_seeds_too, "cosine") == "−0.100 (95 % interval over seeds and images −0.200 to 0.000; n = 3 seeds)"
+
+
+def test_the_first_sentence_does_not_end_within_a_number() -> None:
+    assert first_sentence("It is 4.3 points (1.0 to 2.0) wider. On real images more. End.") == (
+        "It is 4.3 points (1.0 to 2.0) wider.",
+        "On real images more. End.",
+    )
+    assert first_sentence("One") == ("One", "")
+
+
+def test_students_are_grouped_by_loss_and_training_domain_synthetic_first(report: Report) -> None:
+    groups = group_students(report)
+
+    assert [(group.key, group.trained_on, len(group.students)) for group in groups][:2] == [
+        ("l2", "synthetic", 3),
+        ("image_text_contrastive", "synthetic", 3),
+    ]
+    assert [group.trained_on for group in groups] == ["synthetic"] * 3 + ["real"] * 2
+
+
+def test_a_group_reports_the_mean_with_the_lowest_and_highest_seed(report: Report) -> None:
+    found = over_seeds(group_students(report)[1], lambda student: zero_shot(student, "real"))
+
+    assert found is not None
+    assert found.words(percent=True) == "43.3 % (3 seeds, lowest 42.7, highest 43.9; n = 5,000 images each)"
+
+
+def test_one_seed_keeps_its_own_interval(report: Report) -> None:
+    alone = report.model_copy(update={"students": report.students[:1]})
+
+    found = over_seeds(group_students(alone)[0], lambda student: zero_shot(student, "real"))
+
+    assert found is not None
+    assert "95 % interval 74.9 to 77.3; n = 5,000 images, one seed" in found.words(percent=True)
+
+
+def test_the_outcome_opens_with_the_widest_gap_and_ends_with_the_teacher(report: Report) -> None:
+    sentences = outcome_sentences(report)
+
+    assert sentences[0].startswith("**image\\-text contrastive\\, trained on synthetic**: 43.3 %")
+    assert "53 points fewer than on synthetic ones: 96.1 %" in sentences[0]
+    assert sentences[-1].startswith("**The teacher**: 86.7 %")
+
+
+def test_every_loss_keeps_its_colour_and_every_domain_its_marker(report: Report) -> None:
+    dots = outcome_dots(report)
+    by_colour = {dot.colour for dot in dots if dot.row.startswith("image-text contrastive")}
+
+    assert by_colour == {charts.FIXED["image_text_contrastive"]}
+    assert charts.MARKERS["real"] == "circle"
+    assert charts.MARKERS["synthetic"] == "diamond"
+    assert {dot.colour for dot in dots if dot.row == "teacher"} == {charts.TEACHER}
+
+
+def test_colours_are_distinct_and_known_losses_keep_theirs_in_any_company() -> None:
+    keys = ["mine", "l2", "image_text_contrastive", "other", "image_image_contrastive", "third"]
+
+    made = charts.colours(keys)
+
+    assert len(set(made.values())) == len(keys)
+    assert made["l2"] == charts.colours(["l2"])["l2"]
+    assert set(made) == set(keys)
+
+
+def test_two_losses_with_one_usual_colour_do_not_share_it() -> None:
+    made = charts.colours(["l2", "squared_l2"])
+
+    assert made["l2"] != made["squared_l2"]
+
+
+def test_charts_escape_names() -> None:
+    dot = charts.Dot("<b>x</b>", 0.5, 0.4, 0.6, charts.TEACHER, "real", "<a href='u'>")
+
+    text = charts.dot_chart([dot], "x").to_json()
+
+    assert "<b>x" not in text
+    assert "<a href" not in text
+
+
+def test_a_dot_chart_holds_values_and_both_ends_of_the_interval() -> None:
+    figure = charts.dot_chart([charts.Dot("r", 0.5, 0.4, 0.7, charts.TEACHER)], "x", percent=True)
+    mark = next(trace for trace in figure.data if trace.error_x.array is not None)
+
+    assert mark.x[0] == pytest.approx(50)
+    assert mark.error_x.array[0] == pytest.approx(20)
+    assert mark.error_x.arrayminus[0] == pytest.approx(10)
+
+
+def test_findings_become_steps_by_the_first_part_of_their_id(report: Report) -> None:
+    chain = steps(report)
+
+    assert [step.key for step in chain] == ["outcome", "controls", "loss", "separability", "drift"]
+    assert len(chain[0].findings) == 3
+    assert {evidence.source for _, evidence in chain[0].charted} == {"excess_gap"}
+
+
+def test_a_step_about_losses_has_one_row_a_loss_in_its_colour(report: Report) -> None:
+    drift = steps(report)[-1]
+
+    dots = step_dots(drift.charted, report)
+
+    assert [dot.row for dot in dots if dot.domain == "real"] == [group.title for group in group_students(report)[:3]]
+    assert {dot.colour for dot in dots} == {charts.FIXED[key] for key in keys_in_order(report)}
+
+
+def test_a_finding_about_several_losses_has_no_colour_of_its_own(report: Report) -> None:
+    loss = steps(report)[2]
+
+    assert group_of(loss.findings[0], group_students(report)) is None
+    assert {dot.colour for dot in step_dots(loss.charted, report)} == {charts.NEUTRAL}
+
+
+def test_the_grid_tells_a_loss_that_fails_on_synthetic_images(report: Report) -> None:
+    groups = [group for group in group_students(report) if group.key == "image_text_contrastive"]
+
+    cells = grid_cells(groups)
+
+    assert cells["synthetic", "real"][0] == pytest.approx(0.433)
+    assert "80.2 % of real images when trained on real ones" in grid_sentence("x", cells)
+    assert "cost it 37 points" in grid_sentence("x", cells)
+    assert "cannot be told apart" in grid_sentence("x", grid_cells(groups[:1]))
+
+
+def test_the_worst_class_is_named_and_classes_without_images_are_passed_over(report: Report) -> None:
+    import numpy as np
+
+    values = np.full(10, 0.5)
+    values[[2, 3, 4]] = np.nan, 0.1, 0.9
+
+    assert "worst on cat (10 %) and best on deer (90 %)" in class_sentence(report, {"g": values}, "real")
+
+
+def test_excess_over_the_teacher_is_called_sure_only_by_every_interval(report: Report) -> None:
+    lines = excess_sentence(report, EXCESS[0]).splitlines()
+
+    assert lines[0].startswith("- **image\\-text contrastive\\, trained on synthetic**: 0.15")
+    assert lines[0].endswith("more than its teacher by every interval")
+    assert "trained on real" in lines[-1]
+    assert lines[-1].endswith("not surely more than its teacher")
+
+
+def test_n_is_that_of_the_images_a_score_rests_on(report: Report) -> None:
+    group = group_students(report)[0]
+    counts = {"images/available": 90, "images/real": 40, "images/synthetic": 30, "images/sampled_per_domain": 20}
+    held = {group.names[0]: ProbeRecord(probe="drift", subject=group.names[0], status="done", counts=counts)}
+
+    assert images_behind(held, group, "linear/auc", "") == 70
+    assert images_behind(held, group, "cosine/real", "real") == 40
+    assert images_behind(held, group, "cka/real", "real") == 20
+    assert images_behind({}, group, "cka/real", "real") == 0
+
+
+def test_other_explanations_stand_in_a_table_once_each(report: Report) -> None:
+    table = alternatives_table(report)
+
+    assert table.count("ruled out") == 3
+    assert "| capacity: **maybe, not ruled out** |" in table
+    assert len(table.splitlines()) == 6
