@@ -54,7 +54,9 @@ def _under_training(failing: Sequence[Measured]) -> Alternative:
         "this part of its shortfall is not the change of domain."
     )
     if all(compare(measured.mostly_behind, verdict.MAJORITY) == "below" for measured in behind):
-        return Alternative(name="under-training", status="ruled out", because=because + " The larger part is, so it explains the lesser part only.")
+        return Alternative(
+            name="under-training", status="ruled out", because=because + " The larger part is, so it explains the lesser part only."
+        )
     return Alternative(name="under-training", status="not ruled out", because=because)
 
 
@@ -62,7 +64,9 @@ def _optimisation(facts: Facts, failing: Sequence[Measured], label: Label) -> Al
     name = "optimisation failure"
     gains = {measured.loss: facts.gains[measured.loss] for measured in failing if measured.loss in facts.gains}
     if label == "training_failure":
-        return Alternative(name=name, status="supported", because="The same losses do no better in this respect when trained on real images.")
+        return Alternative(
+            name=name, status="supported", because="The same losses do no better in this respect when trained on real images."
+        )
     if not gains:
         return Alternative(name=name, status="untested", because="None of the failing losses was also trained on real images.")
     words = "; ".join(f"{plain(loss)} gains {points(gain)}" for loss, gain in gains.items())
@@ -88,7 +92,9 @@ def _capacity(facts: Facts, failing: Sequence[Measured]) -> Alternative:
         proofs = listed_proofs([proof for measured in failing if (proof := _better_twin(facts, measured))])
         return Alternative(name=name, status="ruled out", because=f"Encoders of the same size do better on real images: {proofs}.")
     comparable = any(_twins(facts, measured) for measured in unexplained)
-    because = f"No encoder of the same size is shown to do better on real images than {listed([measured.name for measured in unexplained])}."
+    because = (
+        f"No encoder of the same size is shown to do better on real images than {listed([measured.name for measured in unexplained])}."
+    )
     return Alternative(name=name, status="not ruled out" if comparable else "untested", because=because)
 
 

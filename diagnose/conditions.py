@@ -128,10 +128,14 @@ def _value(report: Report, student: str, condition: Condition) -> float:
     if len(names) == 1:
         return float(scores[names[0]]["value"])
     if len(names) > 1:
-        raise ValueError(f"`--fail-on` must name one score, got {condition.score!r}, which may be {' or '.join(names)}; write the whole name.")
+        raise ValueError(
+            f"`--fail-on` must name one score, got {condition.score!r}, which may be {' or '.join(names)}; write the whole name."
+        )
     failed = [record for record in records if record.status == "failed" and condition.score.startswith(f"{record.probe}/")]
     if failed:
-        raise DiagnosticError(f"{condition.expression!r} must have a score to test, got none: {failed[0].probe} of {student} failed ({failed[0].error})")
+        raise DiagnosticError(
+            f"{condition.expression!r} must have a score to test, got none: {failed[0].probe} of {student} failed ({failed[0].error})"
+        )
     known = [*ALIASES, *scores]
     raise ValueError(f"`--fail-on` must name a known score, got {condition.score!r}; nearest: {_nearest(condition.score, known)}.")
 

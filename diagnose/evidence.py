@@ -19,7 +19,13 @@ Results = Mapping[str, Mapping[str, ProbeResult]]
 
 
 def gather(
-    students: Sequence[Subject], teacher: Subject, results: Results, *, classes: int, records: Sequence[ProbeRecord] = (), missing: Sequence[str] = ()
+    students: Sequence[Subject],
+    teacher: Subject,
+    results: Results,
+    *,
+    classes: int,
+    records: Sequence[ProbeRecord] = (),
+    missing: Sequence[str] = (),
 ) -> Facts:
     """Turn probe results into facts.
 
@@ -65,7 +71,9 @@ def _names(groups: Sequence[Group]) -> list[str]:
     """Name each group by its loss, with its training domain where that is real images or where one loss was trained on several others."""
     others = [group.loss for group in groups if group.trained_on != "real"]
     return [
-        f"{group.loss} on {group.trained_on or 'unknown images'}" if group.trained_on == "real" or others.count(group.loss) > 1 else group.loss
+        f"{group.loss} on {group.trained_on or 'unknown images'}"
+        if group.trained_on == "real" or others.count(group.loss) > 1
+        else group.loss
         for group in groups
     ]
 

@@ -120,7 +120,11 @@ def outcome(report: Report) -> DotPlot | None:
     where = axis(0.0, 1.0, 0.2, "zero-shot accuracy [%]", scale=100, references=[(chance, "chance")])
     strips = []
     teacher = report.teacher.zero_shot
-    marks = [_mark(where, kind, value, percent) for kind, value in (("real", teacher.real), ("synthetic", teacher.synthetic)) if value is not None]
+    marks = [
+        _mark(where, kind, value, percent)
+        for kind, value in (("real", teacher.real), ("synthetic", teacher.synthetic))
+        if value is not None
+    ]
     if marks:
         strips.append(Strip(f"teacher: {report.teacher.name}", tuple(marks)))
     for name, finding in found:
@@ -165,7 +169,7 @@ def grid(report: Report) -> DotPlot | None:
     for item in pairs:
         loss, _, domain = item.what.partition(" trained on ")
         rows.setdefault(loss, []).append(_mark(where, "real" if domain.startswith("real") else "synthetic", item.estimate, percent))
-    strips = tuple(Strip(plain(loss), tuple(marks)) for loss, marks in rows.items())
+    strips = tuple(Strip(plain(loss), tuple(sorted(marks, key=lambda mark: mark.kind))) for loss, marks in rows.items())
     legend = (("real", "trained on real images"), ("synthetic", "trained on synthetic images"))
     about = "The same loss, encoder and settings; only the training images differ."
     return DotPlot("grid", "Accuracy on real images, by training images", about, where, strips, legend)
@@ -175,7 +179,9 @@ def factors(report: Report) -> DotPlot | None:
     """Draw what each property of the loss costs on real images."""
     if not report.factors:
         return None
-    where = around([item.points for item in report.factors], "cost in accuracy on real images [points]", scale=100, references=[(0.0, "none")])
+    where = around(
+        [item.points for item in report.factors], "cost in accuracy on real images [points]", scale=100, references=[(0.0, "none")]
+    )
     strips = tuple(Strip(plain(item.name), (_mark(where, "plain", item.points, points),)) for item in report.factors)
     about = "Right of zero the property costs accuracy on real images, left of it the property helps. Paired over seeds and images."
     return DotPlot("factors", "What each property of the loss costs", about, where, strips)
@@ -229,7 +235,9 @@ def _single(students: Sequence[Student], domain: str) -> tuple[float, ...]:
 
 def _mark(where: Axis, kind: str, value: Estimate, words: object, dots: Sequence[float] = ()) -> Mark:
     text = words(value) if callable(words) else ""
-    return Mark(kind, where.place(value.value), where.place(value.low), where.place(value.high), text, tuple(where.place(dot) for dot in dots))
+    return Mark(
+        kind, where.place(value.value), where.place(value.low), where.place(value.high), text, tuple(where.place(dot) for dot in dots)
+    )
 
 
 def curves(report: Report) -> LineChart | None:
@@ -260,7 +268,9 @@ def drift_by_epoch(report: Report, results: Mapping[str, Mapping[str, ProbeResul
             line = list(zip(result.arrays["epochs"].astype(float).tolist(), values.tolist(), strict=True))
             series.setdefault(_panel_name(student), []).append((kind, line))
     low = -0.2 * float(np.ceil(-lowest / 0.2))
-    return _lines("drift-epochs", "Agreement with the teacher while training", "One line for each seed.", series, (low, 1.0), "mean cosine", 1)
+    return _lines(
+        "drift-epochs", "Agreement with the teacher while training", "One line for each seed.", series, (low, 1.0), "mean cosine", 1
+    )
 
 
 def _panel_name(student: Student) -> str:

@@ -31,7 +31,9 @@ def findings(facts: Facts, label: Label) -> list[Finding]:
     found += [item for item in (_codec(facts),) if item]
     found += [item for measured in students if (item := _drift(measured))]
     if facts.missing:
-        found.append(Finding(id="missing", probe="", verdict="inconclusive", statement=" ".join(_sentence(reason) for reason in facts.missing)))
+        found.append(
+            Finding(id="missing", probe="", verdict="inconclusive", statement=" ".join(_sentence(reason) for reason in facts.missing))
+        )
     return found
 
 
@@ -42,8 +44,8 @@ def _sentence(text: str) -> str:
 def _outcome(facts: Facts, measured: Measured) -> Finding:
     state = verdict.outcome(measured)
     numbers = (
-        f"{upper_first(plain(measured.name))} is right on {percent(measured.real)} of real and {percent(measured.synthetic)} of held-out synthetic "
-        f"images ({seeds(measured.real)}), the teacher on {_teacher(facts)}."
+        f"{upper_first(plain(measured.name))} is right on {percent(measured.real)} of real and {percent(measured.synthetic)} "
+        f"of held-out synthetic images ({seeds(measured.real)}), the teacher on {_teacher(facts)}."
     )
     against = (
         f"Its gap is {more_or_less(measured.excess, 'wider', 'narrower')} than the teacher's, and on real images it is "
@@ -67,7 +69,9 @@ def _outcome(facts: Facts, measured: Measured) -> Finding:
         statement=f"{numbers} {judgement}",
         students=list(measured.students),
         evidence=[
-            Evidence(what="accuracy on real images", estimate=measured.real, teacher=facts.teacher_real, unit="share", source="zero_shot/real"),
+            Evidence(
+                what="accuracy on real images", estimate=measured.real, teacher=facts.teacher_real, unit="share", source="zero_shot/real"
+            ),
             Evidence(
                 what="accuracy on synthetic images",
                 estimate=measured.synthetic,
@@ -78,7 +82,10 @@ def _outcome(facts: Facts, measured: Measured) -> Finding:
             Evidence(what="gap in excess of the teacher's", estimate=measured.excess, unit="points", source="excess_gap"),
             Evidence(what="behind the teacher on real images", estimate=measured.behind_real, unit="points", source="below_teacher/real"),
             Evidence(
-                what="behind the teacher on synthetic images", estimate=measured.behind_synthetic, unit="points", source="below_teacher/synthetic"
+                what="behind the teacher on synthetic images",
+                estimate=measured.behind_synthetic,
+                unit="points",
+                source="below_teacher/synthetic",
             ),
         ],
     )
@@ -96,7 +103,13 @@ def _controls(facts: Facts, label: Label) -> Finding:
         for loss, gain in gains.items()
     ]
     evidence += [
-        Evidence(what=f"{item.loss} trained on {item.trained_on}", estimate=item.real, teacher=facts.teacher_real, unit="share", source="zero_shot/real")
+        Evidence(
+            what=f"{item.loss} trained on {item.trained_on}",
+            estimate=item.real,
+            teacher=facts.teacher_real,
+            unit="share",
+            source="zero_shot/real",
+        )
         for item in facts.measured
         if item.loss in gains and item.trained_on in ("real", "synthetic")
     ]
@@ -125,7 +138,9 @@ def _controls(facts: Facts, label: Label) -> Finding:
         state = "inconclusive"
     advice = ""
     if label == "all_losses_fail_on_real" and state == "pass":
-        advice = f"Change the images before the loss: training on real images gains {points(max(gains.values(), key=lambda gain: gain.value))}."
+        advice = (
+            f"Change the images before the loss: training on real images gains {points(max(gains.values(), key=lambda gain: gain.value))}."
+        )
     return Finding(
         id="controls", probe="transfer", verdict=state, statement=statement, evidence=evidence, alternatives=others, recommendation=advice
     )
@@ -163,7 +178,9 @@ def _loss(facts: Facts, label: Label) -> Finding:
     sides = {item.name: verdict.costs(item) for item in facts.contrasts}
     evidence = []
     for item in facts.contrasts:
-        evidence.append(Evidence(what=f"cost of {NAMES[item.name]}", estimate=item.points, unit="points", source="paired over seeds and images"))
+        evidence.append(
+            Evidence(what=f"cost of {NAMES[item.name]}", estimate=item.points, unit="points", source="paired over seeds and images")
+        )
         if item.interaction is not None:
             what = f"cost of {NAMES[item.name]} beyond its cost after training on real images"
             evidence.append(Evidence(what=what, estimate=item.interaction, unit="points", source="2 x 2 grid"))
@@ -171,7 +188,9 @@ def _loss(facts: Facts, label: Label) -> Finding:
     state: FindingVerdict = "inconclusive" if "unclear" in sides.values() else "pass"
     if causes:
         state = "fail"
-    weak = [m.name for m in verdict.judged(facts) if verdict.undertrained(m) and any(m.loss in (*c.without, *c.having) for c in facts.contrasts)]
+    weak = [
+        m.name for m in verdict.judged(facts) if verdict.undertrained(m) and any(m.loss in (*c.without, *c.having) for c in facts.contrasts)
+    ]
     notes = "".join(f" {factor_sentence(item)}" for item in facts.contrasts)
     if weak:
         notes += f" {upper_first(listed(weak))} is under-trained on the synthetic images themselves, which blurs these costs."
@@ -214,7 +233,9 @@ def _separability(measured: Measured) -> Finding | None:
     side = compare(excess, AUC_MARGIN)
     state: FindingVerdict = "warn" if side == "above" else "inconclusive" if side == "unclear" or ceiling else "pass"
     where = "within a class " if within else ""
-    text = f"A linear probe tells real from synthetic images {where}by the embeddings of {plain(measured.name)} with an AUC of {number(auc)}"
+    text = (
+        f"A linear probe tells real from synthetic images {where}by the embeddings of {plain(measured.name)} with an AUC of {number(auc)}"
+    )
     if teacher is not None:
         text += f", by the teacher's with {number(teacher)}"
     text += f", a difference of {number(excess)}; chance is 0.50."
@@ -250,7 +271,8 @@ def _codec(facts: Facts) -> Finding | None:
         id="separability/file_facts",
         probe="separability",
         verdict=states[side],
-        statement=f"File facts alone (codec, size, quality) tell real from synthetic with an AUC of {number(value)}; chance is 0.50. {meaning}",
+        statement=f"File facts alone (codec, size, quality) tell real from synthetic with an AUC of {number(value)}; "
+        f"chance is 0.50. {meaning}",
         evidence=[Evidence(what="separability by file facts", estimate=value, unit="AUC", source="metadata/auc")],
     )
 
@@ -263,8 +285,8 @@ def _drift(measured: Measured) -> Finding | None:
     side = compare(difference, COSINE_MARGIN)
     states: dict[str, FindingVerdict] = {"above": "warn", "below": "pass", "unclear": "inconclusive"}
     text = (
-        f"The embeddings of {plain(measured.name)} agree with the teacher's with a mean cosine of {number(synthetic)} on held-out synthetic and "
-        f"{number(real)} on real images, a fall of {number(difference)}."
+        f"The embeddings of {plain(measured.name)} agree with the teacher's with a mean cosine of {number(synthetic)} "
+        f"on held-out synthetic and {number(real)} on real images, a fall of {number(difference)}."
     )
     if side == "above":
         text += " It follows its teacher less on real images than on those of its training domain."

@@ -69,7 +69,9 @@ def group_students(students: Sequence[Subject], transfers: Mapping[str, ProbeRes
 def _same_images(results: Sequence[ProbeResult]) -> None:
     first = results[0]
     for result in results[1:]:
-        if not np.array_equal(result.arrays["ids"], first.arrays["ids"]) or not np.array_equal(result.arrays["domain"], first.arrays["domain"]):
+        if not np.array_equal(result.arrays["ids"], first.arrays["ids"]) or not np.array_equal(
+            result.arrays["domain"], first.arrays["domain"]
+        ):
             raise DiagnosticError(
                 f"`transfer` of {result.subject!r} must be about the images of {first.subject!r}, got others; run the probes again."
             )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from xml.etree import ElementTree as xml
+from xml.etree import ElementTree
 
 from diagnose.conditions import Held
 from diagnose.report import write_text
@@ -23,40 +23,40 @@ def write(report: Report, path: Path | str, conditions: Sequence[Held] = ()) -> 
         path: file to write.
         conditions: outcomes of `conditions.check`.
     """
-    root = xml.Element("testsuites", name=_clean(f"synthgap {report.name}"))
+    root = ElementTree.Element("testsuites", name=_clean(f"synthgap {report.name}"))
     findings = _suite(root, "findings")
     for finding in report.findings:
         case = _case(findings, finding.id, "synthgap.findings")
         if finding.verdict == "fail":
-            xml.SubElement(case, "failure", message=_clean(finding.statement))
+            ElementTree.SubElement(case, "failure", message=_clean(finding.statement))
         elif finding.verdict == "inconclusive":
-            xml.SubElement(case, "skipped", message=_clean(finding.statement))
+            ElementTree.SubElement(case, "skipped", message=_clean(finding.statement))
         else:
-            xml.SubElement(case, "system-out").text = _clean(f"{finding.verdict}: {finding.statement}")
+            ElementTree.SubElement(case, "system-out").text = _clean(f"{finding.verdict}: {finding.statement}")
     probes = _suite(root, "probes")
     for record in report.probes:
         case = _case(probes, f"{record.probe} of {record.subject}", "synthgap.probes")
         if record.status == "failed":
-            xml.SubElement(case, "error", message=_clean(record.error))
+            ElementTree.SubElement(case, "error", message=_clean(record.error))
     fail_on = _suite(root, "conditions")
     for held in conditions:
         case = _case(fail_on, held.expression, "synthgap.conditions")
         if held.held:
-            xml.SubElement(case, "failure", message=_clean(held.message))
+            ElementTree.SubElement(case, "failure", message=_clean(held.message))
     _count(root)
-    text = xml.tostring(root, encoding="unicode", xml_declaration=False)
+    text = ElementTree.tostring(root, encoding="unicode", xml_declaration=False)
     return write_text(Path(path), f'<?xml version="1.0" encoding="UTF-8"?>\n{text}\n')
 
 
-def _suite(root: xml.Element, name: str) -> xml.Element:
-    return xml.SubElement(root, "testsuite", name=name)
+def _suite(root: ElementTree.Element, name: str) -> ElementTree.Element:
+    return ElementTree.SubElement(root, "testsuite", name=name)
 
 
-def _case(suite: xml.Element, name: str, group: str) -> xml.Element:
-    return xml.SubElement(suite, "testcase", classname=group, name=_clean(name), time="0")
+def _case(suite: ElementTree.Element, name: str, group: str) -> ElementTree.Element:
+    return ElementTree.SubElement(suite, "testcase", classname=group, name=_clean(name), time="0")
 
 
-def _count(root: xml.Element) -> None:
+def _count(root: ElementTree.Element) -> None:
     totals = dict.fromkeys(("tests", "failures", "errors", "skipped"), 0)
     for suite in root:
         cases = list(suite)

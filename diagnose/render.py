@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -17,13 +18,21 @@ from probes.result import ProbeResult
 SHOWN = 48
 """Images on the page, both domains together; the rest is in `thumbnails.parquet`."""
 
-BADGES = {"pass": "holds", "warn": "note", "fail": "fails", "inconclusive": "unclear"}
+BADGES = {
+    "outcome": {"pass": "holds", "fail": "fails"},
+    "controls": {"pass": "controlled", "fail": "at fault", "inconclusive": "untested"},
+    "loss": {"pass": "none", "fail": "found"},
+    "separability": {"pass": "no more", "warn": "note"},
+    "drift": {"pass": "follows", "warn": "leaves"},
+    "missing": {"inconclusive": "missing"},
+}
+"""Words for a finding's verdict, by section; `unclear` where none is given."""
 
 CHAIN = (
     ("outcome", "1", "Does it fail on real images?"),
     ("controls", "2", "Is it something else?"),
     ("loss", "3", "Which property of the loss is it?"),
-    ("separability", "4", "Does it keep the domains apart?"),
+    ("separability", "4", "Does it keep the domains further apart than its teacher?"),
     ("drift", "5", "Where does it leave its teacher?"),
     ("missing", "!", "What could not be measured"),
 )
@@ -45,7 +54,7 @@ def page(report: Report, rows: Sequence[Row] = (), results: Mapping[str, Mapping
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(plain=plain, first=upper_first, share=_share, thousands=_thousands)
+    environment.filters.update(plain=plain, first=upper_first, share=_share, thousands=_thousands, kept=_kept, when=_when)
     found = results or {}
     drawn = {
         "outcome": [figures.outcome(report), figures.excess(report), figures.curves(report)],
@@ -96,6 +105,15 @@ def _verdicts(row: Row) -> list[tuple[str, list[str]]]:
 
 def _share(value: Estimate | None) -> str:
     return "–" if value is None else f"{100 * value.value:.1f} ({100 * value.low:.1f}–{100 * value.high:.1f})"
+
+
+def _kept(text: str) -> str:
+    """Keep a number and its unit on one line."""
+    return re.sub(r"(?<=\d) (?=%|points\b)", "\N{NO-BREAK SPACE}", text)
+
+
+def _when(created: str) -> str:
+    return created[:16].replace("T", " ") + " UTC"
 
 
 def _thousands(count: int) -> str:

@@ -91,7 +91,9 @@ def diagnose(
     """
     given = _distinct(tuple(images for images in (real, synthetic) if images is not None))
     _check(subjects, teacher, given, probes, class_weights)
-    setting = Setting(given, np.asarray(class_weights), Path(out), logit_scale, seed, batch_size, progress or (lambda what, done, total: None))
+    setting = Setting(
+        given, np.asarray(class_weights), Path(out), logit_scale, seed, batch_size, progress or (lambda what, done, total: None)
+    )
     setting.out.mkdir(parents=True, exist_ok=True)
     (setting.out / "done").unlink(missing_ok=True)
     teacher_key, teacher_table = _table(teacher, setting)
@@ -102,7 +104,7 @@ def diagnose(
         setting.progress("students", number, len(subjects))
         try:
             table_key, table = _table(student, setting)
-        except Exception as error:  # noqa: BLE001 - one encoder that cannot run must not cost the others their report
+        except Exception as error:  # one encoder that cannot run must not cost the others their report
             records += [ProbeRecord(probe=probe, subject=student.name, status="failed", error=_said(error)) for probe in probes]
             continue
         accuracies[student.name] = _accuracy(table, setting)
@@ -141,7 +143,9 @@ def _write(said: Report, results: dict[str, dict[str, ProbeResult]], setting: Se
     report.write_text(out / "done", said.created + "\n")
 
 
-def _check(subjects: Sequence[Subject], teacher: Subject, given: Sequence[Images], probes: Sequence[str], class_weights: np.ndarray) -> None:
+def _check(
+    subjects: Sequence[Subject], teacher: Subject, given: Sequence[Images], probes: Sequence[str], class_weights: np.ndarray
+) -> None:
     if not given:
         raise ValueError("`real` and `synthetic` must not both be None, got no images; give at least one domain.")
     if not subjects:
@@ -155,7 +159,9 @@ def _check(subjects: Sequence[Subject], teacher: Subject, given: Sequence[Images
         raise ValueError(f"`probes` must be among {sorted(PROBES)}, got {unknown[0]!r}; choose from these.")
     if any(images.class_names != given[0].class_names for images in given):
         differ = sorted(set(given[0].class_names) ^ set(given[-1].class_names)) or ["their order"]
-        raise ValueError(f"`class_names` of real and synthetic images must be the same, got a difference in {differ[:3]}; bring them in line.")
+        raise ValueError(
+            f"`class_names` of real and synthetic images must be the same, got a difference in {differ[:3]}; bring them in line."
+        )
     shape, classes = np.shape(class_weights), len(given[0].class_names)
     if len(shape) != 2 or shape[1] != classes:
         raise ValueError(f"`class_weights` must have shape (D, {classes}), got {shape}; give one column for each class name.")
@@ -265,7 +271,7 @@ def _run(
             result = replace(result, params={**result.params, "inputs": content})
             result.save(stem)
         setting.progress(f"{probe} {student.name}", 1, 1)
-    except Exception as error:  # noqa: BLE001 - a probe that raises is recorded, and the others go on
+    except Exception as error:  # a probe that raises is recorded, and the others go on
         return ProbeRecord(probe=probe, subject=student.name, status="failed", error=_said(error)), None
     record = ProbeRecord(
         probe=probe,

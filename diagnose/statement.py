@@ -39,7 +39,7 @@ def _caveat(facts: Facts, failing: list[Measured]) -> str:
         return " Each number rests on one training; other seeds may differ."
     gains = [facts.gains[measured.loss] for measured in failing if measured.loss in facts.gains]
     if not gains:
-        return " No student was trained on real images, so a failure of the training itself is not tested; the comparison between losses stands."
+        return " No student was trained on real images, so a failure of the training itself is not tested."
     if all(compare(gain, MARGIN) == "above" for gain in gains):
         worst = failing[0]
         gain = facts.gains.get(worst.loss, gains[0])
@@ -83,7 +83,11 @@ def _contrastive(facts: Facts) -> str:
 def _image_target(facts: Facts) -> str:
     failing = _failing(facts)
     contrast = facts.contrast("text_target") or facts.contrast("text_target_and_negatives")
-    helps = "" if contrast is None else f" Here {NAMES[contrast.name]} {short_effect(contrast.points)} on real images, the reverse of the usual finding."
+    helps = (
+        ""
+        if contrast is None
+        else f" Here {NAMES[contrast.name]} {short_effect(contrast.points)} on real images, the reverse of the usual finding."
+    )
     return _failure(failing[0]) + helps + _caveat(facts, failing)
 
 
@@ -91,8 +95,8 @@ def _all_losses(facts: Facts) -> str:
     failing = _failing(facts)
     worst, best = failing[0], failing[-1]
     text = (
-        f"All losses fail on real images: from {short_percent(worst.real)} ({plain(worst.name)}) to {short_percent(best.real)} ({plain(best.name)}) "
-        f"are right there, where the teacher is on {short_percent(facts.teacher_real) if facts.teacher_real else 'more'}."
+        f"All losses fail on real images: they are right on {short_percent(worst.real)} ({plain(worst.name)}) to "
+        f"{short_percent(best.real)} ({plain(best.name)}) of them, their teacher on {short_percent(facts.teacher_real)}."
     )
     plain_ones = [measured for measured in failing if measured.target == "image" and measured.negatives is False]
     if plain_ones:
@@ -122,12 +126,17 @@ def _training(facts: Facts) -> str:
     if not failing:
         worst = max(students, key=lambda measured: measured.behind_synthetic.value)
         return (
-            f"The students have not learnt the task: {plain(worst.name)} is {short_points(worst.behind_synthetic)} behind the teacher on held-out "
-            "synthetic images, the domain they were trained on. This is a matter of training or of capacity, not of real against synthetic images."
+            f"The students have not learnt the task: {plain(worst.name)} is {short_points(worst.behind_synthetic)} behind the teacher "
+            "on held-out synthetic images, the domain they were trained on. This is a matter of training or of capacity, not of real "
+            "against synthetic images."
         )
     worst = failing[0]
     gain = facts.gains.get(worst.loss)
-    words = f"Training {plain(worst.loss)} on real images instead changes its accuracy there by {short_points(gain)}" if gain else "The controls show it"
+    words = (
+        f"Training {plain(worst.loss)} on real images instead changes its accuracy there by {short_points(gain)}"
+        if gain
+        else "The controls show it"
+    )
     causes = [facts.contrast(name) for name in verdict.named_causes(facts)]
     costs = [item for item in causes if item is not None and item.on_real is not None]
     if costs and costs[0].on_real is not None and not verdict.no_gain_from_real(facts, failing):
@@ -136,10 +145,9 @@ def _training(facts: Facts) -> str:
 
 
 def _difficulty(facts: Facts) -> str:
-    gap = facts.teacher_gap
     return (
-        f"The real images are harder for the teacher itself, by {short_points(gap) if gap else 'a clear margin'}, and no student falls further behind on "
-        f"them by more than {100 * MARGIN:.0f} points. Nothing in the loss is at fault; the students inherit the teacher's own gap."
+        f"The real images are harder for the teacher itself, by {short_points(facts.teacher_gap)}, and no student falls further behind "
+        f"on them by more than {100 * MARGIN:.0f} points. Nothing in the loss is at fault; the students inherit the teacher's own gap."
     )
 
 
@@ -161,19 +169,24 @@ def _inconclusive(facts: Facts) -> str:
     students = verdict.judged(facts)
     if verdict.teacher_at_chance(facts):
         return (
-            f"Nothing can be said: the teacher itself is at chance on both domains ({short_percent(facts.teacher_real) if facts.teacher_real else 'none'} "
-            f"on real images, {100 / facts.classes:.1f} % by chance). Check that the class weights belong to this teacher."
+            f"Nothing can be said: the teacher itself is at chance on both domains ({short_percent(facts.teacher_real)} of real images, "
+            f"{100 / facts.classes:.1f} % by chance). Check that the class weights belong to this teacher."
         )
     if facts.teacher_gap is None:
-        return "Nothing can be said about real against synthetic images: " + (facts.missing[0] if facts.missing else "no student was measured on both.")
+        reason = facts.missing[0] if facts.missing else "no student was measured on both"
+        return f"Nothing can be said about real against synthetic images: {reason.rstrip('.')}."
     if not students:
         return "Nothing can be said: no student was trained on synthetic images, so there is none to judge."
     unclear = [measured for measured in students if verdict.outcome(measured) == "unclear"]
-    widest = max(unclear, key=lambda measured: measured.excess.high)
-    cure = "more seeds" if widest.excess.over != "images" or widest.excess.n > 1000 else "more images and seeds"
+    widest = max(unclear, key=lambda measured: min(measured.excess.value, measured.behind_real.value))
+    straddles = {
+        "its gap beyond the teacher's": widest.excess,
+        "its distance behind the teacher on real images": widest.behind_real,
+    }
+    open_ones = [f"{what} is {short_points(value)}" for what, value in straddles.items() if compare(value, MARGIN) == "unclear"]
     return (
-        f"The numbers do not settle it: the gap of {plain(widest.name)} is {short_points(widest.excess)} wider than its teacher's, on both sides of the "
-        f"{100 * MARGIN:.0f} points that would matter. It takes {cure}."
+        f"The numbers do not settle whether {plain(widest.name)} fails on real images: {' and '.join(open_ones)}, "
+        f"on both sides of the {100 * MARGIN:.0f} points that would matter. It takes more seeds or more held-out images."
     )
 
 

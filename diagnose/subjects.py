@@ -109,9 +109,15 @@ def _check(images: Images) -> None:
         raise ValueError(f"`pixels` {what} must be uint8 of shape (N, 3, H, W), got {got}; convert them to RGB first.")
     if count == 0:
         raise ValueError(f"`ids` {what} must hold at least one image, got none; pass None for a domain without images.")
-    for name, length in (("labels", images.labels.shape), ("pixels", pixels.shape[:1]), *((k, v.shape) for k, v in images.metadata.items())):
+    for name, length in (
+        ("labels", images.labels.shape),
+        ("pixels", pixels.shape[:1]),
+        *((k, v.shape) for k, v in images.metadata.items()),
+    ):
         if tuple(length) != (count,):
-            raise ValueError(f"`{name}` {what} must have one entry for each of the {count} ids, got shape {tuple(length)}; drop or add rows.")
+            raise ValueError(
+                f"`{name}` {what} must have one entry for each of the {count} ids, got shape {tuple(length)}; drop or add rows."
+            )
     names, repeats = np.unique(images.ids, return_counts=True)
     if repeats.max() > 1:
         raise ValueError(f"`ids` {what} must be unique, got {names[repeats.argmax()]!r} {repeats.max()} times; rename the images.")

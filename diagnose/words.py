@@ -23,13 +23,15 @@ def points(value: Estimate) -> str:
     return f"{_signless(100 * value.value)} points ({_signless(100 * value.low)} to {_signless(100 * value.high)})"
 
 
-def short_percent(value: Estimate) -> str:
+def short_percent(value: Estimate | None) -> str:
     """Write an accuracy in whole per cent: `51 %`."""
-    return f"{100 * value.value:.0f} %"
+    return "an unknown share" if value is None else f"{100 * value.value:.0f} %"
 
 
-def short_points(value: Estimate) -> str:
+def short_points(value: Estimate | None) -> str:
     """Write a difference of accuracies in whole points: `33 points (30 to 36)`."""
+    if value is None:
+        return "an unknown number of points"
     return f"{_signless(100 * value.value, 0)} points ({_signless(100 * value.low, 0)} to {_signless(100 * value.high, 0)})"
 
 

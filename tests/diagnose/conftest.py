@@ -59,7 +59,9 @@ def teacher() -> Subject:
     return Subject("teacher <i>", encoder(0.0, noise=0.001), 1000, weights_hash="teacher")
 
 
-def student(loss: str, seed: int, green: float, *, trained_on: str = "synthetic", target: str = "image", negatives: bool = False) -> Subject:
+def student(
+    loss: str, seed: int, green: float, *, trained_on: str = "synthetic", target: str = "image", negatives: bool = False
+) -> Subject:
     """Give a stand-in student."""
     return Subject(
         name=f"{loss}-{trained_on}-{seed}",

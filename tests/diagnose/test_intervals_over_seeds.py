@@ -79,7 +79,9 @@ def test_mean_of_scores_keeps_the_images_uncertainty_and_adds_that_of_seeds() ->
     assert (found.low, found.high) == (pytest.approx(0.4), pytest.approx(0.7))
 
 
-def draw(random: np.random.Generator, accuracy: float, *, seeds: int, images: int, seed_spread: float, image_spread: float = 0.2) -> np.ndarray:
+def draw(
+    random: np.random.Generator, accuracy: float, *, seeds: int, images: int, seed_spread: float, image_spread: float = 0.2
+) -> np.ndarray:
     """Give K by N right-or-wrong, whose probabilities vary over seeds and over images around `accuracy`."""
     by_image = random.normal(0, image_spread, images).clip(-0.4, 0.4)
     by_seed = random.normal(0, seed_spread, (seeds, 1))
@@ -110,7 +112,9 @@ def test_students_without_a_gap_beyond_the_margin_fail_in_at_most_5_of_100_draws
     alarms = 0
     domain = np.repeat(["real", "synthetic"], 500)
     for _ in range(400):
-        teacher = np.concatenate([draw(random, 0.8, seeds=1, images=500, seed_spread=0)[0], draw(random, 0.9, seeds=1, images=500, seed_spread=0)[0]])
+        teacher = np.concatenate(
+            [draw(random, 0.8, seeds=1, images=500, seed_spread=0)[0], draw(random, 0.9, seeds=1, images=500, seed_spread=0)[0]]
+        )
         students, results = [], {}
         for seed in range(seeds):
             right = np.concatenate(

@@ -18,7 +18,9 @@ def value(at: float, half: float = HALF, *, seeds: int = 3) -> Estimate:
     return Estimate(value=at, low=at - half, high=at + half, n=1000 if seeds == 1 else seeds, over=over)
 
 
-def loss(name: str, real: float, synthetic: float, *, half: float = HALF, trained_on: str = "synthetic", seeds: int = 3, **more: object) -> Measured:
+def loss(
+    name: str, real: float, synthetic: float, *, half: float = HALF, trained_on: str = "synthetic", seeds: int = 3, **more: object
+) -> Measured:
     """Give a loss beside a teacher that is right on 0.85 of real and 0.90 of synthetic images."""
     target, negatives = {"l2": ("image", False), "image_image": ("image", True), "image_text": ("text", True)}.get(name, (None, None))
     behind_real, behind_synthetic = 0.85 - real, 0.90 - synthetic
