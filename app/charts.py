@@ -25,6 +25,8 @@ GUIDE = "rgba(128,128,128,0.45)"
 MARKERS = {"real": "circle", "synthetic": "diamond", "": "square"}
 FILLS = {"real": 1.0, "synthetic": 0.55}
 ROW_PIXELS = 88
+LEAST_SPAN = 0.1
+"""Least range of an axis, in the number's own unit: 10 points, or 0.1 of AUC or cosine."""
 
 
 def colours(keys: Sequence[str]) -> dict[str, str]:
@@ -95,7 +97,8 @@ def _finish(figure: go.Figure, height: int, **layout: object) -> go.Figure:
 
 
 def _written(value: float, percent: bool) -> str:
-    return f"{100 * value:.1f}" if percent else f"{value:.2f}"
+    text = f"{100 * value:.1f}" if percent else f"{value:.2f}"
+    return text.removeprefix("-") if not float(text) else text.replace("-", "−")
 
 
 def dot_chart(
@@ -145,7 +148,7 @@ def dot_chart(
                 x0=scale * guide,
                 x1=scale * guide,
                 y0=-index - 0.42,
-                y1=-index + 0.24,
+                y1=-index + 0.1,
                 line={"color": TEACHER, "width": 1.5, "dash": "dot"},
             )
         place = {"x": scale * guide, "y": -len(rows) + 1, "yshift": -34, "xanchor": "left", "xshift": 4}
@@ -164,7 +167,9 @@ def dot_chart(
 def _range(dots: Sequence[Dot], guide: float | None, bounds: tuple[float, float] | None, scale: float) -> list[float]:
     ends = [end for dot in dots for end in (dot.low, dot.high)] + ([] if guide is None else [guide])
     low, high = bounds if bounds is not None else (min(ends), max(ends))
-    pad = 0.06 * (high - low or 1.0)
+    short = max(LEAST_SPAN - (high - low), 0.0) / 2  # a difference of nothing must not fill the chart
+    low, high = low - short, high + short
+    pad = 0.06 * (high - low)
     return [scale * (low - pad), scale * (high + pad)]
 
 
@@ -341,7 +346,8 @@ def line_chart(lines: Sequence[Line], axis: str, *, percent: bool = False, acros
             hovertemplate=f"{safe(line.name)}, {across} %{{x}}: %{{y:.{1 if percent else 3}f}}<extra></extra>",
         )
         named.add(line.name)
-    figure.update_xaxes(title=across, fixedrange=True, rangemode="tozero")
+    longest = max((max(line.x, default=0) for line in lines), default=0)
+    figure.update_xaxes(title=across, fixedrange=True, rangemode="tozero", dtick=max(1, -(-int(longest) // 8)))
     figure.update_yaxes(title=axis, fixedrange=True)
     figure = _finish(figure, 320 + 29 * len(named))
     return figure.update_layout(legend={"y": -0.25, "yanchor": "top"}, margin={"t": 12})

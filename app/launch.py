@@ -28,7 +28,7 @@ def serve_command(runs: Path, port: int) -> list[str]:
         *(sys.executable, "-P", "-m", "streamlit", "run", str(Path(__file__).with_name("dashboard.py"))),
         *(f"--server.address={ADDRESS}", f"--server.port={port}", "--server.headless=true", "--server.fileWatcherType=none"),
         *("--browser.gatherUsageStats=false", "--client.toolbarMode=minimal", "--client.showErrorDetails=none"),
-        f"--theme.headingFontSizes={HEADINGS}",
+        *(f"--theme.{shade}.headingFontSizes={HEADINGS}" for shade in ("light", "dark")),
         *("--", str(runs)),
     ]
 

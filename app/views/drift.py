@@ -63,7 +63,7 @@ def show(run: Run) -> None:
     if report is None:
         return
     st.markdown(
-        "Student and teacher look at the **same image**; we compare what they make of it, on photographs and on generated images. "
+        "Student and teacher look at the **same image**; we compare what they make of it, on real and on synthetic images. "
         "A student that stays near its teacher only on synthetic images has learnt those images, not the teacher."
     )
     failed_probes(report, "drift", run)

@@ -88,11 +88,16 @@ class Over:
     def words(self, *, percent: bool) -> str:
         """Write with interval and n, e.g. `81.2 % (3 seeds, lowest 80.9, highest 81.5; n = 5,000 images each)`."""
         low, high = self.span
-        mean, low_text, high_text = (f"{100 * end:.1f}" if percent else f"{end:.2f}".replace("-", "−") for end in (self.mean, low, high))
+        mean, low_text, high_text = (_digits(end, percent) for end in (self.mean, low, high))
         n = f"n = {self.n:,} images" if self.n else "n not stored"
         if len(self.seeds) == 1:
             return f"{mean}{' %' if percent else ''} (95 % interval {low_text} to {high_text}; {n}, one seed)"
         return f"{mean}{' %' if percent else ''} ({len(self.seeds)} seeds, lowest {low_text}, highest {high_text}; {n} each)"
+
+
+def _digits(value: float, percent: bool) -> str:
+    text = f"{100 * value:.1f}" if percent else f"{value:.2f}"
+    return text.removeprefix("-") if not float(text) else text.replace("-", "−")
 
 
 def over_seeds(group: Group, read: Callable[[Student], Estimate | Score | None], n: int = 0) -> Over | None:

@@ -64,7 +64,7 @@ def failed_probes(report: Report, probe: str, run: Run) -> None:
     failed = [record for record in report.probes if record.probe == probe and record.status == "failed"]
     for record in failed:
         st.warning(f"The measurement of {plain(record.subject)} failed: {plain(record.error)}", icon=":material/warning:")
-    if failed:
+    if failed and len(failed) < sum(record.probe == probe for record in report.probes):  # else the page asks for it anyway
         st.code(run.diagnose_command, language="bash")
 
 

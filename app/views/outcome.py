@@ -11,7 +11,7 @@ from app.views.wording import plain
 from diagnose.schema import Report
 
 HOW_TO_READ = (
-    "Circle: photographs (real). Diamond: generated images (synthetic). The longer the bar between them, the more the student "
+    "Circle: accuracy on real images. Diamond: on synthetic images, made by a generator. The longer the bar between them, the more the student "
     "relies on something that only one kind of image has."
 )
 

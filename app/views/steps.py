@@ -76,9 +76,12 @@ class Step:
     @property
     def charted(self) -> list[tuple[Finding, Evidence]]:
         """Give the numbers the chart shows."""
-        wanted = CHARTED.get(self.key)
         pairs = [(finding, evidence) for finding in self.findings for evidence in finding.evidence]
-        return [pair for pair in pairs if pair[1].source in wanted] or pairs if wanted else pairs
+        if self.key in READING:  # one chart that can be read in one way; the other numbers stand in words
+            wanted = CHARTED.get(self.key)
+            pairs = [pair for pair in pairs if wanted and pair[1].source in wanted] or pairs
+            pairs = [pair for pair in pairs if pair[1].unit == pairs[0][1].unit]
+        return pairs
 
 
 def steps(report: Report) -> list[Step]:

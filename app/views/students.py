@@ -256,8 +256,8 @@ def class_sentence(report: Report, found: dict[str, np.ndarray], domain: str) ->
         if not np.isfinite(values).any():
             continue
         worst, best = int(np.nanargmin(values)), int(np.nanargmax(values))
+        low, high = f"{100 * values[worst]:.0f} %", f"{100 * values[best]:.0f} %"
         names = [plain(report.class_names[index]) for index in (worst, best)]
-        parts.append(
-            f"- **{plain(title)}** is worst on {names[0]} ({100 * values[worst]:.0f} %) and best on {names[1]} ({100 * values[best]:.0f} %)"
-        )
+        words = f"is worst on {names[0]} ({low}) and best on {names[1]} ({high})" if low != high else f"is right on {low} of every class"
+        parts.append(f"- **{plain(title)}** {words}")
     return "\n".join([f"On {domain} images:", "", *parts])

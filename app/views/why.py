@@ -16,7 +16,7 @@ from probes.result import DiagnosticError
 GLOSSARY = """
 - **Zero-shot accuracy**: share of images whose class the student finds by comparing the image with the texts of the class names.
 - **Teacher, student**: a frozen CLIP, and a small network that learns to copy it.
-- **Real, synthetic**: photographs (or scans), and images made by a generator.
+- **Real, synthetic**: images taken from the world, and images made by a generator.
 - **Gap**: accuracy on synthetic images minus accuracy on real ones. **Point**: one percentage point.
 - **Loss**: what exactly the student is asked to copy. **Text target**: the text of the class. **Image target**: the teacher's own \
 embedding of the image. **Negatives**: other items the student must move away from.
@@ -106,10 +106,12 @@ def _pictures(run: Run, report: Report) -> None:
     if not known:
         missing("No class has pictures of both kinds stored with this run.", run)
         return
-    st.markdown(f"The same class, **{plain(known[0])}**, in both kinds of image:")
+    st.markdown(
+        f"The same class, **{plain(known[0])}**, in both kinds of image. The stored sample favours images on which the students disagree."
+    )
     for domain, words in (("real", "real"), ("synthetic", "synthetic, made by a generator")):
         chosen = thumbnails[(thumbnails["class_name"] == known[0]) & (thumbnails["domain"] == domain)]
-        strip(chosen.head(8), f"{words} ({min(8, len(chosen))} of a stored sample)")
+        strip(chosen.head(8), f"{words} ({min(8, len(chosen))} of the sample)")
 
 
 def alternatives_table(report: Report) -> str:

@@ -11,6 +11,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 import app
+from app.views.wording import plain
 
 ENTRY = Path(app.__file__).with_name("dashboard.py")
 PAGES = ["why", "students", "separability", "drift"]
@@ -132,6 +133,8 @@ def test_class_names_and_statements_are_data_and_never_markup(monkeypatch: pytes
         for name in nasty:
             assert name not in said
         assert not any(block.allow_html for block in test.markdown)
+        if page in ("why", "students"):
+            assert plain(nasty[0]) in said  # shown, but disarmed
 
 
 def test_each_measure_can_be_picked(monkeypatch: pytest.MonkeyPatch, runs: Path) -> None:
