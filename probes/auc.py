@@ -80,7 +80,8 @@ def auc_over_cells(scores: np.ndarray, synthetic: np.ndarray, cells: np.ndarray,
         for rows, placements in ((real, below_made), (made, above_real)):
             # dividing by n - 1 makes the sum of squares the unbiased variance; a lone image tells nothing of its spread
             influence[rows] = weight / total * (placements - area) / math.sqrt(len(rows) * max(len(rows) - 1, 1))
-    return CrossFittedAuc(value, influence, null_variance, smallest)
+    # a weighted sum of ones may miss one by a rounding error, and then has no logit
+    return CrossFittedAuc(round(value, 12), influence, null_variance, smallest)
 
 
 def auc_interval(auc: CrossFittedAuc) -> Interval:
