@@ -8,7 +8,7 @@ from diagnose import verdict
 from diagnose.facts import Facts, Measured
 from diagnose.schema import Alternative, Estimate
 from diagnose.verdict import AUC_MARGIN, MARGIN, Label, compare
-from diagnose.words import bare_percent, listed, number, percent, plain, points
+from diagnose.words import bare_percent, listed, more_or_less, number, percent, plain, points, upper_first
 
 
 def alternatives(facts: Facts, label: Label) -> list[Alternative]:
@@ -46,17 +46,16 @@ def _under_training(failing: Sequence[Measured]) -> Alternative:
     behind = [measured for measured in failing if compare(measured.behind_synthetic, MARGIN) != "below"]
     if not behind:
         words = ", ".join(f"{plain(measured.name)} {bare_percent(measured.synthetic)}" for measured in failing)
-        because = f"Accuracy on held-out synthetic images is not {100 * MARGIN:.0f} points below the teacher's: {words}."
+        because = f"Accuracy on held-out synthetic images is surely not {100 * MARGIN:.0f} points below the teacher's: {words}."
         return Alternative(name="under-training", status="ruled out", because=because)
     worst = max(behind, key=lambda measured: measured.behind_synthetic.value)
     because = (
-        f"{plain(worst.name)} is {points(worst.behind_synthetic)} below the teacher on held-out synthetic images already; "
-        "this part of its shortfall is not the change of domain."
+        f"{upper_first(plain(worst.name))} is {more_or_less(worst.behind_synthetic, 'behind', 'ahead of')} the teacher on held-out "
+        "synthetic images; a shortfall there is no matter of real against synthetic."
     )
     if all(compare(measured.mostly_behind, verdict.MAJORITY) == "below" for measured in behind):
-        return Alternative(
-            name="under-training", status="ruled out", because=because + " The larger part is, so it explains the lesser part only."
-        )
+        because += " What the change of domain adds is surely more, so under-training is not the main cause."
+        return Alternative(name="under-training", status="ruled out", because=because)
     return Alternative(name="under-training", status="not ruled out", because=because)
 
 

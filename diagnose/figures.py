@@ -100,7 +100,7 @@ def axis(low: float, high: float, step: float, name: str, *, scale: float = 1.0,
     base = Axis(low, high, (), name)
     count = round((high - low) / step)
     values = [low + step * i for i in range(count + 1)]
-    digits = 0 if scale * step >= 1 else 1 if scale * step >= 0.1 else 2
+    digits = next((d for d in range(3) if all(abs(round(scale * value, d) - scale * value) < 1e-6 for value in values)), 3)
     ticks = tuple((base.place(value), f"{scale * value + 0.0:.{digits}f}".replace("-", "\N{MINUS SIGN}")) for value in values)
     return Axis(low, high, ticks, name, tuple((base.place(value), text) for value, text in references))
 

@@ -65,7 +65,7 @@ def _cause(name: str) -> Callable[[Facts], str]:
             return _failure(failing[0])
         owners = [m for m in failing if (m.target == "text" if name == "text_target" else bool(m.negatives))] or failing
         rest = "; ".join(f"{NAMES[item.name]} {short_effect(item.points)}" for item in facts.contrasts if item.name != name)
-        cause = f" There {NAMES[name]} {short_effect(contrast.points)}{f', {rest}' if rest else ''}."
+        cause = f" On real images {NAMES[name]} {short_effect(contrast.points)}{f', {rest}' if rest else ''}."
         return _failure(owners[0]) + cause + _others(facts, contrast.without, failing) + _caveat(facts, owners)
 
     return words
