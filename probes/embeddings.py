@@ -86,7 +86,7 @@ class EmbeddingTable:
         unknown = sorted(set(self.domain.tolist()) - set(DOMAINS))
         if unknown:
             raise ValueError(f"`domain` must be 'real' or 'synthetic', got {unknown[0]!r}; rename the domain.")
-        unique, first, count = np.unique(self.ids, return_index=True, return_counts=True)
+        unique, _first, count = np.unique(self.ids, return_index=True, return_counts=True)
         if len(unique) != rows:
             doubled = unique[count > 1][:3].tolist()
             raise ValueError(f"`ids` must be unique, got {rows - len(unique)} repeated, the first {doubled}; give every image its own id.")
@@ -186,7 +186,7 @@ class EmbeddingTable:
                 np.array(rows["domain"], dtype=str),
             )
             return cls(ids, embeddings, labels, domain, about["name"], metadata, normalize=False)
-        except (ValueError, KeyError, TypeError, OSError) as error:
+        except (ValueError, KeyError, TypeError, OSError, EOFError) as error:
             raise DiagnosticError(
                 f"{folder} must be a whole embedding table, got {error!r}; delete it and embed the images again."
             ) from error

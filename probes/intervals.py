@@ -37,8 +37,8 @@ def as_score(
     return Score(value, float(min(low, value)), float(max(high, value)), chance, direction)
 
 
-def wilson(successes: int, n: int) -> Interval:
-    """Give the score interval of a proportion, within [0, 1].
+def wilson(successes: float, n: float) -> Interval:
+    """Give the score interval of a proportion, within [0, 1]; `n` may be an effective number of images.
 
     Source: Wilson (1927); recommended over the plain normal interval by Brown, Cai & DasGupta (2001).
     """

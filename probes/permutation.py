@@ -101,7 +101,7 @@ def shuffled(synthetic: np.ndarray, stratum: np.ndarray, *, permutations: int, s
     result = np.empty((len(synthetic), permutations), dtype=bool)
     for value in np.unique(stratum):
         rows = np.flatnonzero(stratum == value)
-        units, first, place = np.unique(unit[rows], return_index=True, return_inverse=True)
+        _units, first, place = np.unique(unit[rows], return_index=True, return_inverse=True)
         domain = np.repeat(synthetic[rows][first][:, None], permutations, axis=1)  # (units, B)
         result[rows] = rng.permuted(domain, axis=0)[place]
     return result

@@ -6,6 +6,7 @@ import json
 import math
 import shutil
 import tempfile
+import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -153,5 +154,5 @@ class ProbeResult:
                 arrays = {name: file[name] for name in file.files}
             fields = {name: data[name] for name in ("probe", "subject", "reference", "counts", "params", "seed", "versions")}
             return cls(scores={name: Score(**score) for name, score in data["scores"].items()}, arrays=arrays, **fields)
-        except (ValueError, KeyError, TypeError, OSError) as error:
+        except (ValueError, KeyError, TypeError, OSError, EOFError, zipfile.BadZipFile) as error:
             raise DiagnosticError(f"{path} must be a whole probe result, got {error!r}; delete it and run the probe again.") from error

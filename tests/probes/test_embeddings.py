@@ -129,7 +129,7 @@ def test_a_failed_save_leaves_nothing(embeddings, tmp_path, monkeypatch):
 
 
 def test_a_missing_table_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match="must hold a saved embedding table, got .*nowhere"):
+    with pytest.raises(FileNotFoundError, match=r"must hold a saved embedding table, got .*nowhere"):
         EmbeddingTable.load(tmp_path / "nowhere")
 
 
@@ -221,7 +221,8 @@ class TestEmbed:
         assert [module.training for module in model] == [True, False, True, True, True]
         assert all(p.grad is None and p.requires_grad for p in model.parameters())
         assert torch.equal(state, torch.get_rng_state())
-        assert torch.is_grad_enabled() and not torch.is_inference_mode_enabled()
+        assert torch.is_grad_enabled()
+        assert not torch.is_inference_mode_enabled()
 
     def test_modes_are_put_back_after_an_exception(self, model, images):
         import torch
@@ -231,7 +232,8 @@ class TestEmbed:
         with pytest.raises(RuntimeError):
             self.run(model, images[:, :2], 4)
 
-        assert model.training and all(module.training for module in model)
+        assert model.training
+        assert all(module.training for module in model)
         assert not torch.is_inference_mode_enabled()
 
     def test_a_bound_method_is_put_into_eval_mode_too(self, model, images):
@@ -255,7 +257,9 @@ class TestEmbed:
         with pytest.raises(ValueError, match=re.escape("`embeddings of net` must not be zero, got zeros for ['i0', 'i1', 'i2']")):
             self.run(lambda batch: batch.flatten(1)[:, :5] * 0, images, 4)
 
-    @pytest.mark.parametrize(("count", "message"), [(11, "must hold 11 images like `ids`, got 10"), (7, "must hold 7 images .* got 8 or more")])
+    @pytest.mark.parametrize(
+        ("count", "message"), [(11, "must hold 11 images like `ids`, got 10"), (7, "must hold 7 images .* got 8 or more")]
+    )
     def test_batches_of_another_number_of_images_are_refused(self, model, images, count, message):
         with pytest.raises(ValueError, match=message):
             self.run(model, images, 4, ids=[f"i{row}" for row in range(count)], labels=np.zeros(count, int), domain=["real"] * count)
