@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from diagnose.facts import Contrast
 from diagnose.groups import Group
@@ -65,9 +65,9 @@ def contrasts(groups: Sequence[Group]) -> tuple[tuple[Contrast, ...], Sample | N
     return found, both
 
 
-def _terms(known: Sequence[Cell] | object) -> dict[str, dict[Cell, float]]:
+def _terms(known: Iterable[Cell]) -> dict[str, dict[Cell, float]]:
     """Give each property's cost as weights over the kinds of loss: positive without the property, negative with it."""
-    have = set(known)  # type: ignore[call-overload]
+    have = set(known)
     text = [pair for pair in ((PLAIN, TEXT), (PUSHED, FULL)) if set(pair) <= have]
     negatives = [pair for pair in ((PLAIN, PUSHED), (TEXT, FULL)) if set(pair) <= have]
     terms: dict[str, dict[Cell, float]] = {}

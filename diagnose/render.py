@@ -54,9 +54,9 @@ def page(report: Report, rows: Sequence[Row] = (), results: Mapping[str, Mapping
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(plain=plain, first=upper_first, share=_share, thousands=_thousands, kept=_kept, when=_when)
+    environment.filters.update(plain=plain, upper_first=upper_first, share=_share, thousands=_thousands, kept=_kept, when=_when)
     found = results or {}
-    drawn = {
+    drawn: dict[str, list[figures.DotPlot | figures.LineChart | None]] = {
         "outcome": [figures.outcome(report), figures.excess(report), figures.curves(report)],
         "controls": [figures.grid(report)],
         "loss": [figures.factors(report)],
@@ -103,8 +103,9 @@ def _verdicts(row: Row) -> list[tuple[str, list[str]]]:
     return sorted(guesses.items(), key=lambda item: -len(item[1]))
 
 
-def _share(value: Estimate | None) -> str:
-    return "–" if value is None else f"{100 * value.value:.1f} ({100 * value.low:.1f}–{100 * value.high:.1f})"
+def _share(value: Estimate | None) -> tuple[str, str]:
+    """Give an accuracy in per cent and its interval."""
+    return ("–", "") if value is None else (f"{100 * value.value:.1f}", f"{100 * value.low:.1f} to {100 * value.high:.1f}")
 
 
 def _kept(text: str) -> str:
