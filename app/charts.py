@@ -19,7 +19,15 @@ OKABE_ITO = ("#0072B2", "#E69F00", "#CC79A7", "#009E73", "#D55E00", "#F0E442")
 NEUTRAL = "#56B4E9"
 """Okabe-Ito's sky blue, kept for numbers that belong to no single student."""
 
-FIXED = {"l2": "#009E73", "squared_l2": "#009E73", "image_text_contrastive": "#D55E00", "image_image_contrastive": "#0072B2"}
+FIXED = {
+    "l2": "#009E73",
+    "squared_l2": "#009E73",
+    "image_text": "#D55E00",
+    "image_text_contrastive": "#D55E00",
+    "image_image": "#0072B2",
+    "image_image_contrastive": "#0072B2",
+}
+"""Colours of the losses as the registry names them and as our configs do."""
 TEACHER = "#8A8A8A"
 GUIDE = "rgba(128,128,128,0.45)"
 MARKERS = {"real": "circle", "synthetic": "diamond", "": "square"}
@@ -133,7 +141,7 @@ def dot_chart(
     for dot in sorted(dots, key=lambda dot: dot.main):
         _add_dot(figure, dot, _height(dot, dots, rows, domains), percent, scale)
     if len(domains) > 1:
-        for domain in domains:
+        for domain in filter(None, domains):
             marker = {"symbol": MARKERS[domain], "size": 11, "color": TEACHER}
             figure.add_scatter(x=[None], y=[None], mode="markers", marker=marker, name=f"{domain} images")
     for index, row in enumerate(rows):
@@ -142,17 +150,7 @@ def dot_chart(
             x=0, xref="paper", y=-index, yshift=38, text=safe(row), showarrow=False, xanchor="left", align="left", font={"size": 13}
         )
     if guide is not None:
-        for index in range(len(rows)):  # in pieces, so that it does not strike through the rows' labels
-            figure.add_shape(
-                type="line",
-                x0=scale * guide,
-                x1=scale * guide,
-                y0=-index - 0.42,
-                y1=-index + 0.1,
-                line={"color": TEACHER, "width": 1.5, "dash": "dot"},
-            )
-        place = {"x": scale * guide, "y": -len(rows) + 1, "yshift": -34, "xanchor": "left", "xshift": 4}
-        figure.add_annotation(text=safe(guide_label), showarrow=False, font={"size": 11, "color": TEACHER}, **place)
+        _add_guide(figure, scale * guide, guide_label, len(rows))
     figure.update_yaxes(visible=False, range=[-len(rows) + 0.45, 0.6], fixedrange=True)
     figure.update_xaxes(
         title=axis,
@@ -162,6 +160,15 @@ def dot_chart(
         zeroline=False,
     )
     return _finish(figure, 92 + ROW_PIXELS * len(rows))
+
+
+def _add_guide(figure: go.Figure, x: float, label: str, rows: int) -> None:
+    """Draw a vertical line in pieces, so that it does not strike through the rows' labels."""
+    line = {"color": TEACHER, "width": 1.5, "dash": "dot"}
+    for index in range(rows):
+        figure.add_shape(type="line", x0=x, x1=x, y0=-index - 0.42, y1=-index + 0.1, line=line)
+    place = {"x": x, "y": -rows + 1, "yshift": -34, "xanchor": "left", "xshift": 4}
+    figure.add_annotation(text=safe(label), showarrow=False, font={"size": 11, "color": TEACHER}, **place)
 
 
 def _range(dots: Sequence[Dot], guide: float | None, bounds: tuple[float, float] | None, scale: float) -> list[float]:

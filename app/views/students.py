@@ -30,7 +30,7 @@ def show(run: Run) -> None:
     show_outcome(report, "students-outcome")
     with st.expander("Every student in a table"):
         st.dataframe(student_table(report), hide_index=True, alt="Zero-shot accuracy of every student with its 95 % interval")
-    _grid(report, run)
+    _grid(report)
     _curves(report, run)
     _classes(report, run)
 
@@ -85,16 +85,18 @@ def grid_sentence(label: str, cells: dict[tuple[str, str], tuple[float, str]]) -
     )
 
 
-def _grid(report: Report, run: Run) -> None:
+def _grid(report: Report) -> None:
     st.header("Does the loss fail, or does it fail on synthetic images?")
     groups = group_students(report)
     by_key = {key: [group for group in groups if group.key == key and group.trained_on] for key in keys_in_order(report)}
     both = {key: members for key, members in by_key.items() if {"real", "synthetic"} <= {group.trained_on for group in members}}
     if not both:
-        missing(
-            "The grid needs students of one loss trained on real images and others trained on synthetic ones; this run has one kind only.",
-            run,
+        st.info(
+            "The grid needs one loss trained on real images and also on synthetic ones; this run has one kind only. Write "
+            '`trained_on = ["synthetic", "real"]` at a loss of the config, name the real training images, and train again:',
+            icon=":material/info:",
         )
+        st.code("synthgap train CONFIG.toml --out RUN", language="bash")
         return
     st.markdown("If a loss were bad in itself, its upper row would be pale too.")
     for column, (key, members) in zip(st.columns(len(both)), both.items(), strict=True):

@@ -18,7 +18,8 @@ LOSS_WORDS = {
         "pulls each image to the teacher's embedding of it, away from other images; uses no text",
     ),
 }
-"""Loss -> short name, and what it teaches, in words."""
+LOSS_WORDS |= {"image_text": LOSS_WORDS["image_text_contrastive"], "image_image": LOSS_WORDS["image_image_contrastive"]}
+"""Loss -> short name, and what it teaches, in words; both as the registry names it and as our configs do."""
 
 DOMAIN_WORDS = {"real": "real images", "synthetic": "synthetic images"}
 
