@@ -146,7 +146,7 @@ class Loop:
             label: what the progress says.
 
         Raises:
-            DistillError: when the loss is not finite; the last saved state stays.
+            DistillError: when the loss or a weight is not finite; the last saved state stays.
         """
         task = progress.add_task(label, total=self.config.epochs * self.steps, completed=self.epoch * self.steps) if progress else None
         while self.epoch < self.config.epochs:
@@ -163,6 +163,7 @@ class Loop:
                 if progress is not None and task is not None:
                     progress.advance(task)
             seconds = time.perf_counter() - start
+            self._refuse_divergence()
             means = {name: value / self.steps for name, value in sums.items()}
             means["images_per_second"] = self.steps * self.config.accumulation * self.batch_size / seconds
             means["step"] = (self.epoch + 1) * self.steps
@@ -171,6 +172,14 @@ class Loop:
             self._save()
         if progress is not None and task is not None:
             progress.remove_task(task)
+
+    def _refuse_divergence(self) -> None:
+        """Keep weights that a last bad gradient has spoilt out of every checkpoint: the loss would show it only at the next step."""
+        for name, tensor in self.raw.state_dict().items():
+            if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+                raise DistillError(
+                    f"the weights must stay finite, got NaN or infinity in `{name}` after epoch {self.epoch}; lower `learning_rate`."
+                )
 
     def _step(self, step: Callable[[Tensor, int], tuple[Tensor, dict[str, Tensor]]], order: Tensor, number: int) -> dict[str, float]:
         total = self.config.epochs * self.steps

@@ -60,19 +60,33 @@ class TeacherTargets:
         """Give view k's embeddings, float32 unit rows, shape (N, D)."""
         if view not in self._open:
             path = self.folder / f"view-{view:03d}.npy"
-            if not path.is_file():
+            rows = self._read(path)
+            if rows is None:
                 self._compute(view, path, progress)
-            self._open[view] = torch.from_numpy(np.load(path, mmap_mode="c", allow_pickle=False))
+                rows = self._read(path)
+            if rows is None:
+                raise DistillError(f"{path} must stay as written, got another file; give each machine its own SYNTHGAP_CACHE.")
+            self._open[view] = torch.from_numpy(rows)
         return self._open[view]
+
+    def _read(self, path: Path) -> np.ndarray | None:
+        """Map a kept file; None where it is absent or was cut short by something else than us."""
+        with contextlib.suppress(OSError, ValueError, EOFError):
+            rows = np.load(path, mmap_mode="c", allow_pickle=False)
+            if rows.shape == (len(self.pixels), self.teacher.embed_dim) and rows.dtype == np.float32:
+                return rows
+        return None
 
     def _compute(self, view: int, path: Path, progress: Progress | None) -> None:
         n = len(self.pixels)
+        device = self.accelerator.device
+        self.teacher.encoder.to(device)
         task = progress.add_task(f"teacher, view {view}", total=n) if progress else None
         rows = torch.empty(n, self.teacher.embed_dim)
         for start in range(0, n, self.batch_size):
             indices = torch.arange(start, min(start + self.batch_size, n))
             with self.accelerator.autocast():
-                rows[indices] = self.teacher.embed_images(self.views.images(self.pixels, indices, view))
+                rows[indices] = self.teacher.embed_images(self.views.images(self.pixels, indices, view).to(device)).cpu()
             if progress is not None and task is not None:
                 progress.advance(task, len(indices))
         if progress is not None and task is not None:

@@ -26,7 +26,7 @@ class ViewConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     count: int = Field(4, ge=1, description="views of each image; epoch e shows view e modulo count")
-    seed: int = Field(0, ge=0, description="seed of the views, the same for every student")
+    seed: int = Field(0, ge=0, lt=2**32, description="seed of the views, the same for every student")
     min_area: float = Field(0.5, gt=0, le=1, description="smallest share of the image's area that a crop keeps")
     max_ratio: float = Field(4 / 3, ge=1, description="largest aspect ratio of a crop")
     flip: float = Field(0.5, ge=0, le=1, description="probability of a mirror image")
