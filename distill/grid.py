@@ -39,7 +39,11 @@ PACKAGES = ("torch", "torchvision", "open_clip_torch", "timm", "accelerate", "tr
 
 
 def recipes(experiment: Experiment) -> list[Recipe]:
-    """List every student of an experiment, seed by seed, so that an unfinished run still compares all losses."""
+    """List every student of an experiment, so ordered that an unfinished run still compares all losses.
+
+    First come the students of each loss's first training set, seed by seed, then those of the second, the controls.
+    """
+    depth = max(len(cell.trained_on) for cell in experiment.students.values())
     return [
         Recipe(
             name=f"{name}-{trained_on}-s{seed}",
@@ -52,9 +56,10 @@ def recipes(experiment: Experiment) -> list[Recipe]:
             spec=experiment.student.model,
             kwargs=experiment.student.kwargs,
         )
+        for place in range(depth)
         for seed in experiment.seeds
         for name, cell in experiment.students.items()
-        for trained_on in cell.trained_on
+        for trained_on in cell.trained_on[place : place + 1]
     ]
 
 
@@ -85,7 +90,7 @@ def train_grid(experiment: Experiment, out: Path, *, resume: bool = False, progr
     if started and not resume:
         raise FileExistsError(f"`out` must be a new folder, got {out}, which holds a run; add --resume or choose another folder.")
     config = tomli_w.dumps(experiment.model_dump(mode="json", exclude_none=True))
-    if started and (out / "config.toml").read_text() != config:
+    if started and (out / "config.toml").read_text(encoding="utf-8") != config:
         raise DistillError(f"`config` must be the one that {out} was started with, got another; choose a new folder or the old config.")
     with locked(out):
         accelerator = make_accelerator(experiment.training.precision)
@@ -130,6 +135,8 @@ def _train_all(
                 failed[recipe.name] = str(error)
                 logger.error("%s failed: %s", recipe.name, error)
                 write_then_rename(folder / "failed.json", lambda file, why=str(error): file.write(json.dumps({"error": why}).encode()))
+            finally:
+                accelerator.free_memory()  # it keeps every prepared model and optimiser otherwise
         if progress is not None and overall is not None:
             progress.advance(overall)
     return failed

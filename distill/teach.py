@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +19,7 @@ from distill.loop import Loop, TrainingConfig, make_accelerator
 from distill.metrics import MetricsLog
 from distill.prompts import fill
 from distill.student import image_tower
+from distill.targets import write_then_rename
 from distill.teacher import load_teacher
 from distill.train import HeldOut, zero_shot_accuracy
 from distill.views import ViewConfig, Views
@@ -38,16 +37,16 @@ class TeachConfig(BaseModel):
 
     embed_dim: int = Field(128, ge=8)
     image_tower: str = Field("resnet10t", description="a timm model")
-    image_size: int = Field(48, ge=8, description="side to which images are resized inside the teacher")
+    image_size: int = Field(64, ge=8, description="side to which images are resized inside the teacher")
     text_width: int = Field(64, ge=16)
     text_layers: int = Field(2, ge=1)
     context_length: int = Field(24, ge=8)
     templates: tuple[str, ...] = ("a photo of a {}.", "an image of a {}.", "a picture of the {}.", "{}")
     captions: float = Field(0.5, ge=0, le=1, description="share of images shown with their caption, where there are captions")
     label_smoothing: float = Field(0.1, ge=0, lt=1)
-    seed: int = Field(0, ge=0)
-    training: TrainingConfig = TrainingConfig(epochs=20, learning_rate=3e-3, weight_decay=0.05)
-    views: ViewConfig = ViewConfig(count=1000, min_area=0.6, brightness=0.1, contrast=0.1, saturation=0.1)
+    seed: int = Field(0, ge=0, lt=2**32)
+    training: TrainingConfig = TrainingConfig(epochs=12, learning_rate=3e-3, weight_decay=0.05)
+    views: ViewConfig = ViewConfig(count=1000, min_area=1.0, max_ratio=1.0, shift=0.125, brightness=0.1, contrast=0.1, saturation=0.1)
 
 
 def teach(
@@ -76,53 +75,84 @@ def teach(
         Zero-shot accuracy on `test` of the model as open_clip loads it back, or None without `test`.
 
     Raises:
-        FileExistsError: when `out` holds a teacher or an unfinished one and `resume` is not set.
+        FileExistsError: when `out` holds a teacher, or an unfinished one and `resume` is not set.
+        DistillError: when the unfinished one was started with other images or options.
 
     Source: Radford et al. (2021); Yang et al. (2022), UniCL, eq. 2-4.
     """
-    if (out / "open_clip_config.json").exists() or ((out / "resume.safetensors").exists() and not resume):
-        raise FileExistsError(f"`out` must be a new folder, got {out}, which holds a teacher; add --resume or choose another folder.")
-    out.mkdir(parents=True, exist_ok=True)
+    _start(train, out, config, resume=resume)
     pixels = torch.from_numpy(train.pixels(None, progress=progress is not None))
-    torch.manual_seed(config.seed)
-    model, tokenizer, settings = _build(config)
-    tower = image_tower(model)
-    accelerator = make_accelerator(config.training.precision)
-    loop = Loop(model, config.training, n=len(pixels), seed=config.seed, accelerator=accelerator, state=out / "resume.safetensors")
+    lesson = _Lesson(train, pixels, test, config, MetricsLog(out / "metrics.jsonl", "teacher"))
+    state = out / "resume.safetensors"
+    loop = Loop(lesson.model, config.training, n=len(pixels), seed=config.seed, accelerator=lesson.accelerator, state=state)
     if resume:
         loop.resume()
-    views = Views(config.views, len(pixels))
-    texts = _Texts(train, config, tokenizer)
-
-    def step(indices: Tensor, epoch: int) -> tuple[Tensor, dict[str, Tensor]]:
-        with accelerator.autocast():
-            images = F.normalize(tower(views.images(pixels, indices, epoch % config.views.count)).float(), dim=-1)
-        tokens, group = texts.draw(indices, epoch)
-        text = F.normalize(model.encode_text(tokens).float(), dim=-1)
-        loss = grouped_contrastive(images, text, group, logit_scale=model.logit_scale.exp(), label_smoothing=config.label_smoothing)
-        return loss, {}
-
-    def clamp() -> None:
-        with torch.no_grad():
-            model.logit_scale.clamp_(0.0, 4.6052)
-
-    log = MetricsLog(out / "metrics.jsonl", "teacher")
-    held_out = None if test is None else HeldOut(torch.from_numpy(test.pixels(None)), torch.from_numpy(test.labels))
-
-    def after_epoch(epoch: int, means: dict[str, float]) -> None:
-        row: dict[str, Any] = {"student": "teacher", "epoch": epoch + 1, **means}
-        if held_out is not None:
-            model.eval()
-            with torch.inference_mode():
-                prompts = tokenizer([fill(config.templates[:1], name)[0] for name in test.class_names])  # type: ignore[union-attr]
-                weights = F.normalize(model.encode_text(prompts).float(), dim=-1).T
-            row["zero_shot"] = zero_shot_accuracy(tower, held_out, weights, accelerator=accelerator)
-        log.write(row)
-
-    loop.run(step, after_epoch, after_step=clamp, progress=progress, label="teacher")
-    _export(model, settings, out)
-    (out / "resume.safetensors").unlink()
+    loop.run(lesson.step, lesson.after_epoch, after_step=lesson.clamp, progress=progress, label="teacher")
+    _export(lesson.model, lesson.settings, out)
+    state.unlink()
     return None if test is None else evaluate(out, test, templates=config.templates, precision=config.training.precision)
+
+
+def _start(train: Split, out: Path, config: TeachConfig, *, resume: bool) -> None:
+    """Refuse a folder that holds a teacher, or another unfinished one; note what is begun in `teach.json`."""
+    unfinished = (out / "resume.safetensors").exists()
+    if (out / "open_clip_config.json").exists() and not (resume and unfinished):
+        raise FileExistsError(f"`out` must be a new folder, got {out}, which holds a teacher; choose another folder.")
+    if unfinished and not resume:
+        raise FileExistsError(
+            f"`out` must be a new folder, got {out}, which holds an unfinished teacher; add --resume or choose another folder."
+        )
+    begun = {"config": config.model_dump(mode="json"), "images": train.fingerprint}
+    note = out / "teach.json"
+    if unfinished and note.is_file() and json.loads(note.read_text(encoding="utf-8")) != begun:
+        raise DistillError(
+            f"the images and options must be those that {out} was started with, got others; choose a new folder or the old options."
+        )
+    write_then_rename(note, lambda file: file.write(json.dumps(begun, indent=1).encode()))
+
+
+class _Lesson:
+    """One training of a teacher: the model with its views and texts, and what the loop calls."""
+
+    def __init__(self, train: Split, pixels: Tensor, test: Split | None, config: TeachConfig, log: MetricsLog) -> None:
+        torch.manual_seed(config.seed)
+        self.model, self.tokenizer, self.settings = _build(config)
+        self.tower = image_tower(self.model)
+        self.accelerator = make_accelerator(config.training.precision)
+        self.config = config
+        self.pixels = pixels
+        self.views = Views(config.views, len(pixels))
+        self.texts = _Texts(train, config, self.tokenizer)
+        self.class_names = () if test is None else test.class_names
+        self.held_out = None if test is None else HeldOut(torch.from_numpy(test.pixels(None)), torch.from_numpy(test.labels))
+        self.log = log
+
+    def step(self, indices: Tensor, epoch: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """Give the loss of a batch."""
+        device = self.accelerator.device
+        views = self.views.images(self.pixels, indices, epoch % self.config.views.count).to(device)
+        with self.accelerator.autocast():
+            images = F.normalize(self.tower(views).float(), dim=-1)
+        tokens, group = (part.to(device) for part in self.texts.draw(indices, epoch))
+        text = F.normalize(self.model.encode_text(tokens).float(), dim=-1)
+        scale = self.model.logit_scale.exp()
+        return grouped_contrastive(images, text, group, logit_scale=scale, label_smoothing=self.config.label_smoothing), {}
+
+    def clamp(self) -> None:
+        """Hold the logit scale in [1, 100], in place, as CLIP does."""
+        with torch.no_grad():
+            self.model.logit_scale.clamp_(0.0, 4.6052)
+
+    def after_epoch(self, epoch: int, means: dict[str, float]) -> None:
+        """Log the epoch with zero-shot accuracy where there are held-out images."""
+        row: dict[str, Any] = {"student": "teacher", "epoch": epoch + 1, **means}
+        if self.held_out is not None:
+            self.model.eval()
+            with torch.inference_mode():
+                prompts = self.tokenizer([fill(self.config.templates[:1], name)[0] for name in self.class_names])
+                weights = F.normalize(self.model.encode_text(prompts.to(self.accelerator.device)).float(), dim=-1).T
+            row["zero_shot"] = zero_shot_accuracy(self.tower, self.held_out, weights, accelerator=self.accelerator)
+        self.log.write(row)
 
 
 def evaluate(folder: Path, test: Split, *, templates: Sequence[str], precision: str = "auto") -> float:
@@ -215,11 +245,4 @@ def _build(config: TeachConfig) -> tuple[Any, Any, dict[str, Any]]:
 def _export(model: Any, settings: dict[str, Any], out: Path) -> None:
     """Write the weights, and the config last, so that a folder with a config is whole."""
     save_tensors(out / "open_clip_model.safetensors", model.state_dict(), {"made_by": "synthgap teach"})
-    folder = Path(tempfile.mkdtemp(prefix=".partial-", dir=out))
-    try:
-        (folder / "open_clip_config.json").write_text(json.dumps(settings, indent=1))
-        (folder / "open_clip_config.json").replace(out / "open_clip_config.json")
-    except OSError as error:
-        raise DistillError(f"{out} must be writable, got {error.strerror or error}; free space and add --resume.") from error
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    write_then_rename(out / "open_clip_config.json", lambda file: file.write(json.dumps(settings, indent=1).encode()))

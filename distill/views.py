@@ -28,6 +28,7 @@ class ViewConfig(BaseModel):
     count: int = Field(4, ge=1, description="views of each image; epoch e shows view e modulo count")
     seed: int = Field(0, ge=0, lt=2**32, description="seed of the views, the same for every student")
     min_area: float = Field(0.5, gt=0, le=1, description="smallest share of the image's area that a crop keeps")
+    shift: float = Field(0.0, ge=0, le=0.5, description="largest shift as a share of the side, in whole pixels, edges mirrored")
     max_ratio: float = Field(4 / 3, ge=1, description="largest aspect ratio of a crop")
     flip: float = Field(0.5, ge=0, le=1, description="probability of a mirror image")
     brightness: float = Field(0.2, ge=0, le=1, description="largest relative change of brightness")
@@ -66,6 +67,8 @@ class Views:
             table = {
                 "area": c.min_area + (1 - c.min_area) * uniform[:, 0],
                 "ratio": torch.exp((2 * uniform[:, 1] - 1) * torch.log(torch.tensor(c.max_ratio))),
+                "shift_x": c.shift * (2 * torch.rand(self.n, generator=g) - 1),
+                "shift_y": c.shift * (2 * torch.rand(self.n, generator=g) - 1),
                 "x": 2 * uniform[:, 2] - 1,
                 "y": 2 * uniform[:, 3] - 1,
                 "flip": torch.where(uniform[:, 4] < c.flip, -1.0, 1.0),
@@ -129,8 +132,10 @@ def _crop(images: Tensor, rows: dict[str, Tensor]) -> Tensor:
     theta = torch.zeros(len(images), 2, 3)
     theta[:, 0, 0] = width * rows["flip"]
     theta[:, 1, 1] = height
-    theta[:, 0, 2] = (1 - width) * rows["x"]
-    theta[:, 1, 2] = (1 - height) * rows["y"]
+    # A whole number of pixels keeps an image that is only shifted as sharp as those of the test.
+    h, w = images.shape[-2:]
+    theta[:, 0, 2] = (1 - width) * rows["x"] + 2 * (rows["shift_x"] * w).round() / w
+    theta[:, 1, 2] = (1 - height) * rows["y"] + 2 * (rows["shift_y"] * h).round() / h
     grid = F.affine_grid(theta, list(images.shape), align_corners=False)
     return F.grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
 
