@@ -43,5 +43,10 @@ def captions(scenes: pd.DataFrame, seed: int) -> list[str]:
 def vocabulary_corpus() -> list[str]:
     """Give texts that hold every word of the captions and prompts: what the tokenizer is built from."""
     prompts = [template.format(name) for names, templates in TASKS.values() for name in names for template in templates]
-    rest = ["a small medium large left-leaning right-leaning upright tilted digit", "at the top left", "at the bottom right", "a photo of the digit"]
+    rest = [
+        "a small medium large left-leaning right-leaning upright tilted digit",
+        "at the top left",
+        "at the bottom right",
+        "a photo of the digit",
+    ]
     return prompts + rest
