@@ -79,7 +79,7 @@ def spread(sample: Sample) -> Spread:
 
     Seeds: Student's t with K - 1 degrees of freedom on the K per-seed values (4.30 for three seeds); nothing for one seed.
     Images: the normal interval on the per-image means over seeds. The squared half-widths are added, each at its own
-    quantile, so that the interval is exact where one part dominates and slightly wide where both matter.
+    quantile. The chance of single answers is counted in both, so the interval is wide rather than narrow.
 
     Source: ours; the sum of squared half-widths follows Howe (1974) and MOVER (Zou & Donner 2008).
     """
