@@ -45,10 +45,9 @@ def open_models(
     if len(weights) > len(students):
         raise ValueError(f"`--weights` must be given at most once for each --student, got {len(weights)} for {len(students)}; drop some.")
     first = None if real is None else load_split(real, domain="real", skip_bad=skip_bad)
-    names = None if first is None else first.class_names
     second = None if synthetic is None else load_split(synthetic, domain="synthetic", skip_bad=skip_bad)
-    if first is not None and second is not None and set(first.class_names) == set(second.class_names) != first.class_names:
-        second = load_split(str(synthetic), domain="synthetic", class_names=names, skip_bad=skip_bad)
+    if first is not None and second is not None and set(first.class_names) == set(second.class_names):
+        second = second.with_class_order(first.class_names)
     images = load_images(first, second, image_size)
     shown = next(iter(images.values()))
     size = shown.pixels.shape[-1]

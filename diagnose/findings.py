@@ -206,10 +206,10 @@ def _loss(facts: Facts, label: Label) -> Finding:
 
 
 def _advice(facts: Facts, label: Label) -> str:
-    if label == "text_target_learns_synthetic_cues":
+    if label == "text_target_costs_real_accuracy":
         contrast = facts.contrast("text_target")
         instead = "draw the student to the teacher's image embedding instead of a text embedding"
-    elif label == "negatives_learn_synthetic_cues":
+    elif label == "negatives_cost_real_accuracy":
         contrast = facts.contrast("negatives")
         instead = "leave the negatives out of the loss"
     elif label == "contrastive_loss_fails_on_real":

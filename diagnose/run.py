@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from diagnose import junit, render, report, samples
+from diagnose import junit, render, report, samples, summary
 from diagnose.intervals import Sample, estimate
 from diagnose.schema import Estimate, ProbeRecord, Report, ZeroShot
 from diagnose.subjects import Encode, Images, Subject
@@ -139,6 +139,7 @@ def _write(said: Report, results: dict[str, dict[str, ProbeResult]], setting: Se
     samples.write(rows, out / "thumbnails.parquet")
     report.write(said, out / "report.json")
     report.write_text(out / "report.html", render.page(said, rows, results))
+    report.write_text(out / "summary.md", summary.page(said))
     junit.write(said, out / "junit.xml")
     report.write_text(out / "done", said.created + "\n")
 

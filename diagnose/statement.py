@@ -191,8 +191,8 @@ def _inconclusive(facts: Facts) -> str:
 
 
 _WORDS: dict[Label, Callable[[Facts], str]] = {
-    "text_target_learns_synthetic_cues": _cause("text_target"),
-    "negatives_learn_synthetic_cues": _cause("negatives"),
+    "text_target_costs_real_accuracy": _cause("text_target"),
+    "negatives_cost_real_accuracy": _cause("negatives"),
     "contrastive_loss_fails_on_real": _contrastive,
     "image_target_fails_on_real": _image_target,
     "all_losses_fail_on_real": _all_losses,

@@ -29,8 +29,8 @@ MAJORITY = 0.0
 Side = Literal["above", "below", "unclear"]
 Outcome = Literal["fails", "holds", "unclear"]
 Label = Literal[
-    "text_target_learns_synthetic_cues",
-    "negatives_learn_synthetic_cues",
+    "text_target_costs_real_accuracy",
+    "negatives_cost_real_accuracy",
     "contrastive_loss_fails_on_real",
     "image_target_fails_on_real",
     "all_losses_fail_on_real",
@@ -165,11 +165,11 @@ def mostly_shared(facts: Facts, causes: Sequence[str]) -> bool:
 def _label_of_causes(facts: Facts, causes: Sequence[str]) -> Label:
     causes = [name for name in causes if not costs_everywhere(facts.contrast(name))]
     if causes == ["text_target"]:
-        return "text_target_learns_synthetic_cues"
+        return "text_target_costs_real_accuracy"
     if causes == ["negatives"]:
-        return "negatives_learn_synthetic_cues"
+        return "negatives_cost_real_accuracy"
     if facts.text_minus_negatives is not None and "text_target" in causes:
         larger = compare(facts.text_minus_negatives, 0.0)
         if larger != "unclear":
-            return "text_target_learns_synthetic_cues" if larger == "above" else "negatives_learn_synthetic_cues"
+            return "text_target_costs_real_accuracy" if larger == "above" else "negatives_cost_real_accuracy"
     return "contrastive_loss_fails_on_real"

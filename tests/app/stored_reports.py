@@ -353,7 +353,7 @@ def build_report(name: str, *, classes: list[str] = CLASSES, images: int = 60) -
             Factor(name="negatives", share=around(0.03, 0.05), points=around(0.009, 0.015), statement="The negatives cost"),
         ],
         verdict=Verdict(
-            label="text_target_learns_synthetic_cues",
+            label="text_target_costs_real_accuracy",
             statement="Image text contrastive fails on real images: it is right on 96.1 % of held-out synthetic but on 43.3 % "
             "(42.0 to 44.7) of real images, a gap 53.7 points (51.6 to 55.8) wider than its teacher's. On real images the text target "
             "costs 32.5 points (30.5 to 34.5); the use of negatives costs 0.9 points (−0.6 to 2.4). L2 reaches 76.7 % on real images.",

@@ -41,7 +41,7 @@ def test_a_whole_diagnosis_finds_the_text_target_and_writes_every_file(
 ) -> None:
     found = go(students, teacher, tmp_path, real, synthetic)
 
-    assert found.verdict.label == "text_target_learns_synthetic_cues"
+    assert found.verdict.label == "text_target_costs_real_accuracy"
     assert reports.read(tmp_path) == found
     assert {"report.json", "report.html", "junit.xml", "thumbnails.parquet", "done"} <= {path.name for path in tmp_path.iterdir()}
     assert all((tmp_path / record.path).is_file() for record in found.probes)

@@ -85,8 +85,8 @@ TEXT_FAILS = (loss("l2", 0.82, 0.87), loss("image_image", 0.81, 0.86), loss("ima
 ON_REAL = (loss("l2", 0.83, 0.80, trained_on="real"), loss("image_text", 0.84, 0.80, trained_on="real"))
 
 CASES = {
-    "text_target_learns_synthetic_cues": facts(*TEXT_FAILS, *ON_REAL),
-    "negatives_learn_synthetic_cues": facts(loss("l2", 0.82, 0.87), loss("image_image", 0.50, 0.90), loss("image_text", 0.49, 0.95)),
+    "text_target_costs_real_accuracy": facts(*TEXT_FAILS, *ON_REAL),
+    "negatives_cost_real_accuracy": facts(loss("l2", 0.82, 0.87), loss("image_image", 0.50, 0.90), loss("image_text", 0.49, 0.95)),
     "contrastive_loss_fails_on_real": facts(loss("l2", 0.82, 0.87), loss("image_text", 0.48, 0.97)),
     "image_target_fails_on_real": facts(loss("l2", 0.70, 0.90), loss("image_image", 0.71, 0.90), loss("image_text", 0.84, 0.95)),
     "all_losses_fail_on_real": facts(loss("l2", 0.50, 0.90), loss("image_image", 0.50, 0.90), loss("image_text", 0.49, 0.95)),
@@ -116,7 +116,7 @@ def test_every_label_has_a_case() -> None:
 
 
 def test_a_text_target_that_fails_is_named_with_its_cost_and_the_cure() -> None:
-    said = statement.state(CASES["text_target_learns_synthetic_cues"])
+    said = statement.state(CASES["text_target_costs_real_accuracy"])
     loss_finding = next(item for item in findings.findings(CASES[said.label], said.label) if item.id == "loss")  # type: ignore[arg-type]
 
     assert "the text target costs 33 points (31 to 35)" in said.statement
@@ -136,7 +136,7 @@ def test_a_text_target_that_helps_is_said_to_help() -> None:
 def test_l2_that_fails_too_is_said_not_to_be_immune() -> None:
     said = statement.state(facts(loss("l2", 0.70, 0.90), loss("image_image", 0.69, 0.90), loss("image_text", 0.40, 0.97)))
 
-    assert said.label == "text_target_learns_synthetic_cues"
+    assert said.label == "text_target_costs_real_accuracy"
     assert "is not immune" in said.statement
 
 
@@ -174,7 +174,7 @@ def test_without_students_on_real_images_the_training_control_is_untested() -> N
     said = statement.state(known)
     controls = next(item for item in findings.findings(known, said.label) if item.id == "controls")  # type: ignore[arg-type]
 
-    assert said.label == "text_target_learns_synthetic_cues"
+    assert said.label == "text_target_costs_real_accuracy"
     assert "not tested" in said.statement
     assert controls.verdict == "inconclusive"
     assert {item.name: item.status for item in controls.alternatives}["optimisation failure"] == "untested"
@@ -249,7 +249,7 @@ def test_a_teacher_at_the_ceiling_of_separability_leaves_the_comparison_open() -
 
 def test_file_facts_that_separate_warn_of_the_codec() -> None:
     known = facts(*(replace(m, scores={"separability/metadata/auc": value(0.9)}) for m in TEXT_FAILS))
-    found = {item.id: item for item in findings.findings(known, "text_target_learns_synthetic_cues")}
+    found = {item.id: item for item in findings.findings(known, "text_target_costs_real_accuracy")}
 
     assert found["separability/file_facts"].verdict == "warn"
     assert {a.name: a.status for a in found["controls"].alternatives}["codec or file facts"] == "not ruled out"

@@ -1,0 +1,61 @@
+"""A report as a short Markdown page: the verdict and one table, for a README or a pull request."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from diagnose.intervals import over_seeds
+from diagnose.schema import Estimate, Report, Student
+
+
+def page(report: Report) -> str:
+    """Write the verdict and a table with one row for the teacher and for each loss and training set.
+
+    Args:
+        report: the report.
+
+    Returns:
+        Markdown. Accuracies are percentages with 95 % intervals over seeds and images (images alone for one seed).
+    """
+    rows = [_row("teacher", "", report.teacher.params, [report.teacher.zero_shot.real], [report.teacher.zero_shot.synthetic], 1)]
+    groups: dict[tuple[str, str], list[Student]] = {}
+    for student in report.students:
+        groups.setdefault((student.loss or student.name, student.trained_on or "?"), []).append(student)
+    for (loss, trained_on), students in groups.items():
+        real, synthetic = [s.zero_shot.real for s in students], [s.zero_shot.synthetic for s in students]
+        rows.append(_row(loss, trained_on, students[0].params, real, synthetic, len(students)))
+    parts = [
+        f"# {_text(report.name)}",
+        "",
+        f"**{_text(report.verdict.label)}**: {_text(report.verdict.statement)}",
+        "",
+        "| model | trained on | parameters | seeds | zero-shot on real [%] | zero-shot on synthetic [%] |",
+        "|---|---|---|---|---|---|",
+        *rows,
+        "",
+        "Intervals are 95 %, over seeds and images where there are several seeds, else over images alone.",
+    ]
+    if report.factors:
+        parts += ["", *(f"- {_text(factor.statement)}" for factor in report.factors)]
+    return "\n".join(parts) + "\n"
+
+
+def _row(
+    name: str, trained_on: str, params: int, real: Sequence[Estimate | None], synthetic: Sequence[Estimate | None], seeds: int
+) -> str:
+    return f"| {_text(name)} | {_text(trained_on)} | {params / 1e6:.2f} M | {seeds} | {_percent(real)} | {_percent(synthetic)} |"
+
+
+def _percent(values: Sequence[Estimate | None]) -> str:
+    known = [value for value in values if value is not None]
+    if not known:
+        return "not measured"
+    mean = over_seeds(known, low=0.0, high=1.0)
+    return f"{100 * mean.value:.1f} ({100 * mean.low:.1f} to {100 * mean.high:.1f})"
+
+
+def _text(value: str) -> str:
+    """Keep names from outside from becoming markup or new columns."""
+    for sign in "\\`*_{}[]<>|#":
+        value = value.replace(sign, f"\\{sign}" if sign != "_" else "_")
+    return " ".join(value.split())
