@@ -38,9 +38,9 @@ def demo(
     port: Annotated[int, typer.Option(help="Port of the dashboard.")] = 8501,
 ) -> None:
     """Run the embedded comparison, print the verdict, open the dashboard."""
-    from distill.packs.pocket import demo_config
+    from distill.packs import pocket
 
-    _train(demo_config(), out, overrides=[], resume=True)
+    _train(Path(pocket.__file__).with_name("pocket.toml"), out, overrides=[], resume=True)
     _diagnose_run(out)
     if not no_app and not os.environ.get("CI"):
         from app.launch import launch
@@ -316,9 +316,10 @@ def main() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     try:
         app()
-    except KeyboardInterrupt:
-        _say("interrupted: what was finished is kept; add --resume to go on.")
-        sys.exit(130)
+    except SystemExit as stop:
+        if stop.code == 130:  # typer has turned Ctrl-C into this
+            _say("interrupted: what was finished is kept; add --resume to go on.")
+        raise
     except Exception as error:
         if os.environ.get("SYNTHGAP_DEBUG"):
             raise
