@@ -45,7 +45,7 @@ def build(out: Path, steps: tuple[str, ...] = STEPS, *, resume: bool = False, sc
         if "autoencoder" in steps:
             build_autoencoder.train(out, images, SECONDS["autoencoder"] * scale, resume=resume)
         if "generator" in steps:
-            latents = build_autoencoder.encode(build_autoencoder.build(images), images)
+            latents = build_autoencoder.encode(build_autoencoder.load(out), images)
             build_generator.train(out, latents, captions(scenes, GENERATOR_SEED), SECONDS["generator"] * scale, resume=resume)
     if "samples" in steps:
         for part in build_samples.SEEDS:

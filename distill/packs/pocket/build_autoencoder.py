@@ -65,6 +65,11 @@ def build(images: Tensor) -> AutoencoderTiny:
     return vae.to(memory_format=torch.channels_last)
 
 
+def load(out: Path) -> AutoencoderTiny:
+    """Load the finished autoencoder of a build folder, in single precision."""
+    return AutoencoderTiny.from_pretrained(out / "vae").float()
+
+
 @torch.inference_mode()
 def encode(vae: AutoencoderTiny, images: Tensor) -> Tensor:
     """Encode N images to the latents that are diffused, (N, 12, 8, 8), mean square about 1."""

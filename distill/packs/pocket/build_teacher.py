@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import open_clip
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -83,13 +83,14 @@ def _shown(strength: np.ndarray, done: float) -> np.ndarray:
     return np.flatnonzero(strength >= faintest)[: None if done > 0.3 else 8000]
 
 
-def train(out: Path, seconds: float, *, resume: bool = False) -> None:
+def train(out: Path, seconds: float, *, resume: bool = False, start: Path | None = None) -> None:
     """Train for a budget of processor time on the real domain, teacher's part, all attributes independent; write `out/teacher`.
 
     Args:
         out: build folder.
         seconds: budget of processor time, which the schedule follows: a busy machine takes longer but trains as much.
         resume: keep a finished teacher.
+        start: weights to go on from, such as those of an earlier run.
     """
     folder = out / "teacher"
     if resume and (folder / "open_clip_model.safetensors").exists():
@@ -97,6 +98,8 @@ def train(out: Path, seconds: float, *, resume: bool = False) -> None:
     write_config(folder)
     torch.manual_seed(SEED)
     model = open_clip.create_model(f"local-dir:{folder}", load_weights=False).to(memory_format=torch.channels_last)
+    if start is not None:
+        model.load_state_dict(load_file(start))
     tokenize = open_clip.get_tokenizer(f"local-dir:{folder}")
     scenes = draw_scenes(IMAGES, "teacher", SEED)
     images, tokens = pixels(compose(scenes, "teacher", SEED)), tokenize(captions(scenes, SEED))
@@ -104,11 +107,11 @@ def train(out: Path, seconds: float, *, resume: bool = False) -> None:
     prompts = {name: [tokenize([t.format(n) for n in names]) for t in templates] for name, (names, templates) in TASKS.items()}
     average = torch.optim.swa_utils.AveragedModel(model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.99), use_buffers=True)
     optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=0.02, betas=(0.9, 0.98))
-    rng, start, step, done = np.random.default_rng(SEED), time.process_time(), 0, 0.0
+    rng, began, step, done = np.random.default_rng(SEED), time.process_time(), 0, 0.0
     while done < 1:
         shown = _shown(scenes["strength"].to_numpy(), done)
         for rows in torch.from_numpy(rng.permutation(shown)).split(BATCH)[:-1]:
-            done = min((time.process_time() - start) / seconds, 1)
+            done = min((time.process_time() - began) / seconds, 1)
             optimizer.param_groups[0]["lr"] = float(LEARNING_RATE * min(1, step / 150) * (1 + np.cos(np.pi * done)) / 2)
             template = {name: parts[rng.integers(len(parts))] for name, parts in prompts.items()}
             truth = {name: part[rows] for name, part in labels.items()}

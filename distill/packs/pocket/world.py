@@ -63,7 +63,7 @@ GROUNDS = {
 SIZES = {"small": 20.0, "medium": 24.0, "large": 28.0}  # side of MNIST's 28-pixel frame, in pixels
 TILTS = {"left": 24.0, "upright": 0.0, "right": -24.0}  # degrees, counter-clockwise
 PLACES = {"top left": (-1, -1), "top right": (1, -1), "bottom left": (-1, 1), "bottom right": (1, 1)}
-STRENGTH = (0.5, 0.95)  # opacity of the ink
+STRENGTH = (0.65, 1.0)  # opacity of the ink
 NOISE = 0.03  # standard deviation of the pixel noise, of 1
 JPEG_QUALITY = 85
 
