@@ -120,7 +120,7 @@ def embed(
     if out.exists():
         raise FileExistsError(f"`out` must be a new folder, got {out}; choose another.")
     split = load_split(data, domain=domain, skip_bad=skip_bad)
-    size = image_size or common_size(split)
+    size = common_size(split) if image_size is None else image_size
     subject = load_subject(model, weights=weights, image_size=size)
     with _progress() as progress:
         task = progress.add_task("embedding", total=len(split))

@@ -175,5 +175,5 @@ def load_images(real: Split | None, synthetic: Split | None, size: int | None) -
     if synthetic is not None:
         given["synthetic"] = synthetic
     require_same_classes(*given.values())
-    size = size or common_size(*given.values())
+    size = common_size(*given.values()) if size is None else size
     return {domain: images_of(split, domain, size) for domain, split in given.items()}

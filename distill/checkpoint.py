@@ -6,6 +6,7 @@ import json
 import os
 import pickle
 import tempfile
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,8 @@ from torch import Tensor, nn
 
 from distill.encoder import Encoder, refuse_bad_weights
 from distill.errors import DistillError
-from distill.student import FORMS, attach_projection, build_backbone
+from distill.hf_vision import Pooled
+from distill.student import FORMS, Transformed, attach_projection, build_backbone, feature_width
 
 FORMAT = "synthgap-student-1"
 
@@ -39,7 +41,13 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], description: Mapping
         raise DistillError(f"{path.parent} must be writable, got {error.strerror}; free space or choose another folder.") from error
     os.close(handle)
     try:
-        plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+        plain: dict[str, Tensor] = {}
+        seen: set[int] = set()
+        for name, tensor in tensors.items():
+            whole = tensor.detach().cpu().contiguous()
+            # safetensors refuses tensors that share memory, as tied weights do.
+            plain[name] = whole.clone() if whole.untyped_storage().data_ptr() in seen else whole
+            seen.add(plain[name].untyped_storage().data_ptr())
         save_file(plain, temporary, metadata={"synthgap": json.dumps(description, sort_keys=True)})
         with open(temporary, "rb") as file:
             os.fsync(file.fileno())
@@ -63,10 +71,14 @@ def read_tensors(path: Path | str) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise FileNotFoundError(f"the weights must be a file that exists, got {path}; check the path.")
     try:
         with safe_open(path, framework="pt") as file:
-            description = json.loads((file.metadata() or {}).get("synthgap", "{}"))
-            return {name: file.get_tensor(name) for name in file.keys()}, description  # noqa: SIM118
+            return {name: file.get_tensor(name) for name in file.keys()}, _described(file)  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as error:
         raise DistillError(f"{path} must be a whole safetensors file, got {error}; copy or make it again.") from error
+
+
+def _described(file: Any) -> dict[str, Any]:
+    description = json.loads((file.metadata() or {}).get("synthgap", "{}"))
+    return description if isinstance(description, dict) else {}
 
 
 def read_weights(path: Path | str) -> dict[str, Tensor]:
@@ -84,8 +96,10 @@ def read_weights(path: Path | str) -> dict[str, Tensor]:
     if not path.is_file():
         raise FileNotFoundError(f"the weights must be a file that exists, got {path}; check the path.")
     try:
-        data = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of unusual pickle protocols and TorchScript: what matters is refused below
+            data = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, LookupError, AttributeError, TypeError, OSError) as error:
         raise DistillError(
             f"{path} must hold plain tensors, got something that needs unpickling or is broken ({type(error).__name__}); "
             "save model.state_dict() with safetensors."
@@ -139,10 +153,10 @@ def read_description(path: Path | str) -> dict[str, Any]:
         raise FileNotFoundError(f"the checkpoint must be a file that exists, got {path}; check the path.")
     try:
         with safe_open(path, framework="pt") as file:
-            description = json.loads((file.metadata() or {}).get("synthgap", "{}"))
+            description = _described(file)
     except (SafetensorError, OSError, ValueError) as error:
         raise DistillError(f"{path} must be a whole safetensors file, got {error}; copy or make it again.") from error
-    if description.get("format") != FORMAT:
+    if description.get("format") != FORMAT or not description.keys() >= {"spec", "kwargs", "embed_dim", "image_size"}:
         raise DistillError(
             f"{path} must be a synthgap student, got a file without its description; name its model and give the file with `--weights`."
         )
@@ -175,7 +189,7 @@ def load_encoder(
         kwargs: keyword arguments of the model's constructor.
 
     Raises:
-        ValueError: for weights given beside a checkpoint, or that do not fit.
+        ValueError: for weights given beside a checkpoint, or that do not fit, or a model that does not take images of that size.
     """
     if spec.endswith(".safetensors"):
         if weights is not None:
@@ -186,12 +200,14 @@ def load_encoder(
     encoder = build_backbone(spec, kwargs)
     if weights is not None:
         tensors = read_weights(weights)
-        holder = encoder.backbone if not any(name.startswith("backbone.") for name in tensors) else encoder
-        fill_weights(_unwrapped(holder), tensors, str(weights))
+        fill_weights(_holder(encoder, tensors), tensors, str(weights))
     refuse_bad_weights(encoder, spec)
+    feature_width(encoder, image_size)
     return encoder.eval()
 
 
-def _unwrapped(module: nn.Module) -> nn.Module:
-    """Give the user's own module where it sits behind its transform or pooling."""
-    return module.model if hasattr(module, "transform") and isinstance(getattr(module, "model", None), nn.Module) else module  # type: ignore[return-value]
+def _holder(encoder: Encoder, weights: Mapping[str, Tensor]) -> nn.Module:
+    """Find the module that a state dict is of: the user's own one, or the same within our wrappers."""
+    own = encoder.backbone.model if isinstance(encoder.backbone, (Transformed, Pooled)) else encoder.backbone
+    names = {name.removeprefix("module.") for name in weights}
+    return next((module for module in (own, encoder.backbone, encoder) if names <= module.state_dict().keys()), own)

@@ -6,20 +6,29 @@ import difflib
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from distill.loop import TrainingConfig
 from distill.losses import check_names
 from distill.prompts import DEFAULT_TEMPLATES, fill
 from distill.views import ViewConfig
 
+T = TypeVar("T")
+
 
 class Part(BaseModel):
     """Refuses unknown keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _as_folders(value: dict[str, T]) -> dict[str, T]:
+    for name in value:
+        if not name.replace("_", "").replace("-", "").isalnum():
+            raise ValueError(f"names must be letters, digits, - and _, got {name!r}")
+    return value
 
 
 class DataConfig(Part):
@@ -32,6 +41,11 @@ class DataConfig(Part):
     image_size: int | None = Field(None, ge=8, description="side in pixels; without it the images' own common size")
     limit: int | None = Field(None, ge=2, description="use only so many images of each training set, spread evenly")
     skip_bad: bool = Field(False, description="leave out images that cannot be read, and count them")
+
+    @field_validator("train")
+    @classmethod
+    def _names(cls, value: dict[str, str]) -> dict[str, str]:
+        return _as_folders(value)
 
     @field_validator("test")
     @classmethod
@@ -100,17 +114,21 @@ class Experiment(Part):
     @field_validator("seeds")
     @classmethod
     def _distinct(cls, value: list[int]) -> list[int]:
-        if len(set(value)) != len(value) or min(value) < 0:
-            raise ValueError(f"must be distinct and not negative, got {value}")
+        if len(set(value)) != len(value) or not 0 <= min(value) <= max(value) < 2**32:
+            raise ValueError(f"must be distinct and in 0..{2**32 - 1}, got {value}")
         return value
 
     @field_validator("students")
     @classmethod
     def _names(cls, value: dict[str, Cell]) -> dict[str, Cell]:
-        for name in value:
-            if not name.replace("_", "").replace("-", "").isalnum():
-                raise ValueError(f"names must be letters, digits, - and _, got {name!r}")
-        return value
+        return _as_folders(value)
+
+    @model_validator(mode="after")
+    def _distinct_students(self) -> Self:
+        names = [f"{name}-{trained_on}" for name, cell in self.students.items() for trained_on in cell.trained_on]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"names of students and their `trained_on` must tell them apart, got {twice[0]!r} twice")
+        return self
 
 
 def read_experiment(path: Path | str, overrides: Sequence[str] = ()) -> Experiment:
@@ -140,7 +158,7 @@ def read_experiment(path: Path | str, overrides: Sequence[str] = ()) -> Experime
 
 
 def _override(data: dict[str, Any], override: str) -> None:
-    key, equals, text = override.partition("=")
+    key, equals, text = (part.strip() for part in override.partition("="))
     if not equals or not key:
         raise ValueError(f"`--set` must be key=value, got {override!r}; such as training.epochs=3.")
     try:

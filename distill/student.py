@@ -35,7 +35,12 @@ def build_backbone(spec: str, kwargs: Mapping[str, Any] | None = None) -> Encode
     kind, _, name = spec.partition(":")
     kwargs = dict(kwargs or {})
     if kind in _BUILDERS and name:
-        return _BUILDERS[kind](name, kwargs)
+        try:
+            return _BUILDERS[kind](name, kwargs)
+        except TypeError as error:
+            if not kwargs:
+                raise
+            raise ValueError(f"`kwargs` must be what {spec} takes, got {sorted(kwargs)} ({error}); mend or leave them out.") from error
     if ".py:" in spec:
         if kwargs:
             raise ValueError(f"`kwargs` must be empty for {spec}, got {sorted(kwargs)}; set them inside the function.")
@@ -63,13 +68,19 @@ def feature_width(encoder: nn.Module, image_size: int) -> int:
     """Measure the width of an encoder's output with one blank image, leaving its modes and statistics untouched.
 
     Raises:
-        ValueError: when the output is not of shape (N, D).
+        ValueError: when the encoder cannot take such an image or its output is not of shape (N, D).
     """
     training = encoder.training
     encoder.eval()
     try:
         with torch.inference_mode():
             output = encoder(torch.zeros(1, 3, image_size, image_size))
+    except Exception as error:  # anybody's model: whatever its layers raise
+        line = " ".join(str(error).split())[:200]
+        raise ValueError(
+            f"the encoder must take images of {image_size} x {image_size} pixels, got {type(error).__name__}: {line}; "
+            "give its own size (`image_size`) or return (module, transform)."
+        ) from error
     finally:
         encoder.train(training)
     if not isinstance(output, Tensor) or output.ndim != 2:
@@ -117,7 +128,7 @@ def image_tower(model: nn.Module) -> Encoder:
 
 
 def _from_hub(name: str, kwargs: dict[str, Any]) -> Encoder:
-    from distill.hub import load_hf_vision
+    from distill.hf_vision import load_hf_vision
 
     if kwargs:
         raise ValueError(f"`kwargs` must be empty for hf:{name}, got {sorted(kwargs)}; the hub's own config decides.")
@@ -152,7 +163,7 @@ def _from_file(path: str, function: str) -> Encoder:
     sys.modules[spec.name] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a script may leave by itself
         raise ValueError(f"{path} must import without an error, got {type(error).__name__}: {error}; run it by itself first.") from error
     factory = getattr(module, function, None)
     if not callable(factory):
@@ -160,19 +171,19 @@ def _from_file(path: str, function: str) -> Encoder:
         raise ValueError(f"`student` {path} must have a function {function}, got {names}; check the name after the colon.")
     try:
         made = factory()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ValueError(
             f"{path}:{function} must build a model without arguments, got {type(error).__name__}: {error}; mend the function."
         ) from error
     model, transform = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
     if not isinstance(model, nn.Module):
-        raise TypeError(
+        raise ValueError(
             f"{path}:{function} must return a torch.nn.Module, got {type(model).__name__}; return the module or (module, transform)."
         )
-    return Encoder(model if transform is None else _Transformed(model, transform))
+    return Encoder(model if transform is None else Transformed(model, transform))
 
 
-class _Transformed(nn.Module):
+class Transformed(nn.Module):
     """A module behind its own per-image transform (PIL image -> tensor, as torchvision's and open_clip's are)."""
 
     def __init__(self, model: nn.Module, transform: Callable[[Any], Tensor]) -> None:
@@ -181,6 +192,7 @@ class _Transformed(nn.Module):
         self.transform = transform
 
     def forward(self, images: Tensor) -> Tensor:
+        """Embed images in [0, 1], shape (N, 3, H, W), as eight-bit pictures through the transform: raw (N, D)."""
         from torchvision.transforms.functional import to_pil_image
 
         eight_bit = (images.clamp(0, 1) * 255).round().to(torch.uint8).cpu()

@@ -112,12 +112,18 @@ def load_teacher(spec: str, *, class_weights: Path | str | None = None, image_si
     if class_weights is not None:
         from distill.checkpoint import load_encoder
 
-        encoder = load_encoder(spec, image_size=image_size)
+        folder = _local_folder(name)
+        encoder = load_encoder(spec if folder is None else f"open_clip:{folder}", image_size=image_size)
         weights = read_class_weights(class_weights)
         width = feature_width(encoder, image_size)
         if weights.shape[0] != width:
             raise ValueError(f"`class_weights` must have {width} rows for {spec}, got {weights.shape[0]}; give an array of shape (D, C).")
         return Teacher(_short(spec), encoder, embed_dim=width, weights=weights)
+    if _local_folder(name) is None and "/" not in name and name in _known_models():
+        tags = ", ".join(_tags(name)[:8])
+        raise ValueError(
+            f"`teacher` {spec} must name pretrained weights, got a model without a tag; choose from {tags or 'local-dir:FOLDER'}."
+        )
     model = open_clip_model(name)
     refuse_bad_weights(model, spec)
     model.eval().requires_grad_(False)
@@ -185,6 +191,18 @@ def open_clip_model(name: str) -> nn.Module:
         raise DistillError(
             f"`teacher` {name} must be loadable, got {type(error).__name__}: {first[:300]}; give a local folder or mend its files."
         ) from error
+
+
+def _known_models() -> list[str]:
+    import open_clip
+
+    return open_clip.list_models()
+
+
+def _tags(model: str) -> list[str]:
+    import open_clip
+
+    return open_clip.list_pretrained_tags_by_model(model)
 
 
 def _tokenizer(name: str) -> Callable[[list[str]], Tensor]:

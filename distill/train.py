@@ -137,16 +137,46 @@ def train_student(
         DistillError: when the loss is not finite; the checkpoints made so far stay.
     """
     out.mkdir(parents=True, exist_ok=True)
-    image_size = images.pixels.shape[-1]
     student = _Student(encoder, recipe.temperature)
     loop = Loop(student, config, n=len(images.pixels), seed=recipe.seed, accelerator=accelerator, state=out / "resume.safetensors")
     if resume:
         loop.resume()
+    description = _description(recipe, embed_dim=int(class_weights.shape[0]), image_size=images.pixels.shape[-1])
+    device = accelerator.device
+
+    def step(indices: Tensor, epoch: int) -> tuple[Tensor, dict[str, Tensor]]:
+        view = epoch % images.views.config.count
+        teacher = images.targets.view(view, progress)[indices]
+        batch = Batch(
+            student=F.normalize(loop.module(images.views.images(images.pixels, indices, view).to(device)).float(), dim=-1),
+            teacher=teacher.to(device),
+            text=images.views.targets(images.text[recipe.text], indices, view).to(device),
+            logit_scale=student.log_scale.exp(),
+        )
+        return mixed_loss(batch, recipe.loss)
+
+    def after_epoch(epoch: int, means: dict[str, float]) -> None:
+        row: dict[str, Any] = {"student": recipe.name, "epoch": epoch + 1, **means}
+        for domain, split in held_out.items():
+            row[f"zero_shot_{domain}"] = zero_shot_accuracy(encoder, split, class_weights, accelerator=accelerator)
+        if recipe.temperature == "learned":
+            row["logit_scale"] = float(student.log_scale.detach().exp())
+        save_student(out / f"epoch-{epoch + 1:03d}.safetensors", encoder, {**description, "epoch": epoch + 1})
+        log(row)
+
+    loop.run(step, after_epoch, after_step=student.clamp, progress=progress, label=recipe.name)
+    final = out / "student.safetensors"
+    save_student(final, encoder, {**description, "epoch": config.epochs})
+    return final
+
+
+def _description(recipe: Recipe, *, embed_dim: int, image_size: int) -> dict[str, Any]:
+    """Give what a checkpoint says of its student: how to build it again, and what it was trained with."""
     target, negatives = properties(recipe.loss)
-    description = {
+    return {
         "spec": recipe.spec,
         "kwargs": dict(recipe.kwargs),
-        "embed_dim": int(class_weights.shape[0]),
+        "embed_dim": embed_dim,
         "image_size": image_size,
         "name": recipe.name,
         "loss": recipe.loss_name,
@@ -158,31 +188,6 @@ def train_student(
         "text": recipe.text,
         "temperature": recipe.temperature,
     }
-
-    def step(indices: Tensor, epoch: int) -> tuple[Tensor, dict[str, Tensor]]:
-        view = epoch % images.views.config.count
-        embeddings = F.normalize(loop.module(images.views.images(images.pixels, indices, view)).float(), dim=-1)
-        batch = Batch(
-            student=embeddings,
-            teacher=images.targets.view(view, progress)[indices],
-            text=images.views.targets(images.text[recipe.text], indices, view),
-            logit_scale=student.log_scale.exp(),
-        )
-        return mixed_loss(batch, recipe.loss)
-
-    def after_epoch(epoch: int, means: dict[str, float]) -> None:
-        row: dict[str, Any] = {"student": recipe.name, "epoch": epoch + 1, **means}
-        for domain, split in held_out.items():
-            row[f"zero_shot_{domain}"] = zero_shot_accuracy(encoder, split, class_weights, accelerator=accelerator)
-        if recipe.temperature == "learned":
-            row["logit_scale"] = float(student.log_scale.exp())
-        save_student(out / f"epoch-{epoch + 1:03d}.safetensors", encoder, {**description, "epoch": epoch + 1})
-        log(row)
-
-    loop.run(step, after_epoch, after_step=student.clamp, progress=progress, label=recipe.name)
-    final = out / "student.safetensors"
-    save_student(final, encoder, {**description, "epoch": config.epochs})
-    return final
 
 
 @torch.inference_mode()
@@ -200,13 +205,16 @@ def zero_shot_accuracy(
     """
     training = encoder.training
     encoder.eval()
+    device = accelerator.device
+    class_weights = class_weights.to(device)
     right = 0
     try:
         for start in range(0, len(split.labels), batch_size):
             images = split.pixels[start : start + batch_size].float() / 255
             with accelerator.autocast():
-                embeddings = encoder(images)
-            right += int((embeddings.float() @ class_weights).argmax(dim=1).eq(split.labels[start : start + batch_size]).sum())
+                embeddings = encoder(images.to(device))
+            predicted = (embeddings.float() @ class_weights).argmax(dim=1).cpu()
+            right += int(predicted.eq(split.labels[start : start + batch_size]).sum())
     finally:
         encoder.train(training)
     return right / len(split.labels)

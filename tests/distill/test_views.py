@@ -9,8 +9,8 @@ from torchvision.transforms import functional as T
 
 from distill.views import ViewConfig, Views, _colour, _crop
 
-STILL = {"min_area": 1.0, "max_ratio": 1.0, "flip": 0.0, "brightness": 0.0, "contrast": 0.0, "saturation": 0.0, "hue": 0.0}
-STRONG = {"min_area": 0.3, "brightness": 0.4, "contrast": 0.4, "saturation": 0.4, "hue": 0.2, "mixup": 0.5}
+STILL = {"min_area": 1.0, "max_ratio": 1.0, "shift": 0.0, "flip": 0.0, "brightness": 0.0, "contrast": 0.0, "saturation": 0.0, "hue": 0.0}
+STRONG = {"min_area": 0.3, "shift": 0.2, "brightness": 0.4, "contrast": 0.4, "saturation": 0.4, "hue": 0.2, "mixup": 0.5}
 # One rounding of each of some twenty operations on numbers near 1 in float32.
 ROUNDING = 5e-6
 
@@ -123,7 +123,10 @@ def test_crop_keeps_the_drawn_part_of_the_image() -> None:
     """A crop of a quarter in the upper left corner of a ramp is the ramp's first half, stretched to the whole side."""
     side = 8
     ramp = torch.linspace(0, 1, side).expand(1, 3, side, side)
-    rows = {name: torch.tensor([value]) for name, value in {"area": 0.25, "ratio": 1.0, "x": -1.0, "y": -1.0, "flip": 1.0}.items()}
+    rows = {
+        name: torch.tensor([value])
+        for name, value in {"area": 0.25, "ratio": 1.0, "x": -1.0, "y": -1.0, "flip": 1.0, "shift_x": 0.0, "shift_y": 0.0}.items()
+    }
 
     seen = _crop(ramp, rows)
 
@@ -131,9 +134,31 @@ def test_crop_keeps_the_drawn_part_of_the_image() -> None:
     torch.testing.assert_close(seen, stretched, rtol=0, atol=ROUNDING)
 
 
+def test_shift_moves_whole_pixels_and_mirrors_the_edge() -> None:
+    data = pixels(40)
+    shifting = views(40, shift=0.3)
+
+    seen = shifting.images(data, torch.arange(40), 1)
+
+    draws = shifting.draws(1)
+    moved = set()
+    for index in range(40):
+        across, down = (round(10 * float(draws[name][index])) for name in ("shift_x", "shift_y"))
+        padded = F.pad(data[index : index + 1].float() / 255, (3, 3, 3, 3), mode="circular")
+        mirrored = padded.clone()  # symmetric padding, which torch lacks: the edge pixel itself is repeated
+        for k in range(3):
+            mirrored[..., 2 - k], mirrored[..., 13 + k] = mirrored[..., 3 + k], mirrored[..., 12 - k]
+        for k in range(3):
+            mirrored[..., 2 - k, :], mirrored[..., 13 + k, :] = mirrored[..., 3 + k, :], mirrored[..., 12 - k, :]
+        expected = mirrored[0, :, 3 + down : 13 + down, 3 + across : 13 + across]
+        torch.testing.assert_close(seen[index], expected, rtol=0, atol=5 * ROUNDING)  # positions are rounded too
+        moved.add((across, down))
+    assert len(moved) > 15
+
+
 def test_crop_never_leaves_the_image() -> None:
     """The mean of a constant image stays, whatever is drawn: nothing is padded with black."""
-    seen = views(500, min_area=0.1, max_ratio=3.0, flip=0.5).images(
+    seen = views(500, min_area=0.1, max_ratio=3.0, flip=0.5, shift=0.5).images(
         torch.full((500, 3, 6, 6), 200, dtype=torch.uint8), torch.arange(500), 0
     )
 

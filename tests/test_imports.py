@@ -1,0 +1,135 @@
+"""The packages as text: who imports whom, and what no file may hold."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("app", "diagnose", "distill", "probes")
+MAY_IMPORT = {
+    "app": {"app", "diagnose", "distill", "probes"},
+    "diagnose": {"diagnose", "distill", "probes"},
+    "distill": {"distill"},
+    "probes": {"probes"},
+}
+FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+HANDS_OVER = ROOT / "probes" / "__main__.py"
+
+
+@cache
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def imported(path: Path) -> Iterator[str]:
+    """Names of modules, also of imports inside functions and by `importlib.import_module` of a literal."""
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield "." * node.level + (node.module or "")
+        elif isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant) and isinstance(node.args[0].value, str):
+            name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            if name in ("import_module", "__import__"):
+                yield node.args[0].value
+
+
+def calls(path: Path) -> Iterator[str]:
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Call):
+            yield ast.unparse(node.func)
+
+
+def faults(check: Callable[[Path], object]) -> dict[str, object]:
+    """Apply a check to every file and keep what it finds."""
+    found = {str(path.relative_to(ROOT)): check(path) for path in FILES}
+    return {name: fault for name, fault in found.items() if fault}
+
+
+def test_every_package_is_looked_at() -> None:
+    assert {path.relative_to(ROOT).parts[0] for path in FILES} == set(PACKAGES)
+    assert len(FILES) > 60
+
+
+def test_imports_go_one_way() -> None:
+    def check(path: Path) -> set[str]:
+        package = path.relative_to(ROOT).parts[0]
+        ours = {name.split(".")[0] for name in imported(path)} & set(PACKAGES)
+        return ours - MAY_IMPORT[package] - ({"app"} if path == HANDS_OVER else set())
+
+    assert faults(check) == {}
+
+
+def test_imports_are_absolute() -> None:
+    assert faults(lambda path: [name for name in imported(path) if name.startswith(".")]) == {}
+
+
+def test_no_assert_and_no_print() -> None:
+    assert faults(lambda path: [node.lineno for node in ast.walk(tree(path)) if isinstance(node, ast.Assert)]) == {}
+    assert faults(lambda path: {"print"} & set(calls(path))) == {}
+
+
+def test_nothing_is_unpickled_or_evaluated() -> None:
+    banned = {"pickle.load", "pickle.loads", "joblib.load", "dill.load", "dill.loads", "eval", "exec", "torch.jit.load", "os.system"}
+
+    assert faults(lambda path: banned & set(calls(path))) == {}
+
+
+def test_torch_load_takes_weights_only_and_numpy_load_no_pickles() -> None:
+    def check(path: Path) -> list[int]:
+        found = []
+        for node in ast.walk(tree(path)):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in ("torch.load", "np.load", "numpy.load"):
+                given = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
+                safe = (
+                    given.get("weights_only") == "True" if ast.unparse(node.func) == "torch.load" else given.get("allow_pickle") == "False"
+                )
+                found += [] if safe else [node.lineno]
+        return found
+
+    assert faults(check) == {}
+
+
+def test_no_file_over_400_lines_and_no_function_over_60() -> None:
+    def check(path: Path) -> list[str]:
+        found = [] if len(path.read_text(encoding="utf-8").splitlines()) <= 400 else ["file"]
+        for node in ast.walk(tree(path)):
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                # What a function does: its docstring is counted apart, and long where it should be.
+                first = node.body[min(len(node.body) - 1, bool(ast.get_docstring(node)))].lineno
+                found += [node.name] if (node.end_lineno or first) - first >= 60 else []
+        return found
+
+    assert faults(check) == {}
+
+
+def test_no_file_is_a_drawer_for_everything() -> None:
+    assert faults(lambda path: path.stem in ("utils", "helpers", "common", "base")) == {}
+
+
+def test_only_the_teacher_side_opens_open_clip_and_only_checkpoint_files_write_weights() -> None:
+    """The pocket's build scripts made what the package ships; users never run them."""
+    users = {path.relative_to(ROOT).as_posix() for path in FILES if "open_clip" in {name.split(".")[0] for name in imported(path)}}
+    writers = {path.relative_to(ROOT).as_posix() for path in FILES if {"save_file", "torch.save"} & set(calls(path))}
+
+    assert {name for name in users if not name.startswith("distill/packs/pocket/build")} <= {"distill/teacher.py", "distill/teach.py"}
+    assert {name for name in writers if not name.startswith("distill/packs/pocket/build")} == {"distill/checkpoint.py"}
+
+
+def test_packages_and_what_the_dashboard_reads_stay_light() -> None:
+    for path in ("probes/__init__.py", "diagnose/__init__.py", "distill/__init__.py", "app/__init__.py"):
+        assert [type(node) for node in tree(ROOT / path).body] in ([], [ast.Expr])
+    for path in ("diagnose/schema.py", "probes/result.py", "app/cli.py"):
+        top = [node for node in tree(ROOT / path).body if isinstance(node, (ast.Import, ast.ImportFrom))]
+        names = {(node.names[0].name if isinstance(node, ast.Import) else node.module or "").split(".")[0] for node in top}
+        assert not names & {"torch", "open_clip", "timm", "transformers", "datasets", "sklearn", "pandas"}
+
+
+def test_tests_have_unique_names_and_are_no_packages() -> None:
+    names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
+
+    assert len(names) == len(set(names))
+    assert not list((ROOT / "tests").rglob("__init__.py"))
