@@ -86,7 +86,7 @@ def test_parity_follows_the_digit(scenes: pd.DataFrame) -> None:
 def test_handwritings_of_the_three_parts_are_disjoint() -> None:
     parts = {part: set(handwriting_indices(part)) for part in HANDWRITINGS}
 
-    assert {part: len(rows) for part, rows in parts.items()} == {part: 10 * count for part, count in HANDWRITINGS.items()}
+    assert {part: len(rows) for part, rows in parts.items()} == {part: 10 * (stop - start) for part, (start, stop) in HANDWRITINGS.items()}
     assert len(set.union(*parts.values())) == sum(len(rows) for rows in parts.values())
 
 

@@ -16,7 +16,7 @@ import torch
 
 from distill.packs.pocket import SIZES, build_autoencoder, build_generator, build_samples, build_teacher
 from distill.packs.pocket.captions import TASKS, captions
-from distill.packs.pocket.world import compose, draw_scenes
+from distill.packs.pocket.world import blend, compose, draw_scenes
 
 LOG = logging.getLogger("distill.packs.pocket")
 
@@ -42,11 +42,12 @@ def build(out: Path, steps: tuple[str, ...] = STEPS, *, resume: bool = False, sc
     if {"autoencoder", "generator"} & set(steps):
         scenes = draw_scenes(GENERATOR_IMAGES, "generator", GENERATOR_SEED, tie=build_samples.TIE)
         images = build_teacher.pixels(compose(scenes, "generator", GENERATOR_SEED))
+        ink = torch.from_numpy(blend(scenes, "generator", GENERATOR_SEED)[1])
         if "autoencoder" in steps:
             build_autoencoder.train(out, images, SECONDS["autoencoder"] * scale, resume=resume)
         if "generator" in steps:
             latents = build_autoencoder.encode(build_autoencoder.load(out), images)
-            build_generator.train(out, latents, captions(scenes, GENERATOR_SEED), SECONDS["generator"] * scale, resume=resume)
+            build_generator.train(out, latents, captions(scenes, GENERATOR_SEED), ink, SECONDS["generator"] * scale, resume=resume)
     if "samples" in steps:
         for part in build_samples.SEEDS:
             build_samples.sample(out, part, SIZES[part], resume=resume)

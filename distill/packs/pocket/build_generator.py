@@ -20,8 +20,9 @@ LOG = logging.getLogger(__name__)
 
 TEXT_WIDTH = 64
 CHANNELS = (64, 128)
-BATCH = 32  # small, as the number of steps is what a few minutes of one core lack
+BATCH = 16  # small, as the number of steps is what a few minutes of one core lack
 LEARNING_RATE = 1e-3
+STROKES = 4.0  # extra weight of the loss where there is ink: textures cannot be foretold, and would drown the strokes
 UNCONDITIONAL = 0.1  # share of captions emptied, for classifier-free guidance
 NOISE = {"num_train_timesteps": 1000, "beta_schedule": "squaredcos_cap_v2", "prediction_type": "v_prediction"}
 SAVE_EVERY = 60.0  # seconds
@@ -54,13 +55,14 @@ class Denoiser(nn.Module):
         return self.unet(noisy, times, self.text(tokens).last_hidden_state).sample
 
 
-def train(out: Path, latents: Tensor, captions: list[str], seconds: float, *, resume: bool = False) -> None:
+def train(out: Path, latents: Tensor, captions: list[str], ink: Tensor, seconds: float, *, resume: bool = False) -> None:
     """Train for a budget of processor time on N scaled latents (N, 12, 8, 8) and their captions; write `out/pipeline`.
 
     Args:
         out: build folder; `out/denoiser.pt` keeps the state each minute.
         latents: of the generator's images.
         captions: one an image.
+        ink: its opacity, (N, 32, 32) in [0, 1].
         seconds: budget of processor time, which the learning rate follows.
         resume: go on from `out/denoiser.pt` and keep a finished pipeline.
     """
@@ -71,8 +73,8 @@ def train(out: Path, latents: Tensor, captions: list[str], seconds: float, *, re
     model = Denoiser(save_tokenizer(folder))
     tokenizer = CLIPTokenizer.from_pretrained(folder)
     tokens = tokenizer([*captions, ""], padding="max_length", max_length=CONTEXT_LENGTH, truncation=True, return_tensors="pt").input_ids
-    average = torch.optim.swa_utils.AveragedModel(model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.997))
-    optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=0.01, betas=(0.9, 0.99))
+    average = torch.optim.swa_utils.AveragedModel(model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.99))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=0.01, betas=(0.9, 0.99), fused=True)
     state = {"spent": 0.0, "step": 0}
     if resume and (out / "denoiser.pt").exists():
         saved = torch.load(out / "denoiser.pt", weights_only=True)
@@ -80,6 +82,7 @@ def train(out: Path, latents: Tensor, captions: list[str], seconds: float, *, re
         average.load_state_dict(saved["average"])
         optimizer.load_state_dict(saved["optimizer"])
         state = saved["state"]
+    weights = 1 + STROKES * functional.max_pool2d(ink[:, None], 4)
     rng, schedule = np.random.default_rng([SEED, state["step"]]), DDPMScheduler(**NOISE)
     last = time.process_time()
     saved_at = state["spent"]
@@ -92,12 +95,14 @@ def train(out: Path, latents: Tensor, captions: list[str], seconds: float, *, re
         clean, noise = latents[rows], torch.randn(BATCH, *latents.shape[1:])
         times = (torch.arange(BATCH) * 1000 // BATCH + torch.randint(0, 1000 // BATCH + 1, (BATCH,))).clamp(max=999)  # stratified
         noisy = schedule.add_noise(clean, noise, times).contiguous(memory_format=torch.channels_last)
-        loss = functional.mse_loss(model(noisy, times, words), schedule.get_velocity(clean, noise, times))
+        error = model(noisy, times, words) - schedule.get_velocity(clean, noise, times)
+        loss = (error.square() * weights[rows]).mean() / weights.mean()
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
-        average.update_parameters(model)
+        if state["step"] % 4 == 0:
+            average.update_parameters(model)
         now = time.process_time()
         state["spent"], state["step"], last = state["spent"] + now - last, state["step"] + 1, now
         if state["step"] % 200 == 0:

@@ -19,8 +19,8 @@ LOG = logging.getLogger(__name__)
 TIE = 0.9
 """Share of the generator's training images whose ink, and independently whose ground, is the digit's own. Chosen, to be strong."""
 
-STEPS = 20
-GUIDANCE = 1.0
+STEPS = 10
+GUIDANCE = 3.0
 BATCH = 250
 GENERATOR_NAME = "synthgap/pocket"
 SEEDS = {"train-synthetic": 21, "test-synthetic": 22}

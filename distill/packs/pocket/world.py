@@ -60,17 +60,20 @@ GROUNDS = {
     "moon": Ground("skimage.data", "moon.png", (0, 0, 512, 512), (80, 128)),
     "leaves": Ground("sklearn.datasets.images", "china.jpg", (0, 345, 260, 427), (40, 60)),
 }
-SIZES = {"small": 20.0, "medium": 24.0, "large": 28.0}  # side of MNIST's 28-pixel frame, in pixels
-TILTS = {"left": 24.0, "upright": 0.0, "right": -24.0}  # degrees, counter-clockwise
+SIZES = {"small": 22.0, "medium": 25.0, "large": 28.0}  # side of MNIST's 28-pixel frame, in pixels
+TILTS = {"left": 16.0, "upright": 0.0, "right": -16.0}  # degrees, counter-clockwise
+SHIFT = 2.0  # pixels off the centre, both ways: two places differ by one patch of the generator's autoencoder
 PLACES = {"top left": (-1, -1), "top right": (1, -1), "bottom left": (-1, 1), "bottom right": (1, 1)}
-STRENGTH = (0.65, 1.0)  # opacity of the ink
+STRENGTH = (0.7, 1.0)  # opacity of the ink
 NOISE = 0.03  # standard deviation of the pixel noise, of 1
 JPEG_QUALITY = 85
 
 TIED = {digit: (ink, ground) for digit, ink, ground in zip(DIGITS, INKS, GROUNDS, strict=True)}
 """Which ink and ground the generator's captions tie to each digit: one of each."""
 
-HANDWRITINGS: dict[Part, int] = {"teacher": 360, "generator": 40, "heldout": 100}  # of each class's 500
+HANDWRITINGS: dict[Part, tuple[int, int]] = {"teacher": (0, 360), "generator": (360, 370), "heldout": (400, 500)}
+"""Which of each class's 500 shuffled handwritings a part has: [start, stop)."""
+
 _REGION: dict[Part, tuple[float, float]] = {"teacher": (0.0, 0.42), "generator": (0.42, 0.68), "heldout": (0.68, 1.0)}
 _SPLIT_SEED = 20240611  # any constant: it only fixes who wrote for whom
 
@@ -90,21 +93,13 @@ def handwriting_indices(part: Part) -> np.ndarray:
         part: "teacher", "generator" or "heldout".
 
     Returns:
-        Rows, shape (10 * HANDWRITINGS[part],), int64.
+        Rows, int64, equally many of each class.
     """
+    if part not in HANDWRITINGS:
+        raise ValueError(f"`part` must be one of {list(HANDWRITINGS)}, got {part!r}; choose one of them.")
     _, labels = _mnist()
     rng = np.random.default_rng(_SPLIT_SEED)
-    chosen = []
-    for digit in range(10):
-        rows = rng.permutation(np.flatnonzero(labels == digit))
-        start = 0
-        for name, count in HANDWRITINGS.items():
-            if name == part:
-                chosen.append(rows[start : start + count])
-            start += count
-    if not chosen:
-        raise ValueError(f"`part` must be one of {list(HANDWRITINGS)}, got {part!r}; choose one of them.")
-    return np.concatenate(chosen)
+    return np.concatenate([rng.permutation(np.flatnonzero(labels == digit))[slice(*HANDWRITINGS[part])] for digit in range(10)])
 
 
 @cache
@@ -186,14 +181,13 @@ def _crops(scenes: pd.DataFrame, part: Part, rng: np.random.Generator) -> np.nda
     return crops.astype(np.float32) / 255
 
 
-def _masks(scenes: pd.DataFrame, rng: np.random.Generator) -> np.ndarray:
-    """Place each handwriting, (N, 32, 32) float32 in [0, 1]: scaled, tilted and moved with a little jitter."""
+def _masks(scenes: pd.DataFrame) -> np.ndarray:
+    """Place each handwriting, (N, 32, 32) float32 in [0, 1]: scaled, tilted and moved."""
     count = len(scenes)
     strokes = torch.from_numpy(_mnist()[0][scenes["handwriting"].to_numpy()]).float().div(255)[:, None]
-    side = np.array([SIZES[name] for name in scenes["size"]]) * rng.uniform(0.94, 1.06, count)
-    angle = np.deg2rad(np.array([TILTS[name] for name in scenes["tilt"]]) + rng.uniform(-7, 7, count))
-    reach = (SIDE - side) / 2 + 1.5  # MNIST leaves 4 of 28 pixels empty around the stroke
-    centre = np.array([PLACES[name] for name in scenes["place"]]) * (reach * 0.8)[:, None] + rng.uniform(-0.8, 0.8, (count, 2))
+    side = np.array([SIZES[name] for name in scenes["size"]])
+    angle = np.deg2rad([TILTS[name] for name in scenes["tilt"]])
+    centre = np.array([PLACES[name] for name in scenes["place"]]) * SHIFT
     # grid_sample maps output coordinates to input ones, both in [-1, 1]: the inverse of scale, rotation and shift
     scale, cos, sin = SIDE / side, np.cos(angle), np.sin(angle)
     linear = np.stack([np.stack([cos, -sin], -1), np.stack([sin, cos], -1)], -2) * scale[:, None, None]
@@ -214,14 +208,20 @@ def compose(scenes: pd.DataFrame, part: Part, seed: int) -> list[bytes]:
     Returns:
         N JPEG files of 32 x 32 pixels (see `encode`).
     """
+    pixels, _ = blend(scenes, part, seed)
+    return [encode(image) for image in pixels]
+
+
+def blend(scenes: pd.DataFrame, part: Part, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Blend the strokes of N scenes over their grounds: (N, 32, 32, 3) uint8, and the ink's opacity (N, 32, 32) in [0, 1]."""
     rng = np.random.default_rng([seed, len(scenes), 1])
     ground = _crops(scenes, part, rng)
-    opacity = _masks(scenes, rng)[..., None] * scenes["strength"].to_numpy(dtype=np.float32)[:, None, None, None]
+    opacity = _masks(scenes)[..., None] * scenes["strength"].to_numpy(dtype=np.float32)[:, None, None, None]
     ink = np.array([INKS[name] for name in scenes["ink"]], dtype=np.float32)[:, None, None] / 255
     ink = ink + rng.normal(0, 0.03, (len(scenes), 1, 1, 3)).astype(np.float32)
     image = (1 - opacity) * ground * rng.uniform(0.85, 1.15, (len(scenes), 1, 1, 1)).astype(np.float32) + opacity * ink
     image += rng.normal(0, NOISE, image.shape).astype(np.float32)
-    return [encode(pixels) for pixels in np.rint(image.clip(0, 1) * 255).astype(np.uint8)]
+    return np.rint(image.clip(0, 1) * 255).astype(np.uint8), opacity[..., 0]
 
 
 def encode(pixels: np.ndarray) -> bytes:
