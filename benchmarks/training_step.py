@@ -11,8 +11,8 @@ from pathlib import Path
 import torch
 from torch.nn import functional as F
 
-from distill.losses import l2
 from distill.loop import Loop, TrainingConfig, image_order, make_accelerator
+from distill.losses import l2
 from distill.student import attach_projection, build_backbone
 from distill.views import ViewConfig, Views
 
