@@ -117,8 +117,10 @@ def train(out: Path, latents: Tensor, captions: list[str], ink: Tensor, seconds:
 
 def save_pipeline(out: Path, model: Denoiser) -> None:
     """Write text encoder, U-Net, autoencoder, tokenizer and sampler as one diffusers folder in half precision."""
+    vae = AutoencoderTiny.from_pretrained(out / "vae")
+    vae.register_to_config(_name_or_path="")  # else the build folder's path would be shipped
     pipeline = StableDiffusionPipeline(
-        vae=AutoencoderTiny.from_pretrained(out / "vae"),
+        vae=vae,
         text_encoder=model.text,
         tokenizer=CLIPTokenizer.from_pretrained(out / "tokenizer"),
         unet=model.unet,
