@@ -51,6 +51,9 @@ def open_models(
     images = load_images(first, second, image_size)
     shown = next(iter(images.values()))
     size = shown.pixels.shape[-1]
+    judge: Any = None
+    matrix: Any = None
+    scale = 100.0
     padded = [*weights, *([None] * (len(students) - len(weights)))]
     subjects = [load_subject(spec, weights=state, image_size=size) for spec, state in zip(students, padded, strict=True)]
     if teacher is not None:
@@ -58,9 +61,8 @@ def open_models(
         judge, matrix, scale = load_teacher_subject(
             teacher, shown.class_names, templates=list(templates or DEFAULT_TEMPLATES), class_weights=given, image_size=size
         )
-    else:
-        judge, scale = None, 100.0
-        matrix = None if class_weights is None else read_class_weights(class_weights).numpy()
+    elif class_weights is not None:
+        matrix = read_class_weights(class_weights).numpy()
     return Loaded(
         subjects=subjects,
         teacher=judge,

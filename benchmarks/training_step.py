@@ -70,7 +70,9 @@ def main() -> None:
     print("| work | ours, images/s | bare loop, images/s | ratio, median (min to max) |")
     print("|---|---|---|---|")
     a, b = (statistics.median(column) for column in zip(*pairs, strict=True))
-    print(f"| training step, 0.3 M student, batch {BATCH} | {a:.0f} | {b:.0f} | {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f}) |")
+    print(
+        f"| training step, 0.3 M student, batch {BATCH} | {a:.0f} | {b:.0f} | {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f}) |"
+    )
 
 
 if __name__ == "__main__":

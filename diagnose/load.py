@@ -25,8 +25,8 @@ class Loaded:
 
     Args:
         subjects: students.
-        teacher: teacher.
-        class_weights: zero-shot classifier weights (D, C).
+        teacher: teacher, or None for a probe without one.
+        class_weights: zero-shot classifier weights (D, C), or None.
         images: domain -> held-out images.
         name: name of the run.
         about: one paragraph on the data.
@@ -34,8 +34,8 @@ class Loaded:
     """
 
     subjects: list[Subject]
-    teacher: Subject
-    class_weights: np.ndarray
+    teacher: Subject | None
+    class_weights: np.ndarray | None
     images: Mapping[Domain, Images]
     name: str
     about: str

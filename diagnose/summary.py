@@ -40,9 +40,7 @@ def page(report: Report) -> str:
     return "\n".join(parts) + "\n"
 
 
-def _row(
-    name: str, trained_on: str, params: int, real: Sequence[Estimate | None], synthetic: Sequence[Estimate | None], seeds: int
-) -> str:
+def _row(name: str, trained_on: str, params: int, real: Sequence[Estimate | None], synthetic: Sequence[Estimate | None], seeds: int) -> str:
     return f"| {_text(name)} | {_text(trained_on)} | {params / 1e6:.2f} M | {seeds} | {_percent(real)} | {_percent(synthetic)} |"
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 from functools import cache
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -28,11 +28,14 @@ SIZES: dict[PocketPart, int] = {"train-synthetic": 5000, "test-synthetic": 1000,
 """Images of each part."""
 
 _ASSETS = Path(__file__).parent / "assets"
-_REAL = {"train-real": ("teacher", 11), "test-real": ("heldout", 12)}  # whose handwritings and regions, and the seed
+_REAL: dict[PocketPart, tuple[Literal["teacher", "heldout"], int]] = {
+    "train-real": ("teacher", 11),
+    "test-real": ("heldout", 12),
+}  # whose handwritings and regions, and the seed
 _ATTRIBUTES = ("digit", "ink", "ground", "parity", "size", "tilt", "place")
 
 
-def pocket_split(part: PocketPart, task: str = "digit") -> Split:
+def pocket_split(part: PocketPart | str, task: str = "digit") -> Split:
     """Load one part of the pocket: N images of 32 x 32 pixels.
 
     All parts went through the same JPEG encoder and are handed over as uncompressed PNG, so that no fact about the files tells the
@@ -72,14 +75,18 @@ def _table(part: PocketPart) -> pa.Table:
     return pa.table(columns | {name: pa.array(values, pa.string()) for name, values in source.items()})
 
 
-def _real(part: PocketPart) -> dict[str, list[object]]:
+def _real(part: PocketPart) -> dict[str, list[Any]]:
     owner, seed = _REAL[part]
     scenes = draw_scenes(SIZES[part], owner, seed)
-    made = {"file": compose(scenes, owner, seed), "caption": captions(scenes, seed), "generator": [None] * len(scenes)}
+    made: dict[str, list[Any]] = {
+        "file": compose(scenes, owner, seed),
+        "caption": captions(scenes, seed),
+        "generator": [None] * len(scenes),
+    }
     return made | {name: scenes[name].tolist() for name in _ATTRIBUTES}
 
 
-def _synthetic(part: PocketPart) -> dict[str, list[object]]:
+def _synthetic(part: PocketPart) -> dict[str, list[Any]]:
     manifest = pq.read_table(_ASSETS / f"{part}.parquet", columns=["file", "caption", "generator", *_ATTRIBUTES])
     return manifest.to_pydict()
 

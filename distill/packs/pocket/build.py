@@ -11,10 +11,11 @@ import json
 import logging
 import shutil
 from pathlib import Path
+from typing import cast
 
 import torch
 
-from distill.packs.pocket import SIZES, build_autoencoder, build_generator, build_samples, build_teacher
+from distill.packs.pocket import SIZES, PocketPart, build_autoencoder, build_generator, build_samples, build_teacher
 from distill.packs.pocket.captions import TASKS, captions
 from distill.packs.pocket.world import blend, compose, draw_scenes
 
@@ -50,7 +51,7 @@ def build(out: Path, steps: tuple[str, ...] = STEPS, *, resume: bool = False, sc
             build_generator.train(out, latents, captions(scenes, GENERATOR_SEED), ink, SECONDS["generator"] * scale, resume=resume)
     if "samples" in steps:
         for part in build_samples.SEEDS:
-            build_samples.sample(out, part, SIZES[part], resume=resume)
+            build_samples.sample(out, part, SIZES[cast(PocketPart, part)], resume=resume)
     if "report" in steps:
         (out / "report.json").write_text(json.dumps(report(out), indent=2) + "\n")
 

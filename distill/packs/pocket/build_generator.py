@@ -83,7 +83,7 @@ def train(out: Path, latents: Tensor, captions: list[str], ink: Tensor, seconds:
         optimizer.load_state_dict(saved["optimizer"])
         state = saved["state"]
     weights = 1 + STROKES * functional.max_pool2d(ink[:, None], 4)
-    rng, schedule = np.random.default_rng([SEED, state["step"]]), DDPMScheduler(**NOISE)
+    rng, schedule = np.random.default_rng([SEED, int(state["step"])]), DDPMScheduler(**NOISE)
     last = time.process_time()
     saved_at = state["spent"]
     while state["spent"] < seconds:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -54,7 +55,9 @@ def write_config(folder: Path) -> None:
     (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": model, "preprocess_cfg": transform}, indent=2) + "\n")
 
 
-def zero_shot(model: nn.Module, tokenize: object, images: Tensor, names: tuple[str, ...], templates: tuple[str, ...]) -> np.ndarray:
+def zero_shot(
+    model: nn.Module, tokenize: Callable[[list[str]], Tensor], images: Tensor, names: tuple[str, ...], templates: tuple[str, ...]
+) -> np.ndarray:
     """Predict the class of N images by the mean of the templates' text embeddings, (N,) int64."""
     with torch.inference_mode():
         text = model.encode_text(tokenize([t.format(name) for name in names for t in templates]), normalize=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 from transformers import CLIPTokenizer
@@ -23,7 +24,7 @@ def save_tokenizer(folder: Path) -> int:
     bytes_of_words = [pre_tokenizers.Whitespace(), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
     learner.pre_tokenizer = pre_tokenizers.Sequence(bytes_of_words)
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
-    settings = {"vocab_size": 2000, "min_frequency": 1, "initial_alphabet": letters, "end_of_word_suffix": "</w>"}
+    settings: dict[str, Any] = {"vocab_size": 2000, "min_frequency": 1, "initial_alphabet": letters, "end_of_word_suffix": "</w>"}
     learner.train_from_iterator(vocabulary_corpus(), trainers.BpeTrainer(show_progress=False, **settings))
     merges = [tuple(pair) for pair in json.loads(learner.to_str())["model"]["merges"]]
     tokens = letters + [letter + "</w>" for letter in letters] + ["".join(pair) for pair in merges]
