@@ -22,7 +22,7 @@ def page(report: Report) -> str:
     for student in report.students:
         groups.setdefault((student.loss or student.name, student.trained_on or "?"), []).append(student)
     for (loss, trained_on), students in groups.items():
-        real, synthetic = [s.zero_shot.real for s in students], [s.zero_shot.synthetic for s in students]
+        real, synthetic = _judged(report, students) or ([s.zero_shot.real for s in students], [s.zero_shot.synthetic for s in students])
         rows.append(_row(loss, trained_on, students[0].params, real, synthetic, len(students)))
     parts = [
         f"# {_text(report.name)}",
@@ -38,6 +38,15 @@ def page(report: Report) -> str:
     if report.factors:
         parts += ["", *(f"- {_text(factor.statement)}" for factor in report.factors)]
     return "\n".join(parts) + "\n"
+
+
+def _judged(report: Report, students: Sequence[Student]) -> tuple[list[Estimate | None], list[Estimate | None]] | None:
+    """Give the intervals that the verdict used for these students, so that no two pages of one report differ."""
+    names = {student.name for student in students}
+    for finding in report.findings:
+        if finding.id.startswith("outcome/") and set(finding.students) == names and len(finding.evidence) > 1:
+            return [finding.evidence[0].estimate], [finding.evidence[1].estimate]
+    return None
 
 
 def _row(name: str, trained_on: str, params: int, real: Sequence[Estimate | None], synthetic: Sequence[Estimate | None], seeds: int) -> str:
