@@ -72,7 +72,7 @@ def teach(
     if size is not None:
         change["image_size"] = size
     if tower is not None:
-        change["image_tower"] = tower
+        change |= {"image_tower": tower, "first_image_size": None}  # many towers take one size only
     if epochs is not None:
         change["training"] = base.training.model_copy(update={"epochs": epochs})
     config = TeachConfig.model_validate(base.model_copy(update=change).model_dump())

@@ -4,13 +4,29 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable
+from typing import Any
+
+import numpy as np
 
 from probes.drift import drift
 from probes.result import ProbeResult
 from probes.separability import separability
+from probes.sight import Sight
 from probes.transfer import transfer
 
+Progress = Callable[[int, int], None]
+"""`progress(done, total)`."""
+
 PROBES: dict[str, Callable[..., ProbeResult]] = {"transfer": transfer, "separability": separability, "drift": drift}
+"""Probes of tables: `probe(student: EmbeddingTable, teacher, *, class_weights, seed, ...)`."""
+
+IMAGE_PROBES: dict[str, Callable[..., ProbeResult]] = {}
+"""Probes that look again at changed images: `probe(student: Sight, teacher, *, class_weights, seed, progress)`."""
+
+
+def probe_names() -> list[str]:
+    """List the names of all probes, those of tables first."""
+    return [*PROBES, *IMAGE_PROBES]
 
 
 def find_probe(name: str) -> Callable[..., ProbeResult]:
@@ -19,7 +35,39 @@ def find_probe(name: str) -> Callable[..., ProbeResult]:
     Raises:
         ValueError: for an unknown name, with the nearest ones.
     """
-    if name not in PROBES:
-        near = difflib.get_close_matches(name, PROBES, n=3) or sorted(PROBES)
+    known = PROBES | IMAGE_PROBES
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=3) or sorted(known)
         raise ValueError(f"`name` must be a probe, got {name!r}; choose from {near}.")
-    return PROBES[name]
+    return known[name]
+
+
+def measure(
+    name: str,
+    student: Sight,
+    teacher: Sight | None,
+    *,
+    class_weights: np.ndarray | None,
+    logit_scale: float = 100.0,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> ProbeResult:
+    """Run the probe of this name, giving it tables or images as it needs.
+
+    Args:
+        name: see `probe_names`.
+        student: encoder to measure.
+        teacher: its teacher over the same images, or None.
+        class_weights: (D, C) zero-shot classifier weights, or None.
+        logit_scale: multiplier of the cosines, positive; the calibration depends on it.
+        seed: seed of every random draw.
+        progress: told how far an image probe is.
+
+    Raises:
+        ValueError: for an unknown name, or input that the probe cannot measure, naming the remedy.
+    """
+    probe = find_probe(name)
+    if name in IMAGE_PROBES:
+        return probe(student, teacher, class_weights=class_weights, seed=seed, progress=progress)
+    named: dict[str, Any] = {"logit_scale": logit_scale} if name == "transfer" else {}
+    return probe(student.table, None if teacher is None else teacher.table, class_weights=class_weights, seed=seed, **named)
