@@ -90,10 +90,11 @@ def train(
     config: Annotated[Path, typer.Argument(help="Experiment, TOML; see configs/.")],
     out: Out,
     overrides: Annotated[list[str] | None, typer.Option("--set", help="key=value, such as training.epochs=3; may be given again.")] = None,
+    jobs: Annotated[int, typer.Option(help="Students trained at once, each with its share of the cores.")] = 1,
     resume: Resume = False,
 ) -> None:
     """Train the comparison students of an experiment."""
-    failed = _train(config, out, overrides=overrides or [], resume=resume)
+    failed = _train(config, out, overrides=overrides or [], resume=resume, jobs=jobs)
     typer.echo(f"run: {out}")
     if failed:
         for name, why in failed.items():
@@ -236,14 +237,14 @@ def dashboard(
     raise typer.Exit(launch(runs, port, open_browser=not no_browser))
 
 
-def _train(config: Path, out: Path, *, overrides: list[str], resume: bool) -> dict[str, str]:
+def _train(config: Path, out: Path, *, overrides: list[str], resume: bool, jobs: int = 1) -> dict[str, str]:
     from distill.config import read_experiment
 
     experiment = read_experiment(config, overrides)
     from distill.grid import train_grid
 
     with _progress() as progress:
-        return train_grid(experiment, out, resume=resume, progress=progress)
+        return train_grid(experiment, out, resume=resume, jobs=jobs, progress=progress)
 
 
 def _diagnose_run(run: Path, *, seed: int = 0, quiet: bool = False) -> Any:

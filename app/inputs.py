@@ -54,11 +54,12 @@ def open_models(
     judge: Any = None
     matrix: Any = None
     scale = 100.0
+    embed_text: Any = None
     padded = [*weights, *([None] * (len(students) - len(weights)))]
     subjects = [load_subject(spec, weights=state, image_size=size) for spec, state in zip(students, padded, strict=True)]
     if teacher is not None:
         given = None if class_weights is None else str(class_weights)
-        judge, matrix, scale = load_teacher_subject(
+        judge, matrix, scale, embed_text = load_teacher_subject(
             teacher, shown.class_names, templates=list(templates or DEFAULT_TEMPLATES), class_weights=given, image_size=size
         )
     elif class_weights is not None:
@@ -71,6 +72,7 @@ def open_models(
         name="+".join(s.name for s in subjects),
         about="",
         logit_scale=scale,
+        embed_text=embed_text,
     )  # type: ignore[arg-type]
 
 

@@ -17,6 +17,7 @@ from distill.errors import DistillError
 from distill.experiment import common_size, open_experiment
 from distill.metrics import read_metrics
 from distill.teacher import Teacher, load_teacher
+from probes.sight import EmbedText
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Loaded:
         name: name of the run.
         about: one paragraph on the data.
         logit_scale: the teacher's multiplier of cosines.
+        embed_text: the teacher's text tower, or None where there is none.
     """
 
     subjects: list[Subject]
@@ -40,6 +42,7 @@ class Loaded:
     name: str
     about: str
     logit_scale: float
+    embed_text: EmbedText | None = None
 
 
 def load_run(run: Path, *, progress: bool = False) -> Loaded:
@@ -79,6 +82,7 @@ def load_run(run: Path, *, progress: bool = False) -> Loaded:
         name=experiment.name,
         about=experiment.about,
         logit_scale=opened.teacher.logit_scale,
+        embed_text=text_of(opened.teacher),
     )
 
 
@@ -115,6 +119,11 @@ def _later(path: Path) -> Callable[[], Encoder]:
 def of_teacher(teacher: Teacher) -> Subject:
     """Give a teacher as a subject."""
     return Subject(name=teacher.name, encode=teacher.encoder, params=teacher.params, weights_hash=teacher.hash)
+
+
+def text_of(teacher: Teacher) -> EmbedText | None:
+    """Give a teacher's text tower as a function of texts, or None where it has none."""
+    return (lambda texts: teacher.embed_text(texts).cpu().numpy()) if teacher.has_text else None
 
 
 def images_of(split: Split, domain: Domain, size: int) -> Images:
@@ -157,10 +166,10 @@ def load_subject(spec: str, *, weights: str | None = None, image_size: int, name
 
 def load_teacher_subject(
     spec: str, class_names: tuple[str, ...], *, templates: list[str], class_weights: str | None, image_size: int
-) -> tuple[Subject, np.ndarray, float]:
-    """Load a teacher with its zero-shot classifier weights (D, C) and its logit scale."""
+) -> tuple[Subject, np.ndarray, float, EmbedText | None]:
+    """Load a teacher with its zero-shot classifier weights (D, C), its logit scale and its text tower."""
     teacher = load_teacher(spec, class_weights=class_weights, image_size=image_size)
-    return of_teacher(teacher), teacher.class_weights(class_names, templates).numpy(), teacher.logit_scale
+    return of_teacher(teacher), teacher.class_weights(class_names, templates).numpy(), teacher.logit_scale, text_of(teacher)
 
 
 def load_images(real: Split | None, synthetic: Split | None, size: int | None) -> dict[Domain, Images]:

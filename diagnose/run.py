@@ -6,11 +6,10 @@ import hashlib
 import json
 import platform
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -18,9 +17,11 @@ from diagnose import junit, render, report, samples, summary
 from diagnose.intervals import Sample, estimate
 from diagnose.schema import Estimate, ProbeRecord, Report, ZeroShot
 from diagnose.subjects import Encode, Images, Subject
-from probes.embeddings import EmbeddingTable, embed, key
-from probes.registry import PROBES
+from diagnose.tables import distinct, ids_of, table_of
+from probes.embeddings import EmbeddingTable, key
+from probes.registry import PROBES, measure, probe_names
 from probes.result import SCHEMA_VERSION, DiagnosticError, ProbeResult
+from probes.sight import EmbedText, Sight
 
 Progress = Callable[[str, int, int], None]
 """`progress(what, done, total)`."""
@@ -40,6 +41,7 @@ class Setting:
     seed: int
     batch_size: int
     progress: Progress
+    embed_text: EmbedText | None = None
 
     @property
     def fingerprint(self) -> str:
@@ -59,9 +61,10 @@ def diagnose(
     about: str = "",
     logit_scale: float = 100.0,
     seed: int = 0,
-    probes: Sequence[str] = ("transfer", "separability", "drift"),
+    probes: Sequence[str] | None = None,
     progress: Progress | None = None,
     batch_size: int = 500,
+    embed_text: EmbedText | None = None,
 ) -> Report:
     """Judge students beside their teacher and write the report.
 
@@ -79,9 +82,10 @@ def diagnose(
         about: one paragraph on the data.
         logit_scale: multiplier of the cosines, positive; the calibration depends on it.
         seed: seed of every random draw.
-        probes: names in `PROBES`.
+        probes: see `probes.registry.probe_names`; None for all of them.
         progress: called as `progress(what, done, total)`.
         batch_size: images in one forward pass.
+        embed_text: the teacher's text tower, or None where there is none.
 
     Returns:
         The report, as written to `<out>/report.json`; beside it `report.html`, `junit.xml`, `thumbnails.parquet` and `probes/`.
@@ -89,14 +93,15 @@ def diagnose(
     Raises:
         ValueError: for names that occur twice, unknown probes, no images, or class weights that do not fit the classes.
     """
-    given = _distinct(tuple(images for images in (real, synthetic) if images is not None))
+    given = distinct(tuple(images for images in (real, synthetic) if images is not None))
+    probes = probe_names() if probes is None else probes
     _check(subjects, teacher, given, probes, class_weights)
-    setting = Setting(
-        given, np.asarray(class_weights), Path(out), logit_scale, seed, batch_size, progress or (lambda what, done, total: None)
-    )
+    told = progress or (lambda what, done, total: None)
+    setting = Setting(given, np.asarray(class_weights), Path(out), logit_scale, seed, batch_size, told, embed_text)
     setting.out.mkdir(parents=True, exist_ok=True)
     (setting.out / "done").unlink(missing_ok=True)
     teacher_key, teacher_table = _table(teacher, setting)
+    looking = _sight(teacher, teacher_table, setting)
     records: list[ProbeRecord] = []
     results: dict[str, dict[str, ProbeResult]] = {probe: {} for probe in probes}
     accuracies = {teacher.name: _accuracy(teacher_table, setting)}
@@ -110,7 +115,7 @@ def diagnose(
         accuracies[student.name] = _accuracy(table, setting)
         for probe in probes:
             content = _content(probe, table_key, teacher_key, student, setting)
-            record, result = _run(probe, student, table, teacher_table, content, setting)
+            record, result = _run(probe, student, _sight(student, table, setting), looking, content, setting)
             records.append(record)
             if result is not None:
                 results[probe][student.name] = result
@@ -155,9 +160,9 @@ def _check(
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise ValueError(f"`name` of students and teacher must be unique, got {twice[0]!r} {names.count(twice[0])} times; rename one.")
-    unknown = [probe for probe in probes if probe not in PROBES]
+    unknown = [probe for probe in probes if probe not in probe_names()]
     if unknown:
-        raise ValueError(f"`probes` must be among {sorted(PROBES)}, got {unknown[0]!r}; choose from these.")
+        raise ValueError(f"`probes` must be among {sorted(probe_names())}, got {unknown[0]!r}; choose from these.")
     if any(images.class_names != given[0].class_names for images in given):
         differ = sorted(set(given[0].class_names) ^ set(given[-1].class_names)) or ["their order"]
         raise ValueError(
@@ -184,14 +189,11 @@ def _table(subject: Subject, setting: Setting, encode: Encode | None = None, has
             return content, EmbeddingTable(*columns, subject.name, dict(table.metadata), normalize=False)
         except (DiagnosticError, FileNotFoundError):
             pass  # a table of another version or a broken one is made again
-    table = embed(
+    table = table_of(
         encode or subject.encode,
-        _batches(setting),
-        ids=_ids(setting.images).tolist(),
-        labels=np.concatenate([images.labels for images in setting.images]).tolist(),
-        domain=np.concatenate([np.full(len(images), images.domain) for images in setting.images]).tolist(),
-        name=subject.name,
-        metadata=_metadata(setting.images),
+        subject.name,
+        setting.images,
+        batch_size=setting.batch_size,
         progress=lambda done, total: setting.progress(f"embed {subject.name}", done, total),
     )
     if weights:
@@ -209,29 +211,9 @@ def _answer(encode: Encode, setting: Setting) -> str:
     return hashlib.sha256(np.round(answer, 3).tobytes()).hexdigest()[:16]
 
 
-def _batches(setting: Setting) -> Iterator[Any]:
-    import torch
-
-    for images in setting.images:
-        for start in range(0, len(images), setting.batch_size):
-            yield torch.from_numpy(np.array(images.pixels[start : start + setting.batch_size]))
-
-
-def _distinct(given: tuple[Images, ...]) -> tuple[Images, ...]:
-    """Put the domain in front of all ids where one occurs in both domains."""
-    joined = np.concatenate([images.ids for images in given]) if given else np.array([])
-    if len(np.unique(joined)) == len(joined):
-        return given
-    return tuple(replace(images, ids=np.char.add(f"{images.domain}/", images.ids)) for images in given)
-
-
-def _ids(given: Sequence[Images]) -> np.ndarray:
-    return np.concatenate([images.ids for images in given])
-
-
-def _metadata(given: Sequence[Images]) -> dict[str, np.ndarray]:
-    shared = set(given[0].metadata).intersection(*(images.metadata for images in given))
-    return {name: np.concatenate([images.metadata[name] for images in given]) for name in sorted(shared)}
+def _sight(subject: Subject, table: EmbeddingTable, setting: Setting) -> Sight:
+    names = setting.images[0].class_names
+    return Sight(table, [images.pixels for images in setting.images], subject.encode, names, setting.embed_text)
 
 
 def _accuracy(table: EmbeddingTable, setting: Setting) -> ZeroShot:
@@ -248,7 +230,7 @@ def _accuracy(table: EmbeddingTable, setting: Setting) -> ZeroShot:
 def _content(probe: str, table_key: str, teacher_key: str, student: Subject, setting: Setting) -> str:
     """Hash everything a probe's result depends on, the probes' source included."""
     digest = hashlib.sha256(np.ascontiguousarray(setting.class_weights, dtype=np.float64).tobytes())
-    for source in sorted(Path(__import__("probes").__path__[0]).glob("*.py")):
+    for source in sorted(Path(__import__("probes").__path__[0]).rglob("*.py")):
         digest.update(source.read_bytes())
     parts = [SCHEMA_VERSION, probe, table_key, teacher_key, setting.logit_scale, setting.seed, sorted(student.checkpoints)]
     digest.update(json.dumps(parts).encode())
@@ -256,19 +238,25 @@ def _content(probe: str, table_key: str, teacher_key: str, student: Subject, set
 
 
 def _run(
-    probe: str, student: Subject, table: EmbeddingTable, teacher: EmbeddingTable, content: str, setting: Setting
+    probe: str, student: Subject, seen: Sight, teacher: Sight, content: str, setting: Setting
 ) -> tuple[ProbeRecord, ProbeResult | None]:
     stem = setting.out / "probes" / probe / file_name(student.name)
     result = _finished(stem, content, student)
     try:
         if result is None:
-            setting.progress(f"{probe} {student.name}", 0, 1)
-            named: dict[str, Any] = {}
-            if probe == "transfer":
-                named["logit_scale"] = setting.logit_scale
-            result = PROBES[probe](table, teacher, class_weights=setting.class_weights, seed=setting.seed, **named)
+            what = f"{probe} {student.name}"
+            setting.progress(what, 0, 1)
+            result = measure(
+                probe,
+                seen,
+                teacher,
+                class_weights=setting.class_weights,
+                logit_scale=setting.logit_scale,
+                seed=setting.seed,
+                progress=lambda done, total: setting.progress(what, done, total),
+            )
             if probe == "drift" and student.checkpoints:
-                result = _with_epochs(result, student, table, teacher, setting)
+                result = _with_epochs(result, student, seen.table, teacher.table, setting)
             result = replace(result, params={**result.params, "inputs": content})
             result.save(stem)
         setting.progress(f"{probe} {student.name}", 1, 1)
@@ -298,7 +286,7 @@ def _finished(stem: Path, content: str, student: Subject) -> ProbeResult | None:
 def _with_epochs(result: ProbeResult, student: Subject, table: EmbeddingTable, teacher: EmbeddingTable, setting: Setting) -> ProbeResult:
     """Add drift over the epochs, measured on the same few images with the encoder of each epoch."""
     few = replace(setting, images=tuple(_few(images) for images in setting.images))
-    rows = np.flatnonzero(np.isin(table.ids, _ids(few.images)))
+    rows = np.flatnonzero(np.isin(table.ids, ids_of(few.images)))
     checkpoints = {}
     for epoch, load in sorted(student.checkpoints.items()):
         named = replace(student, name=f"{student.name} epoch {epoch}")

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
-
 from diagnose.load import Loaded
 from diagnose.subjects import Subject
-from probes.embeddings import EmbeddingTable, embed
-from probes.registry import find_probe
+from diagnose.tables import distinct, table_of
+from probes.registry import find_probe, measure
 from probes.result import ProbeResult
+from probes.sight import Sight
 
 
 def run_probe(
@@ -19,7 +18,7 @@ def run_probe(
     """Embed both domains with the first student, and with the teacher where there is one, and measure.
 
     Args:
-        name: key in `PROBES`.
+        name: see `probes.registry.probe_names`.
         loaded: models and images.
         seed: seed of every random draw.
         batch_size: images a forward pass.
@@ -28,34 +27,21 @@ def run_probe(
     Raises:
         ValueError: when the probe cannot run on this input, naming the remedy.
     """
-    measure = find_probe(name)
-    student = table_of(loaded.subjects[0], loaded, batch_size=batch_size, progress=progress)
-    teacher = None if loaded.teacher is None else table_of(loaded.teacher, loaded, batch_size=batch_size, progress=progress)
-    more = {"logit_scale": loaded.logit_scale} if name == "transfer" else {}
-    return measure(student, teacher, class_weights=loaded.class_weights, seed=seed, **more)
+    find_probe(name)
+    given = distinct(tuple(loaded.images.values()))
+    told = progress or (lambda what, done, total: None)
 
+    def sight(subject: Subject) -> Sight:
+        what = f"embedding by {subject.name}"
+        table = table_of(subject.encode, subject.name, given, batch_size=batch_size, progress=lambda done, total: told(what, done, total))
+        return Sight(table, [images.pixels for images in given], subject.encode, given[0].class_names, loaded.embed_text)
 
-def table_of(
-    subject: Subject, loaded: Loaded, *, batch_size: int, progress: Callable[[str, int, int], None] | None = None
-) -> EmbeddingTable:
-    """Embed the images of all domains with one encoder, as one table."""
-    import torch
-
-    parts = list(loaded.images.values())
-    shared = set.intersection(*(set(part.metadata) for part in parts))
-
-    def batches():
-        for part in parts:
-            for start in range(0, len(part), batch_size):
-                yield torch.from_numpy(np.ascontiguousarray(part.pixels[start : start + batch_size]))
-
-    return embed(
-        subject.encode,
-        batches(),
-        ids=np.concatenate([[f"{part.domain}/{i}" for i in part.ids] for part in parts]).tolist(),
-        labels=np.concatenate([part.labels for part in parts]).tolist(),
-        domain=np.concatenate([np.full(len(part), part.domain) for part in parts]).tolist(),
-        name=subject.name,
-        metadata={key: np.concatenate([part.metadata[key] for part in parts]) for key in shared},
-        progress=None if progress is None else lambda done, total: progress(f"embedding by {subject.name}", done, total),
+    return measure(
+        name,
+        sight(loaded.subjects[0]),
+        None if loaded.teacher is None else sight(loaded.teacher),
+        class_weights=loaded.class_weights,
+        logit_scale=loaded.logit_scale,
+        seed=seed,
+        progress=lambda done, total: told(name, done, total),
     )

@@ -60,12 +60,14 @@ def parameter_count(module: nn.Module) -> int:
 
 
 def weights_hash(module: nn.Module) -> str:
-    """Hash every parameter and buffer of a module by name, shape, dtype and bits.
+    """Hash every parameter and buffer of a module by name, shape, dtype and bits, and what an `Encoder` does to images before.
 
     Returns:
         Sixteen hexadecimal digits; equal for bit-equal weights, whatever the model is called.
     """
     digest = hashlib.sha256()
+    if isinstance(module, Encoder):
+        digest.update(f"{module.mean.flatten().tolist()} {module.std.flatten().tolist()} {module.input_size}".encode())
     for name, tensor in sorted(module.state_dict().items()):
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())

@@ -7,7 +7,7 @@ import json
 import logging
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,14 +16,16 @@ import tomli_w
 import torch
 from filelock import FileLock, Timeout
 
-from distill.config import Experiment
+from distill.config import Experiment, read_experiment
 from distill.data import Split
 from distill.encoder import Encoder
 from distill.errors import DistillError
 from distill.experiment import Opened, open_experiment
 from distill.loop import make_accelerator
+from distill.losses import needs_of
 from distill.metrics import MetricsLog
 from distill.pixels import cache_folder
+from distill.prompts import texts
 from distill.student import attach_projection, build_backbone
 from distill.targets import TeacherTargets, write_then_rename
 from distill.train import HeldOut, Recipe, TrainingImages, train_student
@@ -53,6 +55,9 @@ def recipes(experiment: Experiment) -> list[Recipe]:
             seed=seed,
             text=cell.text,
             temperature=cell.temperature,
+            options=cell.options,
+            ema_decay=cell.ema_decay,
+            mask_ratio=cell.mask_ratio,
             spec=experiment.student.model,
             kwargs=experiment.student.kwargs,
         )
@@ -69,13 +74,16 @@ def initial_student(recipe: Recipe, *, embed_dim: int, image_size: int) -> Encod
     return attach_projection(build_backbone(recipe.spec, recipe.kwargs), embed_dim, image_size=image_size)
 
 
-def train_grid(experiment: Experiment, out: Path, *, resume: bool = False, progress: Progress | None = None) -> dict[str, str]:
+def train_grid(
+    experiment: Experiment, out: Path, *, resume: bool = False, jobs: int = 1, progress: Progress | None = None
+) -> dict[str, str]:
     """Train every student of an experiment.
 
     Args:
         experiment: what to train.
         out: run directory.
         resume: go on with a run directory that was interrupted.
+        jobs: students trained at once, each by one process with its share of the cores; small students train faster so.
         progress: rich progress, or None.
 
     Returns:
@@ -86,60 +94,127 @@ def train_grid(experiment: Experiment, out: Path, *, resume: bool = False, progr
         DistillError: when another process uses the run, or its configuration is another one.
         FileNotFoundError, ValueError: for data or models that cannot be used, before anything is trained.
     """
+    if jobs < 1:
+        raise ValueError(f"`jobs` must be at least 1, got {jobs}; one for every two cores is a good start.")
     started = (out / "config.toml").exists()
     if started and not resume:
         raise FileExistsError(f"`out` must be a new folder, got {out}, which holds a run; add --resume or choose another folder.")
     config = tomli_w.dumps(experiment.model_dump(mode="json", exclude_none=True))
-    if started and (out / "config.toml").read_text(encoding="utf-8") != config:
+    if started and not _is(experiment, out / "config.toml"):
         raise DistillError(f"`config` must be the one that {out} was started with, got another; choose a new folder or the old config.")
     with locked(out):
         accelerator = make_accelerator(experiment.training.precision)
         opened = open_experiment(experiment, progress=progress is not None)
         write_then_rename(out / "config.toml", lambda file: file.write(config.encode()))
-        _write_environment(out, accelerator, opened)
-        return _train_all(experiment, opened, out, accelerator=accelerator, resume=resume, progress=progress)
+        _write_environment(out, accelerator, opened, jobs)
+        workshop = Workshop(experiment, opened, out, accelerator, resume=resume, progress=progress)
+        names = workshop.unfinished()
+        if jobs == 1 or len(names) < 2:
+            return workshop.train_all(names)
+        workshop.fill_targets(names)
+        from distill.parallel import train_at_once
+
+        return train_at_once(names, experiment, out, jobs=jobs, resume=resume, progress=progress)
 
 
-def _train_all(
-    experiment: Experiment, opened: Opened, out: Path, *, accelerator: Accelerator, resume: bool, progress: Progress | None
-) -> dict[str, str]:
-    size = opened.image_size
-    held_out = {domain: HeldOut(_pixels(split, size), torch.from_numpy(split.labels)) for domain, split in opened.test.items()}
-    images: dict[str, TrainingImages] = {}
-    todo = recipes(experiment)
-    overall = progress.add_task("students", total=len(todo)) if progress else None
-    failed: dict[str, str] = {}
-    for recipe in todo:
-        folder = out / "students" / recipe.name
-        if not (resume and (folder / "student.safetensors").is_file()):
-            if recipe.trained_on not in images:
-                images[recipe.trained_on] = _training_images(experiment, opened, recipe.trained_on, accelerator)
-            log = MetricsLog(out / "metrics.jsonl", recipe.name)
-            try:
-                train_student(
-                    recipe,
-                    initial_student(recipe, embed_dim=opened.teacher.embed_dim, image_size=size),
-                    images[recipe.trained_on],
-                    config=experiment.training,
-                    class_weights=opened.class_weights,
-                    held_out=held_out,
-                    out=folder,
-                    accelerator=accelerator,
-                    log=log.write,
-                    resume=resume,
-                    progress=progress,
-                )
-                (folder / "failed.json").unlink(missing_ok=True)
-            except DistillError as error:
-                # One student that diverges must not cost the others; a full disk will stop them too, and says so.
-                failed[recipe.name] = str(error)
-                logger.error("%s failed: %s", recipe.name, error)
-                write_then_rename(folder / "failed.json", lambda file, why=str(error): file.write(json.dumps({"error": why}).encode()))
-            finally:
-                accelerator.free_memory()  # it keeps every prepared model and optimiser otherwise
-        if progress is not None and overall is not None:
-            progress.advance(overall)
-    return failed
+def _is(experiment: Experiment, config: Path) -> bool:
+    """Tell whether a run's file says the same, whatever keys have been added to the format since."""
+    try:
+        return read_experiment(config) == experiment
+    except ValueError:
+        return False
+
+
+class Workshop:
+    """An open experiment in one process, and everything its students share.
+
+    Args:
+        experiment: what to train.
+        opened: its data and teacher.
+        out: run directory.
+        accelerator: from `make_accelerator`.
+        resume: take up unfinished students.
+        progress: rich progress, or None.
+    """
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        opened: Opened,
+        out: Path,
+        accelerator: Accelerator,
+        *,
+        resume: bool,
+        progress: Progress | None,
+    ) -> None:
+        self.experiment = experiment
+        self.opened = opened
+        self.out = out
+        self.accelerator = accelerator
+        self.resume = resume
+        self.progress = progress
+        self.recipes = {recipe.name: recipe for recipe in recipes(experiment)}
+        size = opened.image_size
+        self.held_out = {domain: HeldOut(_pixels(split, size), torch.from_numpy(split.labels)) for domain, split in opened.test.items()}
+        self._images: dict[str, TrainingImages] = {}
+
+    def unfinished(self) -> list[str]:
+        """List the students that are still to be trained, in their order."""
+        return [name for name in self.recipes if not (self.resume and (self.out / "students" / name / "student.safetensors").is_file())]
+
+    def train_all(self, names: Sequence[str]) -> dict[str, str]:
+        """Train students one after another; give the name of each that failed -> why."""
+        overall = self.progress.add_task("students", total=len(names)) if self.progress else None
+        failed: dict[str, str] = {}
+        for name in names:
+            why = self.train(name)
+            if why is not None:
+                failed[name] = why
+            if self.progress is not None and overall is not None:
+                self.progress.advance(overall)
+        return failed
+
+    def train(self, name: str) -> str | None:
+        """Train one student; say why it failed, or None."""
+        recipe = self.recipes[name]
+        folder = self.out / "students" / name
+        try:
+            train_student(
+                recipe,
+                initial_student(recipe, embed_dim=self.opened.teacher.embed_dim, image_size=self.opened.image_size),
+                self.images(recipe.trained_on),
+                config=self.experiment.training,
+                class_weights=self.opened.class_weights,
+                held_out=self.held_out,
+                out=folder,
+                accelerator=self.accelerator,
+                log=MetricsLog(self.out / "metrics.jsonl", name).write,
+                resume=self.resume,
+                progress=self.progress,
+            )
+        except DistillError as error:
+            # One student that diverges must not cost the others; a full disk will stop them too, and says so.
+            why = str(error)
+            logger.error("%s failed: %s", name, why)
+            write_then_rename(folder / "failed.json", lambda file: file.write(json.dumps({"error": why}).encode()))
+            return why
+        finally:
+            self.accelerator.free_memory()  # it keeps every prepared model and optimiser otherwise
+        (folder / "failed.json").unlink(missing_ok=True)
+        return None
+
+    def images(self, trained_on: str) -> TrainingImages:
+        """Give one training set with its views and targets, made once."""
+        if trained_on not in self._images:
+            self._images[trained_on] = _training_images(self.experiment, self.opened, trained_on, self.accelerator)
+        return self._images[trained_on]
+
+    def fill_targets(self, names: Sequence[str]) -> None:
+        """Compute the teacher's embeddings of all views that these students will see, with all cores, before they start."""
+        wanting = [name for name in names if "teacher" in needs_of(self.recipes[name].loss)]
+        for trained_on in dict.fromkeys(self.recipes[name].trained_on for name in wanting):
+            for view in range(min(self.experiment.views.count, self.experiment.training.epochs)):
+                self.images(trained_on).targets.view(view, self.progress)
 
 
 def _training_images(experiment: Experiment, opened: Opened, name: str, accelerator: Accelerator) -> TrainingImages:
@@ -152,19 +227,23 @@ def _training_images(experiment: Experiment, opened: Opened, name: str, accelera
     text = {"prompt": opened.class_weights.T[torch.from_numpy(split.labels)].contiguous()}
     if any(cell.text == "caption" for cell in experiment.students.values()):
         text["caption"] = opened.teacher.embed_text([str(caption) for caption in split.captions or []])
-    return TrainingImages(pixels=pixels, views=views, targets=targets, text=text)
+    for called in sorted({cell.text for cell in experiment.students.values()} & set(experiment.texts)):
+        written = experiment.texts[called]
+        text[called] = opened.teacher.embed_text(texts(split, written.templates, written.words))
+    return TrainingImages(pixels=pixels, views=views, targets=targets, text=text, labels=torch.from_numpy(split.labels).long())
 
 
 def _pixels(split: Split, size: int) -> torch.Tensor:
     return torch.from_numpy(split.pixels(size))
 
 
-def _write_environment(out: Path, accelerator: Accelerator, opened: Opened) -> None:
+def _write_environment(out: Path, accelerator: Accelerator, opened: Opened, jobs: int) -> None:
     facts: dict[str, Any] = {
         "python": platform.python_version(),
         "processor": platform.processor() or platform.machine(),
         "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
+        "jobs": jobs,
+        "threads": torch.get_num_threads() if jobs == 1 else max(1, (os.cpu_count() or 1) // jobs),
         "precision": accelerator.mixed_precision,
         "teacher_hash": opened.teacher.hash,
         "packages": {name: _version(name) for name in PACKAGES},

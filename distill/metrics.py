@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
+
 from distill.targets import write_then_rename
 
 
@@ -23,9 +25,11 @@ class MetricsLog:
 
     def write(self, row: dict[str, Any]) -> None:
         """Add a row, dropping this student's rows from that epoch on: a killed and resumed run leaves each epoch once."""
-        rows = [old for old in read_metrics(self.path) if old["student"] != self.student or old["epoch"] < row["epoch"]]
-        text = "".join(json.dumps(entry) + "\n" for entry in [*rows, row])
-        write_then_rename(self.path, lambda file: file.write(text.encode()))
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(self.path.with_name(f".{self.path.name}.lock")):  # students that train at once share the file
+            rows = [old for old in read_metrics(self.path) if old["student"] != self.student or old["epoch"] < row["epoch"]]
+            text = "".join(json.dumps(entry) + "\n" for entry in [*rows, row])
+            write_then_rename(self.path, lambda file: file.write(text.encode()))
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:

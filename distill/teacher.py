@@ -48,6 +48,11 @@ class Teacher:
         self._weights = weights
         self.hash = weights_hash(encoder)
 
+    @property
+    def has_text(self) -> bool:
+        """Whether there is a text tower."""
+        return self._encode_text is not None
+
     @torch.inference_mode()
     def embed_images(self, images: Tensor) -> Tensor:
         """Embed images: float in [0, 1], shape (N, 3, H, W) -> unit float32 rows (N, D)."""

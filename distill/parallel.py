@@ -1,0 +1,146 @@
+"""Train several students at once, each in a process of its own with its share of the cores."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from multiprocessing import get_context
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+
+from distill.config import Experiment
+from distill.errors import DistillError
+from distill.experiment import open_experiment
+from distill.loop import make_accelerator
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from distill.grid import Workshop
+
+_workshop: Workshop | None = None
+"""The open experiment of this worker process."""
+
+
+def train_at_once(
+    names: Sequence[str], experiment: Experiment, out: Path, *, jobs: int, resume: bool, progress: Progress | None
+) -> dict[str, str]:
+    """Train students in worker processes.
+
+    Args:
+        names: students to train, in this order.
+        experiment: what they are part of.
+        out: run directory, which this process holds.
+        jobs: processes; each has `cores // jobs` threads, at least one.
+        resume: take up unfinished students.
+        progress: rich progress, or None.
+
+    Returns:
+        Name of each student that failed -> why.
+
+    Raises:
+        DistillError: when a worker was killed from outside; finished students and epochs are kept.
+    """
+    context = get_context("spawn")
+    queue = context.Queue()
+    threads = max(1, (os.cpu_count() or 1) // jobs)
+    start = (experiment.model_dump_json(), out, threads, resume, queue if progress else None)
+    failed: dict[str, str] = {}
+    overall = progress.add_task("students", total=len(names)) if progress else None
+    with _shown(queue, progress), ProcessPoolExecutor(min(jobs, len(names)), context, initializer=_open, initargs=start) as pool:
+        futures: dict[Future[str | None], str] = {pool.submit(_train, name): name for name in names}
+        try:
+            for future in as_completed(futures):
+                why = future.result()
+                if why is not None:
+                    failed[futures[future]] = why
+                if progress is not None and overall is not None:
+                    progress.advance(overall)
+        except BrokenProcessPool as error:
+            raise DistillError(
+                f"the {jobs} training processes must live, got one that was killed (out of memory?); add --resume, with fewer --jobs."
+            ) from error
+        except BaseException:
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+    return {name: failed[name] for name in names if name in failed}
+
+
+def _open(experiment: str, out: Path, threads: int, resume: bool, queue: Any) -> None:
+    """Open the experiment once in a new worker process."""
+    global _workshop
+    from distill.grid import Workshop
+
+    torch.set_num_threads(threads)
+    read = Experiment.model_validate_json(experiment)
+    told = None if queue is None else cast("Progress", _Told(queue))
+    accelerator = make_accelerator(read.training.precision)
+    _workshop = Workshop(read, open_experiment(read, progress=False), out, accelerator, resume=resume, progress=told)
+
+
+def _train(name: str) -> str | None:
+    if _workshop is None:
+        raise DistillError("a training process must have its experiment open, got none; this is a fault of synthgap.")
+    return _workshop.train(name)
+
+
+class _Told:
+    """What a training loop asks of a rich progress, sent to the process that shows it, a few times a second."""
+
+    def __init__(self, queue: Any) -> None:
+        self.queue = queue
+        self.last = 0.0
+        self.due: dict[str, float] = {}
+
+    def add_task(self, label: str, *, total: float, completed: float = 0) -> str:
+        self.queue.put(("add", label, total, completed))
+        return label
+
+    def advance(self, task: str, steps: float = 1) -> None:
+        self.due[task] = self.due.get(task, 0.0) + steps
+        if time.monotonic() - self.last > 0.3:
+            self._send()
+
+    def remove_task(self, task: str) -> None:
+        self._send()
+        self.queue.put(("remove", task, 0, 0))
+
+    def _send(self) -> None:
+        for task, steps in self.due.items():
+            self.queue.put(("advance", task, steps, 0))
+        self.due = {}
+        self.last = time.monotonic()
+
+
+@contextmanager
+def _shown(queue: Any, progress: Progress | None) -> Iterator[None]:
+    """Show what the workers tell until the block ends."""
+    if progress is None:
+        yield
+        return
+    thread = threading.Thread(target=_show, args=(queue, progress), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        queue.put(None)
+        thread.join(timeout=5)
+
+
+def _show(queue: Any, progress: Progress) -> None:
+    tasks: dict[str, Any] = {}
+    while (message := queue.get()) is not None:
+        what, label, number, completed = message
+        if what == "add":
+            tasks[label] = progress.add_task(label, total=number, completed=completed)
+        elif label in tasks and what == "advance":
+            progress.advance(tasks[label], number)
+        elif label in tasks:
+            progress.remove_task(tasks.pop(label))
