@@ -15,7 +15,9 @@ from torch.nn import functional as F
 from distill.checkpoint import save_student
 from distill.encoder import Encoder
 from distill.loop import Loop, TrainingConfig
-from distill.losses import Batch, mixed_loss, properties
+from distill.losses import Batch, Setting, build_states, describe, mixed_loss, needs_of, properties
+from distill.losses.masking import frozen_statistics, hide, patch_mask
+from distill.losses.momentum import Momentum
 from distill.targets import TeacherTargets
 from distill.views import Views
 
@@ -37,13 +39,15 @@ class TrainingImages:
         pixels: uint8, shape (N, 3, H, W).
         views: their views.
         targets: the teacher's embeddings of the views.
-        text: `prompt` and, where there are captions, `caption` -> unit rows (N, D).
+        text: `prompt`, `caption` where there are captions, and the names of `texts` -> unit rows (N, D).
+        labels: class of each image, int64, shape (N,); may be None where no loss needs it.
     """
 
     pixels: Tensor
     views: Views
     targets: TeacherTargets
     text: Mapping[str, Tensor]
+    labels: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,9 @@ class Recipe:
         seed: of initial weights and order.
         text: what stands for an image in text losses.
         temperature: of contrastive terms, or `learned`.
+        options: loss -> option -> value in place of the published one.
+        ema_decay: of the student's moving average, for the losses that need one.
+        mask_ratio: share of the patches that masked feature distillation hides.
         spec: form of `distill.student.build_backbone`.
         kwargs: of the model's constructor.
     """
@@ -75,30 +82,95 @@ class Recipe:
     loss: Mapping[str, float]
     trained_on: str
     seed: int
-    text: Literal["prompt", "caption"] = "prompt"
+    text: str = "prompt"
     temperature: float | Literal["learned"] = LEARNED_START
+    options: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    ema_decay: float = 0.999
+    mask_ratio: float = 0.75
     spec: str = "builtin:small_resnet"
     kwargs: Mapping[str, Any] = field(default_factory=dict)
 
 
 class _Student(nn.Module):
-    """The encoder and the logarithm of the logit scale, which learns only where asked."""
+    """The encoder, the logarithm of the logit scale, which learns only where asked, and what the losses keep.
 
-    def __init__(self, encoder: Encoder, temperature: float | Literal["learned"]) -> None:
+    Only the encoder is exported; all of it is saved for resuming.
+    """
+
+    def __init__(self, encoder: Encoder, recipe: Recipe, setting: Setting) -> None:
         super().__init__()
         self.encoder = encoder
-        learned = temperature == "learned"
-        start = torch.tensor(-math.log(LEARNED_START if temperature == "learned" else temperature))
+        learned = recipe.temperature == "learned"
+        start = torch.tensor(-math.log(LEARNED_START if recipe.temperature == "learned" else recipe.temperature))
         self.log_scale = nn.Parameter(start, requires_grad=learned)
+        self.states = build_states(recipe.loss, recipe.options, setting, seed=recipe.seed)
+        self.momentum = Momentum(encoder, recipe.ema_decay) if "momentum" in needs_of(recipe.loss) else None
 
     def forward(self, images: Tensor) -> Tensor:
         return self.encoder(images)
 
     @torch.no_grad()
-    def clamp(self) -> None:
-        """Hold a learned logit scale in [1, 100], in place, as CLIP does."""
+    def after_step(self) -> None:
+        """Hold a learned logit scale in [1, 100], in place, as CLIP does, and let the average follow."""
         if self.log_scale.requires_grad:
             self.log_scale.clamp_(0.0, math.log(100.0))
+        if self.momentum is not None:
+            self.momentum.update(self.encoder)
+
+
+class _Batches:
+    """Makes what the losses look at, and nothing that none of them needs."""
+
+    def __init__(self, recipe: Recipe, student: _Student, loop: Loop, images: TrainingImages, class_weights: Tensor) -> None:
+        self.recipe = recipe
+        self.student = student
+        self.loop = loop
+        self.images = images
+        self.device = loop.accelerator.device
+        self.class_weights = class_weights.to(self.device)
+        self.needs = needs_of(recipe.loss)
+        self.one_hot = None
+        if "shares" in self.needs:
+            if images.labels is None:
+                raise ValueError(f"`images.labels` must be given for the losses {sorted(recipe.loss)}, got None; give the classes.")
+            self.one_hot = F.one_hot(images.labels, class_weights.shape[1]).float()
+        self._mask: tuple[int, Tensor] | None = None
+
+    def batch(self, indices: Tensor, epoch: int, progress: Progress | None) -> Batch:
+        """Embed the views of some images in an epoch, with the targets that the losses need."""
+        source, needs, device = self.images, self.needs, self.device
+        view = epoch % source.views.config.count
+        pictures = source.views.images(source.pixels, indices, view).to(device)
+        text = source.views.targets(source.text[self.recipe.text], indices, view).to(device) if "text" in needs else None
+        return Batch(
+            student=self._embed(pictures),
+            teacher=source.targets.view(view, progress)[indices].to(device) if "teacher" in needs else None,
+            text=text,
+            logit_scale=self.student.log_scale.exp(),
+            shares=None if self.one_hot is None else source.views.shares(self.one_hot, indices, view).to(device),
+            class_weights=self.class_weights if "class_weights" in needs else None,
+            teacher_scale=source.targets.teacher.logit_scale if "teacher_scale" in needs else 100.0,
+            rows=indices.to(device) if "rows" in needs else None,
+            masked=self._masked(pictures, indices, epoch) if "masked" in needs else None,
+            momentum=self._average(pictures),
+        )
+
+    def _embed(self, pictures: Tensor) -> Tensor:
+        return F.normalize(self.loop.module(pictures).float(), dim=-1)
+
+    def _masked(self, pictures: Tensor, indices: Tensor, epoch: int) -> Tensor:
+        if self._mask is None or self._mask[0] != epoch:
+            n = len(self.images.pixels)
+            self._mask = (epoch, patch_mask(n, self.recipe.mask_ratio, seed=self.images.views.config.seed, epoch=epoch))
+        hidden = hide(pictures, self._mask[1][indices], self.student.encoder.mean)
+        with frozen_statistics(self.student.encoder):
+            return self._embed(hidden)
+
+    def _average(self, pictures: Tensor) -> Tensor | None:
+        if self.student.momentum is None:
+            return None
+        with self.loop.accelerator.autocast():
+            return F.normalize(self.student.momentum(pictures).float(), dim=-1)
 
 
 def train_student(
@@ -137,23 +209,15 @@ def train_student(
         DistillError: when the loss is not finite; the checkpoints made so far stay.
     """
     out.mkdir(parents=True, exist_ok=True)
-    student = _Student(encoder, recipe.temperature)
+    student = _Student(encoder, recipe, Setting(images=len(images.pixels), embed_dim=int(class_weights.shape[0])))
     loop = Loop(student, config, n=len(images.pixels), seed=recipe.seed, accelerator=accelerator, state=out / "resume.safetensors")
     if resume:
         loop.resume()
     description = _description(recipe, embed_dim=int(class_weights.shape[0]), image_size=images.pixels.shape[-1])
-    device = accelerator.device
+    batches = _Batches(recipe, student, loop, images, class_weights)
 
     def step(indices: Tensor, epoch: int) -> tuple[Tensor, dict[str, Tensor]]:
-        view = epoch % images.views.config.count
-        teacher = images.targets.view(view, progress)[indices]
-        batch = Batch(
-            student=F.normalize(loop.module(images.views.images(images.pixels, indices, view).to(device)).float(), dim=-1),
-            teacher=teacher.to(device),
-            text=images.views.targets(images.text[recipe.text], indices, view).to(device),
-            logit_scale=student.log_scale.exp(),
-        )
-        return mixed_loss(batch, recipe.loss)
+        return mixed_loss(batches.batch(indices, epoch, progress), recipe.loss, states=student.states, options=recipe.options)
 
     def after_epoch(epoch: int, means: dict[str, float]) -> None:
         row: dict[str, Any] = {"student": recipe.name, "epoch": epoch + 1, **means}
@@ -164,7 +228,7 @@ def train_student(
         save_student(out / f"epoch-{epoch + 1:03d}.safetensors", encoder, {**description, "epoch": epoch + 1})
         log(row)
 
-    loop.run(step, after_epoch, after_step=student.clamp, progress=progress, label=recipe.name)
+    loop.run(step, after_epoch, after_step=student.after_step, progress=progress, label=recipe.name)
     final = out / "student.safetensors"
     save_student(final, encoder, {**description, "epoch": config.epochs})
     return final
@@ -185,6 +249,8 @@ def _description(recipe: Recipe, *, embed_dim: int, image_size: int) -> dict[str
         "trained_on": recipe.trained_on,
         "target": target,
         "negatives": negatives,
+        "properties": describe(recipe.loss),
+        "options": {name: dict(given) for name, given in recipe.options.items()},
         "text": recipe.text,
         "temperature": recipe.temperature,
     }

@@ -114,10 +114,13 @@ class Views:
         Returns:
             Unit rows, shape (B, D).
         """
+        return F.normalize(self.shares(table, indices, view), dim=-1)
+
+    def shares(self, table: Tensor, indices: Tensor, view: int) -> Tensor:
+        """Blend rows as `targets` does, without normalising: shares of classes go on to sum to one."""
         draws = self.draws(view)
         share = draws["blend"][indices].unsqueeze(1)
-        rows = (1 - share) * table[indices] + share * table[draws["partner"][indices]]
-        return F.normalize(rows, dim=-1)
+        return (1 - share) * table[indices] + share * table[draws["partner"][indices]]
 
     def _single(self, pixels: Tensor, indices: Tensor, draws: dict[str, Tensor]) -> Tensor:
         rows = {name: value[indices] for name, value in draws.items()}
