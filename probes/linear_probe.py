@@ -19,14 +19,26 @@ def cross_fitted_predictions(
         strength: scikit-learn's `C` on standardised coordinates; the default is scikit-learn's own.
         seed: seed of the folds.
     """
+    fold = stratified_folds(labels, folds=folds, seed=seed)
+    predicted = np.empty(len(labels), dtype=np.int64)
+    for held_out in range(folds):
+        train = fold != held_out
+        predicted[~train] = linear_predictions(embeddings[train], labels[train], embeddings[~train], strength=strength)
+    return predicted
+
+
+def linear_predictions(train: np.ndarray, labels: np.ndarray, test: np.ndarray, *, strength: float = 1.0) -> np.ndarray:
+    """Predict the classes of `test` by a logistic regression fitted on `train`, (n,) int64.
+
+    Args:
+        train: (N, D); every coordinate is standardised.
+        labels: (N,) class indices, at least two different.
+        test: (n, D).
+        strength: scikit-learn's `C`.
+    """
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    fold = stratified_folds(labels, folds=folds, seed=seed)
-    predicted = np.empty(len(labels), dtype=np.int64)
-    for held_out in range(folds):
-        model = make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=1000, tol=1e-3))
-        model.fit(embeddings[fold != held_out].astype(np.float64), labels[fold != held_out])
-        predicted[fold == held_out] = model.predict(embeddings[fold == held_out].astype(np.float64))
-    return predicted
+    model = make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=1000, tol=1e-3))
+    return model.fit(train.astype(np.float64), labels).predict(test.astype(np.float64))

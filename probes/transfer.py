@@ -11,12 +11,19 @@ from probes.calibration import BINS, calibration_error, softmax_confidence
 from probes.embeddings import DOMAINS, EmbeddingTable
 from probes.inputs import check_tables, versions
 from probes.intervals import as_score, paired_proportions, smallest_proportion, subtract, wilson
-from probes.linear_probe import cross_fitted_predictions
+from probes.linear_probe import cross_fitted_predictions, linear_predictions
+from probes.relearning import few_shot_scores, refit_scores, sampled
+from probes.remember import content, remembered
 from probes.result import ProbeResult, Score
+from probes.threads import one_thread
 
 UNIT = (0.0, 1.0)
 
+Parts = tuple[dict[str, Score], dict[str, np.ndarray], dict[str, int]]
+"""Scores, arrays and counts."""
 
+
+@one_thread
 def transfer(
     student: EmbeddingTable,
     teacher: EmbeddingTable | None,
@@ -27,20 +34,23 @@ def transfer(
     folds: int = 5,
     max_images: int = 4000,
 ) -> ProbeResult:
-    """Measure zero-shot accuracy on both domains, the gap between them, and what the teacher does on the same images.
+    """Measure zero-shot accuracy on both domains, the gap between them, what could be retaught, and what the teacher does on the same images.
+
+    Nothing here saw a training image: probes and refits are fitted on one part of the held-out images and tested on the other.
 
     Args:
         student: embeddings of N images of both domains.
         teacher: the teacher's embeddings of the same images, or None.
         class_weights: (D, C) zero-shot classifier weights; needed.
-        seed: seed of folds and of the sample for the linear probe.
+        seed: seed of folds, halves, draws and samples.
         logit_scale: multiplier of the cosines before the softmax; only the calibration error depends on it.
         folds: folds of the linear probe.
-        max_images: images of each domain that the linear probe sees at most.
+        max_images: images of each domain that the linear and few-shot probes see at most.
 
     Returns:
-        Scores `zero_shot/*`, `gap`, `worst_class/*`, `ece/*`, `linear_probe/*`, their `teacher/...` twins, `excess_gap` and
-        `below_teacher/*`; arrays `correct`, `prediction`, `class_accuracy/*`, `ids`, `labels`, `domain`.
+        Scores `zero_shot/*`, `gap`, `worst_class/*`, `ece/*`, `linear_probe/*`, `few_shot/*`, their `teacher/...` twins, `excess_gap`,
+        `below_teacher/*`, `refit/*`, `refit_gain/*`, `refit_share/*`; arrays `correct`, `prediction`, `class_accuracy/*`, `ids`, `labels`,
+        `domain`.
 
     Raises:
         ValueError: for tables that cannot be compared, missing `class_weights`, or a logit scale that is not positive.
@@ -51,16 +61,21 @@ def transfer(
         raise ValueError(f"`logit_scale` must be positive, got {logit_scale}; take the teacher's own.")
     class_weights = np.asarray(class_weights, dtype=np.float64)
     check_tables(student, teacher, class_weights, at_least=max(2, folds))
-    zero_shot = partial(_zero_shot, class_weights=class_weights, logit_scale=logit_scale, seed=seed)
-    scores, arrays = zero_shot(student)
-    probe_scores, counts = _linear_probe(student, folds=folds, max_images=max_images, seed=seed)
-    scores |= probe_scores
+    one = partial(_one_encoder, class_weights=class_weights, logit_scale=logit_scale, folds=folds, max_images=max_images, seed=seed)
+    scores, arrays, counts = one(student)
+    teacher_correct = None
     if teacher is not None:
-        teacher_scores, teacher_arrays = zero_shot(teacher)
-        teacher_scores |= _linear_probe(teacher, folds=folds, max_images=max_images, seed=seed)[0]
-        scores |= _beside_teacher(arrays["correct"], teacher_arrays["correct"], student.domain)
+        known = content("transfer", teacher, class_weights, logit_scale, folds, max_images, seed)
+        teacher_scores, teacher_arrays, _ = remembered(known, lambda: one(teacher))
+        teacher_correct = teacher_arrays["correct"]
+        scores |= _beside_teacher(arrays["correct"], teacher_correct, student.domain)
         scores |= {f"teacher/{name}": score for name, score in teacher_scores.items()}
-        arrays |= {f"teacher/{name}": array for name, array in teacher_arrays.items()}
+        arrays |= {f"teacher/{name}": array.copy() for name, array in teacher_arrays.items()}
+    retaught, answered = refit_scores(
+        student.unit(), student, teacher, class_weights, correct=arrays["correct"], teacher_correct=teacher_correct, seed=seed
+    )
+    scores |= retaught
+    counts |= answered
     arrays |= {"ids": student.ids, "labels": student.labels, "domain": student.domain}
     counts |= {f"images/{domain}": int((student.domain == domain).sum()) for domain in DOMAINS}
     return ProbeResult(
@@ -74,6 +89,14 @@ def transfer(
         seed=seed,
         versions=versions(),
     )
+
+
+def _one_encoder(table: EmbeddingTable, *, class_weights: np.ndarray, logit_scale: float, folds: int, max_images: int, seed: int) -> Parts:
+    """Measure what needs one encoder only."""
+    scores, arrays = _zero_shot(table, class_weights=class_weights, logit_scale=logit_scale, seed=seed)
+    probed, counts = _linear_probe(table, folds=folds, max_images=max_images, seed=seed)
+    few, few_counts = few_shot_scores(table, max_images=max_images, seed=seed)
+    return scores | probed | few, arrays, counts | few_counts
 
 
 def _zero_shot(
@@ -126,21 +149,26 @@ def _linear_probe(table: EmbeddingTable, *, folds: int, max_images: int, seed: i
     """Fit within each domain; a domain whose classes are smaller than the folds is left out and its count says 0."""
     scores: dict[str, Score] = {}
     counts: dict[str, int] = {}
+    unit = table.unit()
+    rows = {domain: sampled(table.domain == domain, max_images=max_images, seed=seed) for domain in DOMAINS}
+    sizes = {domain: np.unique(table.labels[found], return_counts=True)[1] for domain, found in rows.items()}
+    chance = {domain: float(size.max() / size.sum()) for domain, size in sizes.items()}
     for domain in DOMAINS:
-        rows = np.flatnonzero(table.domain == domain)
-        if len(rows) > max_images:
-            rows = np.sort(np.random.default_rng(seed).choice(rows, max_images, replace=False))
-        sizes = np.unique(table.labels[rows], return_counts=True)[1]
-        usable = len(sizes) > 1 and sizes.min() >= folds
-        counts[f"linear_probe/{domain}"] = len(rows) if usable else 0
+        usable = len(sizes[domain]) > 1 and sizes[domain].min() >= folds
+        counts[f"linear_probe/{domain}"] = len(rows[domain]) if usable else 0
         if not usable:
             continue
-        labels = table.labels[rows]
-        right = int((cross_fitted_predictions(table.unit()[rows], labels, folds=folds, seed=seed) == labels).sum())
-        chance = float(sizes.max() / sizes.sum())
-        accuracy = right / len(rows)
+        labels = table.labels[rows[domain]]
+        right = int((cross_fitted_predictions(unit[rows[domain]], labels, folds=folds, seed=seed) == labels).sum())
+        accuracy = right / len(labels)
         # Folds share training images: without signal each pair of images counts twice, which doubles the variance; with signal it fades.
-        shared = 1 + min(1.0, (1 - accuracy) / (1 - chance))
-        interval = wilson(right / shared, len(rows) / shared)
-        scores[f"linear_probe/{domain}"] = as_score(accuracy, interval, chance=chance, direction="higher")
+        shared = 1 + min(1.0, (1 - accuracy) / (1 - chance[domain]))
+        interval = wilson(right / shared, len(labels) / shared)
+        scores[f"linear_probe/{domain}"] = as_score(accuracy, interval, chance=chance[domain], direction="higher")
+    if counts["linear_probe/synthetic"]:
+        made, real = rows["synthetic"], rows["real"]
+        right = int((linear_predictions(unit[made], table.labels[made], unit[real]) == table.labels[real]).sum())
+        scores["linear_probe/synthetic_to_real"] = as_score(
+            right / len(real), wilson(right, len(real)), chance=chance["real"], direction="higher"
+        )
     return scores, counts

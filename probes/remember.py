@@ -1,0 +1,70 @@
+"""Measure a teacher once, however many students stand beside it: a small memory under a hash of content."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Callable
+from threading import Lock
+from typing import Any, TypeVar
+
+import numpy as np
+
+from probes.embeddings import EmbeddingTable
+
+Found = TypeVar("Found")
+
+ENTRIES = 48
+"""Kept at most, the least recently used go first. An entry is a few numbers an image at most."""
+
+_memory: OrderedDict[str, Any] = OrderedDict()
+_lock = Lock()
+
+
+def remembered(key: str, make: Callable[[], Found]) -> Found:
+    """Give what `make` made the first time this key was asked for in this process.
+
+    What is remembered is shared by all who ask: treat it as read-only.
+
+    Args:
+        key: from `content`; everything the result depends on has to be in it.
+        make: computes the result; when it raises, nothing is kept.
+    """
+    with _lock:
+        if key in _memory:
+            _memory.move_to_end(key)
+            return _memory[key]
+    found = make()
+    with _lock:
+        _memory[key] = found
+        while len(_memory) > ENTRIES:
+            _memory.popitem(last=False)
+    return found
+
+
+def forget() -> None:
+    """Empty the memory."""
+    with _lock:
+        _memory.clear()
+
+
+def content(*parts: EmbeddingTable | np.ndarray | object) -> str:
+    """Hash tables and arrays by their content and other values by their `repr`, as 32 hexadecimal digits.
+
+    The name of a table takes no part; its ids, labels, domains and embeddings do.
+    """
+    digest = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, EmbeddingTable):
+            for array in (part.ids, part.labels, part.domain, part.embeddings):
+                _add(digest, array)
+        elif isinstance(part, np.ndarray):
+            _add(digest, part)
+        else:
+            digest.update(f"|{part!r}|".encode())
+    return digest.hexdigest()[:32]
+
+
+def _add(digest: Any, array: np.ndarray) -> None:
+    digest.update(f"|{array.dtype} {array.shape}|".encode())
+    digest.update(np.ascontiguousarray(array).tobytes())

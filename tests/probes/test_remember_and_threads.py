@@ -1,0 +1,93 @@
+"""What is measured once for all students, and how many threads measure it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
+
+from probes import remember
+from probes.registry import PROBES
+from probes.threads import one_thread
+
+
+@pytest.fixture(autouse=True)
+def _empty_memory():
+    remember.forget()
+    yield
+    remember.forget()
+
+
+@pytest.mark.parametrize("name", ["transfer", "separability", "drift"])
+def test_a_remembered_teacher_gives_the_same_numbers(name, make_pair):
+    student, teacher, weights = make_pair()
+
+    fresh = PROBES[name](student, teacher, class_weights=weights)
+    again = PROBES[name](student, teacher, class_weights=weights)
+
+    assert fresh.to_dict() == again.to_dict()
+    for key, array in fresh.arrays.items():
+        np.testing.assert_array_equal(array, again.arrays[key])
+
+
+def test_another_teacher_is_measured_anew(make_pair, make_table):
+    student, teacher, weights = make_pair()
+    turned = make_table(teacher.embeddings[:, ::-1].copy(), teacher.labels, teacher.domain == "synthetic", "teacher")
+
+    first, second = (PROBES["transfer"](student, each, class_weights=weights).scores for each in (teacher, turned))
+
+    assert first["teacher/zero_shot/real"].value != second["teacher/zero_shot/real"].value
+
+
+def test_what_a_result_hands_out_does_not_reach_the_memory(make_pair):
+    student, teacher, weights = make_pair()
+    first = PROBES["transfer"](student, teacher, class_weights=weights)
+
+    first.arrays["teacher/correct"][:] = False
+
+    assert PROBES["transfer"](student, teacher, class_weights=weights).arrays["teacher/correct"].any()
+
+
+def test_the_memory_makes_once_and_is_bounded():
+    made = []
+
+    for number in list(range(remember.ENTRIES + 5)) * 2:
+        remember.remembered(str(number % (remember.ENTRIES + 5)), lambda number=number: made.append(number))
+    remember.remembered("4", lambda: made.append("again"))
+    remember.remembered("4", lambda: made.append("never"))
+
+    assert len(remember._memory) == remember.ENTRIES
+    assert "never" not in made
+
+
+def test_a_failure_is_not_remembered():
+    with pytest.raises(ZeroDivisionError):
+        remember.remembered("key", lambda: 1 / 0)
+
+    assert remember.remembered("key", lambda: 7) == 7
+
+
+def test_the_key_is_of_content_and_not_of_names(make_pair, make_table):
+    student, _, _ = make_pair()
+    renamed = make_table(student.embeddings, student.labels, student.domain == "synthetic", "other", normalize=False)
+
+    assert remember.content(student, 1) == remember.content(renamed, 1)
+    assert remember.content(student, 1) != remember.content(student, 2)
+    assert remember.content(np.zeros(4)) != remember.content(np.zeros((2, 2)))
+    assert remember.content(np.zeros(4)) != remember.content(np.zeros(4, dtype=np.float32))
+    assert remember.content(student) != remember.content(student.select(np.arange(199)))
+
+
+def test_linear_algebra_runs_on_one_thread_and_gets_its_threads_back():
+    def threads():
+        return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+
+    with threadpool_limits(limits=2):
+        before = threads()
+        inside = one_thread(threads)()
+        with pytest.raises(ZeroDivisionError):
+            one_thread(lambda: 1 / 0)()
+        after = threads()
+
+    assert inside == {1}
+    assert before == after
