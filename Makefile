@@ -3,6 +3,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 CIFAKE ?= ../shared/data/cifake
 RUN ?= runs/cifake
+JOBS ?= 2
 NO_APP ?=
 
 .PHONY: help install install-test demo test test-slow check app cifake bench clean
@@ -44,7 +45,7 @@ app: install ## the dashboard over runs/
 cifake: install ## the flagship: make cifake CIFAKE=FOLDER
 	test -f teachers/cifake/open_clip_config.json || \
 	  $(BIN)/synthgap teach $(CIFAKE)/train-real.parquet --test $(CIFAKE)/test-real.parquet --out teachers/cifake --resume
-	$(BIN)/synthgap train configs/cifake.toml --set data.folder=$(CIFAKE) --out $(RUN) --resume
+	$(BIN)/synthgap train configs/cifake.toml --set data.folder=$(CIFAKE) --out $(RUN) --jobs $(JOBS) --resume
 	$(BIN)/synthgap diagnose $(RUN)
 
 bench: install ## training step against a bare PyTorch loop, as a ratio
