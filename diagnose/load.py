@@ -15,6 +15,7 @@ from distill.data import Split, require_same_classes
 from distill.encoder import Encoder, parameter_count, weights_hash
 from distill.errors import DistillError
 from distill.experiment import common_size, open_experiment
+from distill.levels import levels_of
 from distill.metrics import read_metrics
 from distill.teacher import Teacher, load_teacher
 from probes.sight import EmbedText
@@ -63,7 +64,7 @@ def load_run(run: Path, *, progress: bool = False) -> Loaded:
     opened = open_experiment(experiment, training=False, progress=progress)
     rows = read_metrics(run / "metrics.jsonl")
     order = {name: place for place, name in enumerate(_order(experiment))}
-    subjects = [_trained(path, [row for row in rows if row["student"] == path.parent.name]) for path in finished]
+    subjects = [_trained(path, [row for row in rows if row["student"] == path.parent.name], experiment) for path in finished]
     for subject, path in zip(subjects, finished, strict=True):
         description = read_description(path)
         if description["embed_dim"] != opened.teacher.embed_dim:
@@ -93,8 +94,9 @@ def _order(experiment: Experiment) -> list[str]:
     ]
 
 
-def _trained(path: Path, curve: list[dict]) -> Subject:
+def _trained(path: Path, curve: list[dict], experiment: Experiment) -> Subject:
     encoder, description = load_student(path)
+    levels, recipe = levels_of(description, experiment)
     checkpoints = {int(file.stem.removeprefix("epoch-")): _later(file) for file in sorted(path.parent.glob("epoch-*.safetensors"))}
     return Subject(
         name=path.parent.name,
@@ -105,6 +107,8 @@ def _trained(path: Path, curve: list[dict]) -> Subject:
         trained_on=description["trained_on"],
         target=description["target"],
         negatives=description["negatives"],
+        levels=levels,
+        recipe=recipe,
         curve=[{key: value for key, value in row.items() if key != "student"} for row in curve],
         checkpoints=checkpoints,
         weights_hash=weights_hash(encoder),
@@ -152,6 +156,7 @@ def load_subject(spec: str, *, weights: str | None = None, image_size: int, name
     if spec.endswith(".safetensors"):
         description = read_description(spec)
         known = {key: description.get(key) for key in ("loss", "seed", "trained_on", "target", "negatives")}
+        known["levels"], known["recipe"] = levels_of(description)
         name = name or description.get("name")
     encoder = load_encoder(spec, weights=weights, image_size=image_size)
     return Subject(

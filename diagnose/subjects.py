@@ -29,6 +29,8 @@ class Subject:
         trained_on: "real", "synthetic" or a mixture's name; None where unknown.
         target: what the loss draws the embedding to, the teacher's image embedding or a text embedding; None where unknown.
         negatives: whether the loss pushes away from the other images or texts of the batch; None where unknown.
+        levels: factor -> level, in what the recipe differs from others; see `distill.levels.levels`. Empty where unknown.
+        recipe: key of the loss, equal for equal terms, weights and options. Empty where unknown.
         curve: one row an epoch, `epoch` and any of `loss`, `zero_shot_real`, `zero_shot_synthetic`, terms.
         checkpoints: epoch -> loader without arguments that returns the encoder of that epoch.
         weights_hash: hash of the weights' content; the key under which embeddings are kept. Empty: they are never reused.
@@ -46,6 +48,8 @@ class Subject:
     trained_on: str | None = None
     target: Literal["image", "text"] | None = None
     negatives: bool | None = None
+    levels: Mapping[str, str] = field(default_factory=dict)
+    recipe: str = ""
     curve: Sequence[Mapping[str, float]] = ()
     checkpoints: Mapping[int, Callable[[], Encode]] = field(default_factory=dict)
     weights_hash: str = ""

@@ -11,8 +11,9 @@ from typing import Any, Literal, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from distill.loop import TrainingConfig
-from distill.losses import check_names
+from distill.losses import check_names, check_options, needs_of
 from distill.prompts import DEFAULT_TEMPLATES, fill
+from distill.texts import places
 from distill.views import ViewConfig
 
 T = TypeVar("T")
@@ -36,16 +37,29 @@ class DataConfig(Part):
 
     folder: str = Field("", description="put before every relative path below")
     train: dict[str, str] = Field(description="name of a training set -> its data; `synthetic`, `real`")
+    mixtures: dict[str, float] = Field(default_factory=dict, description="name of a training set -> its share of `real` images")
     test: dict[str, str] = Field(description="domain -> held-out images")
     task: str = Field("", description="text column to classify by instead of the labels")
     image_size: int | None = Field(None, ge=8, description="side in pixels; without it the images' own common size")
-    limit: int | None = Field(None, ge=2, description="use only so many images of each training set, spread evenly")
+    limit: int | None = Field(None, ge=2, description="use only so many images of each training set, each class in proportion")
     skip_bad: bool = Field(False, description="leave out images that cannot be read, and count them")
 
     @field_validator("train")
     @classmethod
     def _names(cls, value: dict[str, str]) -> dict[str, str]:
         return _as_folders(value)
+
+    @model_validator(mode="after")
+    def _mixed(self) -> Self:
+        _as_folders(self.mixtures)
+        for name, share in self.mixtures.items():
+            if name in self.train:
+                raise ValueError(f"a mixture must have a name of its own, and {name!r} is a training set already")
+            if not 0.0 < share < 1.0:
+                raise ValueError(f"mixture {name!r} must have a share of real images in (0, 1), got {share}")
+        if self.mixtures and not {"synthetic", "real"} <= set(self.train):
+            raise ValueError("mixtures need the training sets `synthetic` and `real`")
+        return self
 
     @field_validator("test")
     @classmethod
@@ -69,6 +83,22 @@ class TeacherConfig(Part):
         return value
 
 
+class TextConfig(Part):
+    """One text for each training image, drawn by seed, to stand for it in text losses in place of its class prompt."""
+
+    templates: list[str] = Field(min_length=1, description="{} is the class, {name} one of `words.name` or a text column")
+    words: dict[str, list[str]] = Field(default_factory=dict, description="name -> words, one of them drawn for each image")
+
+    @model_validator(mode="after")
+    def _places(self) -> Self:
+        used = {place for template in self.templates for place in places(template)}
+        if spare := sorted(set(self.words) - used):
+            raise ValueError(f"each of `words` must have a place in a template, and {{{spare[0]}}} has none")
+        if empty := sorted(name for name, words in self.words.items() if not words):
+            raise ValueError(f"`words.{empty[0]}` must hold a word")
+        return self
+
+
 class StudentConfig(Part):
     """The architecture that every student shares."""
 
@@ -81,8 +111,11 @@ class Cell(Part):
 
     loss: dict[str, float] = Field(description="name of a loss -> weight")
     trained_on: list[str] = Field(default_factory=lambda: ["synthetic"], min_length=1)
-    text: Literal["prompt", "caption"] = Field("prompt", description="what stands for an image in text losses")
+    text: str = Field("prompt", description="what stands for an image in text losses: prompt, caption or a name in `texts`")
     temperature: float | Literal["learned"] = Field(0.07, description="of contrastive terms; learned starts at 0.07")
+    options: dict[str, dict[str, float]] = Field(default_factory=dict, description="loss -> option -> value, see docs/losses.md")
+    ema_decay: float = Field(0.999, ge=0, lt=1, description="of the student's moving average, for losses that need one")
+    mask_ratio: float = Field(0.75, gt=0, lt=1, description="share of the patches that masked feature distillation hides")
 
     @field_validator("loss")
     @classmethod
@@ -97,6 +130,13 @@ class Cell(Part):
             raise ValueError(f"must be in [0.001, 100] or 'learned', got {value}")
         return value
 
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        check_options(self.loss, self.options)
+        if self.temperature == "learned" and "logit_scale" not in needs_of(self.loss):
+            raise ValueError(f"`temperature` = 'learned' needs a loss that uses it, which {' and '.join(sorted(self.loss))} does not")
+        return self
+
 
 class Experiment(Part):
     """The whole file."""
@@ -108,6 +148,7 @@ class Experiment(Part):
     student: StudentConfig = StudentConfig()
     training: TrainingConfig = TrainingConfig()
     views: ViewConfig = ViewConfig()
+    texts: dict[str, TextConfig] = Field(default_factory=dict, description="name -> texts; a cell names one as its `text`")
     seeds: list[int] = Field(default_factory=lambda: [0], min_length=1)
     students: dict[str, Cell] = Field(min_length=1)
 
@@ -122,6 +163,15 @@ class Experiment(Part):
     @classmethod
     def _names(cls, value: dict[str, Cell]) -> dict[str, Cell]:
         return _as_folders(value)
+
+    @model_validator(mode="after")
+    def _known_texts(self) -> Self:
+        if taken := sorted({"prompt", "caption"} & set(self.texts)):
+            raise ValueError(f"`texts` must have names of their own, and {taken[0]!r} is taken")
+        for name, cell in self.students.items():
+            if cell.text not in ("prompt", "caption", *self.texts):
+                raise ValueError(f"`text` of {name} must be one of {['prompt', 'caption', *self.texts]}, got {cell.text!r}")
+        return self
 
     @model_validator(mode="after")
     def _distinct_students(self) -> Self:
@@ -197,6 +247,6 @@ def _keys_at(location: tuple[int | str, ...]) -> list[str]:
     }
     if not location:
         return list(Experiment.model_fields)
-    if location[0] == "students":
-        return list(Cell.model_fields)
+    if location[0] in ("students", "texts"):
+        return list((Cell if location[0] == "students" else TextConfig).model_fields)
     return list(models[str(location[0])].model_fields) if location[0] in models else []

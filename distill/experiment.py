@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from torch import Tensor
 
 from distill.config import DataConfig, Experiment
 from distill.data import Split, load_split, require_same_classes
+from distill.mixture import limited, mix
 from distill.teacher import Teacher, load_teacher
+from distill.texts import write_texts
 
 
 @dataclass(frozen=True)
@@ -51,17 +52,13 @@ def open_experiment(experiment: Experiment, *, training: bool = True, progress: 
     """
     data = experiment.data
     wanted = {name for cell in experiment.students.values() for name in cell.trained_on}
-    unknown = sorted(wanted - set(data.train))
+    unknown = sorted(wanted - set(data.train) - set(data.mixtures))
     if unknown:
-        raise ValueError(f"`trained_on` must name a set of data.train {sorted(data.train)}, got {unknown[0]!r}; add it to data.train.")
+        raise ValueError(
+            f"`trained_on` must name a set of data.train {sorted({**data.train, **data.mixtures})}, got {unknown[0]!r}; add it to data.train."
+        )
     test = {domain: open_split(spec, data, domain=domain, progress=progress) for domain, spec in data.test.items()}
-    train = {}
-    for name in sorted(wanted) if training else []:
-        domain = name if name in ("real", "synthetic") else None
-        split = open_split(data.train[name], data, domain=domain, progress=progress)
-        if data.limit is not None and len(split) > data.limit:
-            split = split.select(np.linspace(0, len(split) - 1, data.limit).round().astype(int))
-        train[name] = split
+    train = open_training_sets(data, sorted(wanted), progress=progress) if training else {}
     require_same_classes(*test.values(), *train.values())
     needs_caption = [name for name, cell in experiment.students.items() if cell.text == "caption"]
     for name, split in train.items():
@@ -69,10 +66,37 @@ def open_experiment(experiment: Experiment, *, training: bool = True, progress: 
             raise ValueError(
                 f"`text` = 'caption' of {needs_caption[0]} needs a caption for every image, got none in {name}; use text = 'prompt'."
             )
+    for text in {cell.text for cell in experiment.students.values()} & set(experiment.texts):
+        for split in train.values():
+            write_texts(split.select([0]), experiment.texts[text].templates, experiment.texts[text].words)
     size = data.image_size or common_size(*test.values(), *train.values())
     teacher = open_teacher(experiment, image_size=size)
     weights = teacher.class_weights(next(iter(test.values())).class_names, experiment.teacher.templates)
     return Opened(train=train, test=test, teacher=teacher, class_weights=weights, image_size=size)
+
+
+def open_training_sets(data: DataConfig, wanted: Sequence[str], *, progress: bool = False) -> dict[str, Split]:
+    """Load training sets at the size that `data.limit` gives, and mix those that are mixtures.
+
+    Raises:
+        ValueError: for a mixture of sets of unequal size without a limit, or with too few images of a class.
+    """
+    mixed = [name for name in wanted if name in data.mixtures]
+    whole: dict[str, Split] = {}
+    for name in dict.fromkeys([*(name for name in wanted if name not in mixed), *(("synthetic", "real") if mixed else ())]):
+        whole[name] = open_split(data.train[name], data, domain=name if name in ("real", "synthetic") else None, progress=progress)
+    if mixed:
+        total = min(len(whole[name]) for name in ("synthetic", "real"))
+        if total != max(len(whole[name]) for name in ("synthetic", "real")) and (data.limit is None or data.limit > total):
+            raise ValueError(f"`data.limit` must be given, at most {total}, for the mixtures to match both sets in size; set it.")
+        total = min(data.limit or total, total)
+    found = {}
+    for name in wanted:
+        if name in mixed:
+            found[name] = mix(whole["synthetic"], whole["real"], data.mixtures[name], total=total, name=name)
+        else:
+            found[name] = limited(whole[name], data.limit)
+    return found
 
 
 def open_teacher(experiment: Experiment, *, image_size: int) -> Teacher:

@@ -25,9 +25,9 @@ from distill.loop import make_accelerator
 from distill.losses import needs_of
 from distill.metrics import MetricsLog
 from distill.pixels import cache_folder
-from distill.prompts import texts
 from distill.student import attach_projection, build_backbone
 from distill.targets import TeacherTargets, write_then_rename
+from distill.texts import write_texts
 from distill.train import HeldOut, Recipe, TrainingImages, train_student
 from distill.views import Views
 
@@ -229,7 +229,7 @@ def _training_images(experiment: Experiment, opened: Opened, name: str, accelera
         text["caption"] = opened.teacher.embed_text([str(caption) for caption in split.captions or []])
     for called in sorted({cell.text for cell in experiment.students.values()} & set(experiment.texts)):
         written = experiment.texts[called]
-        text[called] = opened.teacher.embed_text(texts(split, written.templates, written.words))
+        text[called] = opened.teacher.embed_text(write_texts(split, written.templates, written.words))
     return TrainingImages(pixels=pixels, views=views, targets=targets, text=text, labels=torch.from_numpy(split.labels).long())
 
 

@@ -1,0 +1,104 @@
+"""Factor levels of a student: in what its recipe differs from others, read from the recipe and never written by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from distill.config import Experiment
+from distill.losses import find_loss
+
+
+def levels(
+    losses: Mapping[str, float],
+    *,
+    text: str = "prompt",
+    temperature: float | str | None = None,
+    trained_on: str = "",
+    experiment: Experiment | None = None,
+) -> dict[str, str]:
+    """Give the level of every factor that applies to a recipe; a factor that has no meaning for it is left out.
+
+    - `target`: `image`, or `text` for whatever is decided by texts (a class prompt, a caption, labels, scores of texts); `relations`.
+    - `negatives`: `yes` or `no`. With them `pool`, what is pushed away: other items of the `batch`, or other `classes`; and
+      `labels`: `hard` where one item is right, `soft` where the teacher's distribution is.
+    - `temperature`: of losses that scale their cosines by it, or `learned`.
+    - `text`: `class prompt`, `caption` (of the data), or `class and context` (a template with further words or columns).
+    - `prompts`: how many templates stand for a class prompt, and whether their mean does or one of them for each image.
+    - `real_images`: share of real training images, in per cent.
+
+    Args:
+        losses: loss -> weight.
+        text: as in the config.
+        temperature: as in the config.
+        trained_on: name of the training set.
+        experiment: the experiment it is part of; without it neither mixtures nor prompts are known.
+    """
+    found = [find_loss(name) for name in losses]
+    needs = {need for loss in found for need in loss.needs}
+    targets = {"text" if loss.target in ("text", "scores", "labels") else loss.target for loss in found}
+    levels = {"target": " and ".join(sorted(targets))}
+    pushing = [loss for loss in found if loss.negatives]
+    levels["negatives"] = "yes" if pushing else "no"
+    if pushing:
+        levels["pool"] = " and ".join(sorted({"classes" if "class_weights" in loss.needs else "batch" for loss in pushing}))
+    answers = {"soft" if loss.soft else "hard" for loss in found if loss.soft is not None}
+    if answers:
+        levels["labels"] = " and ".join(sorted(answers))
+    if "logit_scale" in needs and temperature is not None:
+        levels["temperature"] = temperature if isinstance(temperature, str) else f"{temperature:g}"
+    if "text" in targets:
+        levels |= _of_text(text if "text" in needs else "prompt", experiment)
+    share = _share(trained_on, experiment)
+    return levels if share is None else {**levels, "real_images": f"{100 * share:g} %"}
+
+
+def _of_text(text: str, experiment: Experiment | None) -> dict[str, str]:
+    if text == "caption":
+        return {"text": "caption"}
+    if text == "prompt":
+        return {"text": "class prompt"} | ({"prompts": _count(experiment.teacher.templates, "mean of")} if experiment else {})
+    written = experiment.texts[text] if experiment else None
+    if written is None:
+        return {"text": text}
+    if any(template.replace("{}", "").count("{") for template in written.templates):
+        return {"text": "class and context"}
+    return {"text": "class prompt", "prompts": _count(written.templates, "one of")}
+
+
+def _count(templates: Sequence[str], how: str) -> str:
+    return "1" if len(templates) == 1 else f"{how} {len(templates)}"
+
+
+def _share(trained_on: str, experiment: Experiment | None) -> float | None:
+    if experiment is not None and trained_on in experiment.data.mixtures:
+        return experiment.data.mixtures[trained_on]
+    return {"synthetic": 0.0, "real": 1.0}.get(trained_on)
+
+
+def levels_of(description: Mapping[str, Any], experiment: Experiment | None = None) -> tuple[dict[str, str], str]:
+    """Give the factor levels of a checkpoint, and a key of its loss: equal for equal terms, weights and options.
+
+    Args:
+        description: of a checkpoint, from `distill.checkpoint.read_description`.
+        experiment: the experiment that trained it.
+
+    Returns:
+        Levels, and the key; both empty where the description does not name losses that are known here.
+    """
+    losses = description.get("losses")
+    if not isinstance(losses, dict) or not losses:
+        return {}, ""
+    try:
+        found = levels(
+            losses,
+            text=description.get("text", "prompt"),
+            temperature=description.get("temperature"),
+            trained_on=str(description.get("trained_on") or ""),
+            experiment=experiment,
+        )
+    except (ValueError, KeyError):  # a loss or text of another version
+        return {}, ""
+    options = description.get("options") or {}
+    terms = [f"{weight:g} {name}{sorted(options.get(name, {}).items())}" for name, weight in sorted(losses.items())]
+    return found, " + ".join(terms)
