@@ -1,4 +1,4 @@
-"""Separability: can real and synthetic images be told apart in an embedding, and better than in the teacher's?"""
+"""Separability: can real and synthetic images be told apart in an embedding, better than in the teacher's, and is the difference used?"""
 
 from __future__ import annotations
 
@@ -7,17 +7,23 @@ from functools import partial
 import numpy as np
 
 from probes.auc import CrossFittedAuc, auc_interval, auc_over_cells, difference_interval
+from probes.direction import direction_scores
+from probes.distance_scores import NEIGHBOURS, REPEATS, distance_scores
 from probes.domain_classifiers import STRENGTHS, DomainScores, file_fact_scores, logistic_scores, neighbour_scores
 from probes.embeddings import EmbeddingTable
 from probes.folds import balanced_sample, stratified_folds
 from probes.inputs import check_tables, versions
-from probes.intervals import as_score, exact_proportion
+from probes.intervals import as_score, exact_proportion, mean_interval
+from probes.matching import MatchedPairs, match_content
 from probes.permutation import PermutationTest, permutation_test
+from probes.remember import content, remembered
 from probes.result import ProbeResult, Score
+from probes.threads import one_thread
 
 UNIT = (0.0, 1.0)
 
 
+@one_thread
 def separability(
     student: EmbeddingTable,
     teacher: EmbeddingTable | None,
@@ -30,12 +36,12 @@ def separability(
     max_images: int = 4000,
     groups: np.ndarray | None = None,
 ) -> ProbeResult:
-    """Measure held-out AUC of real vs synthetic by a linear and a kNN classifier, pooled and within class, beside the teacher.
+    """Measure how well real and synthetic images are told apart, by how much the two clouds differ, and whether the answers use it.
 
     Args:
         student: embeddings of N images of both domains.
         teacher: the teacher's embeddings of the same images, or None.
-        class_weights: checked against the tables, not used.
+        class_weights: (D, C) for `direction/...`, or None: then these are left out.
         seed: seed of sample, folds and shuffles.
         folds: K, at least 2.
         neighbours: k of the kNN classifier.
@@ -44,8 +50,9 @@ def separability(
         groups: (N,) images that must stay in one fold (prompt, generator, class), or None.
 
     Returns:
-        Scores `linear/auc`, `knn/auc`, `linear/p_value`, the same under `within_class/` and `teacher/`, `metadata/auc`, `excess/...`;
-        arrays `domain_score (N,)`, `fold (N,)` (-1 outside the sample), `direction (D,)`, `null_auc (B,)`, `ids (N,)`.
+        Scores `linear/auc`, `knn/auc`, `linear/p_value`, the same under `within_class/`; `distance/...`; `direction/...`; all of these under
+        `teacher/`; `matched/linear/auc` and `matched/cosine` (with a teacher), `metadata/auc`, `excess/...`; arrays `domain_score (N,)`, `fold (N,)`
+        (-1 outside the sample), `direction (D,)`, `null_auc (B,)`, `matched/rows (P, 2)`, `ids (N,)`.
 
     Raises:
         ValueError: for tables that cannot be compared, fewer than 2 folds, or groups that do not fit.
@@ -53,13 +60,18 @@ def separability(
     check_tables(student, teacher, class_weights, at_least=max(folds, 2))
     _check_settings(len(student), folds, neighbours, permutations, groups)
     plan = _Plan(student, folds=folds, seed=seed, max_images=max_images, groups=groups)
-    measure = partial(_Measured, plan=plan, neighbours=neighbours, permutations=permutations, seed=seed)
+    measure = partial(_Measured, plan=plan, neighbours=neighbours, permutations=permutations, seed=seed, class_weights=class_weights)
     ours = measure(student)
     scores, arrays = ours.scores(), _arrays(student, ours, plan)
     if teacher is not None:
-        theirs = measure(teacher)
-        scores |= {f"teacher/{name}": score for name, score in theirs.scores().items()} | _excess(ours, theirs)
-        arrays["teacher/direction"] = theirs.linear.direction
+        given = (class_weights, folds, neighbours, permutations, max_images, seed, groups)
+        theirs = remembered(content("separability", teacher, *given), lambda: measure(teacher))
+        scores |= {f"teacher/{name}": score for name, score in theirs.scores().items()} | _excess(ours.areas, theirs.areas)
+        arrays |= {"teacher/direction": theirs.linear.direction}
+        arrays |= {f"teacher/{name}": array.copy() for name, array in theirs.arrays.items()}
+        matched, rows = _matched(student, teacher, plan, seed)
+        scores |= matched
+        arrays |= rows
     if student.metadata:
         scores["metadata/auc"] = _file_facts(student, plan, seed)
     return ProbeResult(
@@ -70,7 +82,8 @@ def separability(
         arrays=arrays,
         counts=plan.counts(len(student)),
         params={"folds": folds, "neighbours": neighbours, "permutations": permutations, "max_images": max_images}
-        | {"strengths": list(STRENGTHS), "grouped": groups is not None},
+        | {"strengths": list(STRENGTHS), "grouped": groups is not None}
+        | {"distance_half_samples": REPEATS, "distance_neighbours": NEIGHBOURS},
         seed=seed,
         versions=versions(),
     )
@@ -116,7 +129,9 @@ class _Plan:
 class _Measured:
     """Held-out classifiers of one encoder under a plan."""
 
-    def __init__(self, table: EmbeddingTable, plan: _Plan, *, neighbours: int, permutations: int, seed: int) -> None:
+    def __init__(
+        self, table: EmbeddingTable, plan: _Plan, *, neighbours: int, permutations: int, seed: int, class_weights: np.ndarray | None
+    ) -> None:
         embeddings = table.unit()[plan.sample]
         features = embeddings.astype(np.float64)
         made, fold, labels = plan.synthetic, plan.fold, plan.labels
@@ -127,6 +142,10 @@ class _Measured:
         self.areas["linear"] = auc_over_cells(self.linear.scores, made, fold)
         self.areas["knn"] = auc_over_cells(neighbour_scores(embeddings, made, fold, neighbours=neighbours), made, fold)
         self.tests["linear"] = test(within_class=False)
+        self.more, self.arrays = distance_scores(embeddings, labels, made, seed=seed)
+        if class_weights is not None:
+            used, shown = direction_scores(embeddings, labels, made, np.asarray(class_weights, dtype=np.float64), fold, seed=seed)
+            self.more, self.arrays = self.more | used, self.arrays | shown
         self.within: DomainScores | None = None
         if not plan.classes:
             return
@@ -142,14 +161,14 @@ class _Measured:
         for name, test in self.tests.items():
             interval = exact_proportion(test.as_extreme, len(test.null_auc))
             found[f"{name}/p_value"] = as_score(test.p_value, interval, chance=0.5, bounds=UNIT)
-        return found
+        return found | self.more
 
 
-def _excess(ours: _Measured, theirs: _Measured) -> dict[str, Score]:
+def _excess(ours: dict[str, CrossFittedAuc], theirs: dict[str, CrossFittedAuc]) -> dict[str, Score]:
     """Give student minus teacher for each classifier, over the same images and folds."""
     found: dict[str, Score] = {}
-    for name, area in ours.areas.items():
-        reference = theirs.areas[name]
+    for name, area in ours.items():
+        reference = theirs[name]
         interval = difference_interval(area, reference)
         found[f"excess/{name}/auc"] = as_score(area.value - reference.value, interval, chance=0.0, bounds=(-1.0, 1.0))
     return found
@@ -177,4 +196,32 @@ def _arrays(student: EmbeddingTable, ours: _Measured, plan: _Plan) -> dict[str, 
     }
     if ours.within is not None:
         arrays["within_class/direction"] = ours.within.direction
-    return arrays
+    return arrays | ours.arrays
+
+
+def _matched(student: EmbeddingTable, teacher: EmbeddingTable, plan: _Plan, seed: int) -> tuple[dict[str, Score], dict[str, np.ndarray]]:
+    """Compare real and synthetic images of the same content as the teacher sees it; partners stay in one fold."""
+    content_of = teacher.unit()[plan.sample]
+    pairs = match_content(content_of, plan.labels, plan.synthetic)
+    if len(pairs.real) < 2 * plan.folds:
+        return {}, {}
+    rows = np.concatenate([pairs.real, pairs.synthetic])
+    pair = np.tile(np.arange(len(pairs.real)), 2)
+    fold = stratified_folds(plan.labels[pairs.real], folds=plan.folds, seed=seed)[pair]
+    if len(np.unique(fold)) < plan.folds:
+        return {}, {}
+    areas = {
+        name: {"matched/linear": auc_over_cells(logistic_scores(x[rows].astype(np.float64), made, fold, fold).scores, made, fold)}
+        for made in [plan.synthetic[rows]]
+        for name, x in (("student", student.unit()[plan.sample]), ("teacher", content_of))
+    }
+    scores = _excess(areas["student"], areas["teacher"]) | {"matched/cosine": _match_score(pairs)}
+    for prefix, name in (("", "student"), ("teacher/", "teacher")):
+        area = areas[name]["matched/linear"]
+        scores[f"{prefix}matched/linear/auc"] = as_score(area.value, auc_interval(area), chance=0.5, bounds=UNIT)
+    return scores, {"matched/rows": plan.sample[np.stack([pairs.real, pairs.synthetic], axis=1)], "matched/cosine": pairs.cosine}
+
+
+def _match_score(pairs: MatchedPairs) -> Score:
+    """Score how alike the partners are to the teacher; chance is what two images of one class by lot are."""
+    return as_score(pairs.cosine.mean(), mean_interval(pairs.cosine), chance=pairs.by_lot, direction="higher", bounds=(-1.0, 1.0))

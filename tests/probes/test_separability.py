@@ -38,10 +38,10 @@ def test_equal_domains_are_not_separable(make_pair):
     scores = separability(student, teacher, **FEW).scores
 
     for name, score in scores.items():
-        if name.endswith("auc"):
-            assert score.low <= score.chance <= score.high, name
-        else:
+        if name.endswith("p_value"):
             assert score.value > 0.05, name
+        elif not name.endswith("matched/cosine"):
+            assert score.low <= score.chance <= score.high, name
 
 
 def test_a_shift_in_the_student_is_found_and_not_blamed_on_the_teacher(make_pair):
@@ -207,8 +207,9 @@ def test_the_whole_probe_is_silent_on_equal_domains(make_pair):
     for seed in range(100):
         student, teacher, _ = make_pair(240, seed=seed)
         for name, score in separability(student, teacher, seed=seed, **FEW).scores.items():
-            silent = score.low <= score.chance <= score.high if name.endswith("auc") else score.value > 0.05
-            missed[name] = missed.get(name, 0) + (not silent)
+            if name.endswith(("auc", "p_value")):
+                silent = score.low <= score.chance <= score.high if name.endswith("auc") else score.value > 0.05
+                missed[name] = missed.get(name, 0) + (not silent)
 
     assert max(missed.values()) <= 12, missed
 
