@@ -10,6 +10,7 @@ from torch import Tensor
 
 from distill.config import DataConfig, Experiment
 from distill.data import Split, load_split, require_same_classes
+from distill.losses.unmet import refuse_unmet
 from distill.mixture import limited, mix
 from distill.teacher import Teacher, load_teacher
 from distill.texts import write_texts
@@ -72,7 +73,16 @@ def open_experiment(experiment: Experiment, *, training: bool = True, progress: 
     size = data.image_size or common_size(*test.values(), *train.values())
     teacher = open_teacher(experiment, image_size=size)
     weights = teacher.class_weights(next(iter(test.values())).class_names, experiment.teacher.templates)
+    _refuse_unmet(experiment, train, teacher, classes=weights.shape[1])
     return Opened(train=train, test=test, teacher=teacher, class_weights=weights, image_size=size)
+
+
+def _refuse_unmet(experiment: Experiment, train: Mapping[str, Split], teacher: Teacher, *, classes: int) -> None:
+    """Refuse losses without what they need, naming them, before anything is trained."""
+    for name, cell in experiment.students.items():
+        for split in (train[trained_on] for trained_on in cell.trained_on if trained_on in train):
+            size = min(experiment.training.batch_size, len(split))
+            refuse_unmet(name, cell.loss, text=cell.text, text_tower=teacher.has_text, classes=classes, batch_size=size)
 
 
 def open_training_sets(data: DataConfig, wanted: Sequence[str], *, progress: bool = False) -> dict[str, Split]:

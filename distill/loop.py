@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 from torch import Tensor, nn
 
 from distill.checkpoint import read_tensors, save_tensors
@@ -28,12 +28,22 @@ class TrainingConfig(BaseModel):
     epochs: int = Field(12, ge=1)
     batch_size: int = Field(256, ge=2)
     accumulation: int = Field(1, ge=1, description="batches summed into one step; negatives stay within one batch")
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    betas: tuple[float, float] = Field((0.9, 0.999), description="of AdamW; the first is the momentum of SGD")
+    epsilon: float = Field(1e-8, gt=0, description="of AdamW")
     learning_rate: float = Field(2e-3, gt=0)
     weight_decay: float = Field(0.01, ge=0, description="on matrices and kernels only")
     schedule: Literal["one_cycle", "cosine", "constant"] = "one_cycle"
     warmup: float = Field(0.25, ge=0, lt=1, description="share of the steps spent warming up")
     clip_norm: float = Field(1.0, gt=0, description="largest norm of the gradient")
     precision: Literal["auto", "bf16", "fp32"] = Field("auto", description="auto: bf16 where the processor has it")
+
+    @field_validator("betas")
+    @classmethod
+    def _shares(cls, value: tuple[float, float]) -> tuple[float, float]:
+        if not all(0 <= beta < 1 for beta in value):
+            raise ValueError(f"must be in [0, 1), got {value}")
+        return value
 
 
 def make_accelerator(precision: str) -> Accelerator:
@@ -78,6 +88,12 @@ def image_order(seed: int, epoch: int, n: int) -> Tensor:
     return torch.randperm(n, generator=torch.Generator().manual_seed(seed * 1_000_003 + epoch))
 
 
+def _optimizer(groups: list[dict[str, Any]], config: TrainingConfig) -> torch.optim.Optimizer:
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=config.learning_rate, momentum=config.betas[0])
+    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas, eps=config.epsilon)
+
+
 class Loop:
     """Train one module; killed anywhere and resumed, it ends in the same bits.
 
@@ -106,8 +122,7 @@ class Loop:
         decayed = [p for p in module.parameters() if p.ndim > 1 and p.requires_grad]
         plain = [p for p in module.parameters() if p.ndim <= 1 and p.requires_grad]
         groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": plain, "weight_decay": 0.0}]
-        optimizer = torch.optim.AdamW(groups, lr=config.learning_rate)
-        self.module, self.optimizer = accelerator.prepare(module, optimizer)
+        self.module, self.optimizer = accelerator.prepare(module, _optimizer(groups, config))
         self.epoch = 0
 
     def resume(self) -> bool:
