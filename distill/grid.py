@@ -111,10 +111,13 @@ def train_grid(
         names = workshop.unfinished()
         if jobs == 1 or len(names) < 2:
             return workshop.train_all(names)
-        workshop.fill_targets(names)
         from distill.parallel import train_at_once
 
-        return train_at_once(names, experiment, out, jobs=jobs, resume=resume, progress=progress)
+        failed: dict[str, str] = {}
+        for some in workshop.by_training_set(names):
+            workshop.fill_targets(some)
+            failed |= train_at_once(some, experiment, out, jobs=jobs, resume=resume, progress=progress)
+        return failed
 
 
 def _is(experiment: Experiment, config: Path) -> bool:
@@ -208,6 +211,11 @@ class Workshop:
         if trained_on not in self._images:
             self._images[trained_on] = _training_images(self.experiment, self.opened, trained_on, self.accelerator)
         return self._images[trained_on]
+
+    def by_training_set(self, names: Sequence[str]) -> list[list[str]]:
+        """Group students that share a training set, in the order of their first."""
+        sets = dict.fromkeys(self.recipes[name].trained_on for name in names)
+        return [[name for name in names if self.recipes[name].trained_on == trained_on] for trained_on in sets]
 
     def fill_targets(self, names: Sequence[str]) -> None:
         """Compute the teacher's embeddings of all views that these students will see, with all cores, before they start."""

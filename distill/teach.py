@@ -47,7 +47,7 @@ class TeachConfig(BaseModel):
     captions: float = Field(0.5, ge=0, le=1, description="share of images shown with their caption, where there are captions")
     label_smoothing: float = Field(0.1, ge=0, lt=1)
     seed: int = Field(0, ge=0, lt=2**32)
-    training: TrainingConfig = TrainingConfig(epochs=20, learning_rate=3e-3, weight_decay=0.05)
+    training: TrainingConfig = TrainingConfig(epochs=17, learning_rate=3e-3, weight_decay=0.05)
     views: ViewConfig = ViewConfig(count=1000, min_area=1.0, max_ratio=1.0, shift=0.125, brightness=0.1, contrast=0.1, saturation=0.1)
 
     def side(self, epoch: int) -> int:

@@ -170,9 +170,9 @@ def test_taught_teacher_is_told_on_stdout(run: Run, tiny_data: Path, tmp_path: P
     shape = ("--image-tower", "test_byobnet", "--input-size", "16", "--epochs", "1")
     data = (tiny_data / "train-real.parquet", "--test", tiny_data / "test-real.parquet")
 
-    code, out, _ = run("teach", *data, *shape, "--out", tmp_path / "teacher")
+    code, out, err = run("teach", *data, *shape, "--out", tmp_path / "teacher")
 
-    assert code == 0
+    assert code == 0, err
     assert out.startswith(f"zero-shot accuracy on {tiny_data / 'test-real.parquet'}: ")
     assert (tmp_path / "teacher" / "open_clip_config.json").is_file()
     assert run("teach", *data, *shape, "--out", tmp_path / "teacher")[0] == 2
