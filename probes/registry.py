@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from probes.drift import drift
+from probes.interventions import interventions
 from probes.result import ProbeResult
 from probes.separability import separability
 from probes.sight import Sight
@@ -20,7 +21,7 @@ Progress = Callable[[int, int], None]
 PROBES: dict[str, Callable[..., ProbeResult]] = {"transfer": transfer, "separability": separability, "drift": drift}
 """Probes of tables: `probe(student: EmbeddingTable, teacher, *, class_weights, seed, ...)`."""
 
-IMAGE_PROBES: dict[str, Callable[..., ProbeResult]] = {}
+IMAGE_PROBES: dict[str, Callable[..., ProbeResult]] = {"interventions": interventions}
 """Probes that look again at changed images: `probe(student: Sight, teacher, *, class_weights, seed, progress)`."""
 
 

@@ -1,0 +1,132 @@
+"""Show encoders edited images and write down which class each of them names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from probes.edits import EDITS, Material
+from probes.partners import partners
+from probes.remember import content, remembered
+from probes.sight import Sight
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Answers = dict[str, np.ndarray]
+"""Name of an edit -> (M,) class named for each image under it; -1 where an image has no partner."""
+
+VALUES_AT_ONCE = 3_000_000
+"""Numbers in one batch of images; bounds the memory whatever the size of the images."""
+
+CONTROL = "control"
+"""Prefix of an exchange with a partner of the image's own class and domain: all of the damage, nothing of another class."""
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """Which images are edited, how, and with which partners.
+
+    Args:
+        rows: (M,) rows of the table.
+        labels: (M,) their classes.
+        domain: (M,) their domains.
+        names: names of edits; `control_<exchange>` beside the keys of `EDITS`.
+        class_weights: (D, C).
+        seed: seed of partners and of every random edit.
+        masks: (N, H, W) bool over the rows of the table, true on the object, or None.
+        pairs: kind of partner -> (M,) place of each image's partner within `rows`, -1 for none.
+    """
+
+    rows: np.ndarray
+    labels: np.ndarray
+    domain: np.ndarray
+    names: tuple[str, ...]
+    class_weights: np.ndarray
+    seed: int
+    masks: np.ndarray | None = None
+    pairs: Mapping[str, np.ndarray] = field(init=False)
+
+    def __post_init__(self) -> None:
+        same = {"matched": (True, False), "swapped": (False, True), CONTROL: (True, True)}
+        found = {
+            kind: partners(self.labels, self.domain, same_class=same_class, same_domain=same_domain, seed=self.seed)
+            for kind, (same_class, same_domain) in same.items()
+        }
+        object.__setattr__(self, "pairs", found)
+
+    @property
+    def key(self) -> str:
+        """Hash of everything the answers of one encoder depend on, but its images and weights."""
+        arrays = (self.rows, self.labels, self.class_weights, np.zeros(0) if self.masks is None else self.masks)
+        return content(self.seed, self.names, *arrays)
+
+
+def kind_of(name: str) -> str:
+    """Give the kind of an edit, `control` included."""
+    return CONTROL if name.startswith(f"{CONTROL}_") else EDITS[name].kind
+
+
+def ask(sight: Sight, shown: Sight, plan: Plan, *, progress: Callable[[int, int], None] | None = None) -> Answers:
+    """Give the class that an encoder names for every image under every edit of the plan; the images unchanged under the name `none`.
+
+    Args:
+        sight: the encoder.
+        shown: whose images are edited; student and teacher have to see the very same ones.
+        plan: images and edits.
+        progress: called as `progress(done, total)` in edited images.
+    """
+    count = len(plan.rows)
+    height, width = shown.size
+    step = int(np.clip(VALUES_AT_ONCE // (3 * height * width), 1, 250))
+    names = ("none", *plan.names)
+    answers = {name: np.full(count, -1, dtype=np.int64) for name in names}
+    weights = plan.class_weights / np.linalg.norm(plan.class_weights, axis=0)
+    for start in range(0, count, step):
+        places = np.arange(start, min(start + step, count))
+        images = shown.images(plan.rows[places])
+        borrowed: dict[str, tuple[Any, Any]] = {}
+        for number, name in enumerate(names):
+            kept, edited = (places, images) if name == "none" else _edited(name, places, images, borrowed, shown, plan)
+            if len(kept):
+                answers[name][kept] = (sight.embed(edited) @ weights).argmax(axis=1)
+            if progress is not None:
+                progress(start * len(names) + (number + 1) * len(places), count * len(names))
+    return answers
+
+
+def ask_once(sight: Sight, shown: Sight, plan: Plan, *, progress: Callable[[int, int], None] | None = None) -> Answers:
+    """Do as `ask` does, but only once in a process: the students of a run share their teacher."""
+    few = sight.embed(shown.images(plan.rows[:8]))
+    return remembered(content("edited", sight.table, few, plan.key, shown.size), lambda: ask(sight, shown, plan, progress=progress))
+
+
+def _edited(
+    name: str, places: np.ndarray, images: Tensor, borrowed: dict[str, tuple[Any, Any]], shown: Sight, plan: Plan
+) -> tuple[np.ndarray, Tensor]:
+    """Apply one edit to those images of a batch that it can be applied to; partners are read once a batch and kind."""
+    kind = kind_of(name)
+    edit = EDITS[f"swapped_{name.removeprefix(CONTROL + '_')}" if kind == CONTROL else name]
+    keys = plan.seed * 1_000_003 + plan.rows[places]
+    if not edit.partnered:
+        return places, edit.apply(Material(images, keys))
+    has = plan.pairs[kind][places] >= 0
+    if kind not in borrowed:
+        rows = plan.rows[plan.pairs[kind][places[has]]]
+        borrowed[kind] = (shown.images(rows), _masks(plan, rows))
+    partner, partner_mask = borrowed[kind]
+    if not has.any():
+        return places[has], images[:0]
+    mask = _masks(plan, plan.rows[places[has]])
+    return places[has], edit.apply(Material(images[has], keys[has], partner, mask, partner_mask))
+
+
+def _masks(plan: Plan, rows: np.ndarray) -> Tensor | None:
+    if plan.masks is None:
+        return None
+    import torch
+
+    return torch.from_numpy(np.ascontiguousarray(plan.masks[rows]))[:, None]

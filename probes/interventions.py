@@ -1,0 +1,228 @@
+"""Interventions: change one thing in an image, keep everything else, and see who still knows the class."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from probes import paired
+from probes.edited import CONTROL, Answers, Plan, ask, ask_once, kind_of
+from probes.edits import EDITS, FAMILIES, MASKED
+from probes.embeddings import DOMAINS
+from probes.gap_shares import gap_shares
+from probes.inputs import check_tables, versions
+from probes.intervals import as_score, paired_proportions, wilson
+from probes.partners import sample_rows
+from probes.result import ProbeResult, Score
+from probes.sight import Sight
+
+SMALLEST_SIDE = 8
+"""The finest patch shuffle needs a pixel for each patch."""
+
+UNIT = (-1.0, 1.0)
+
+_EXCESS = {"accuracy": "excess", "drop": "excess_drop", "follows": "excess_follows"}
+_DECISIVE = {"removes": "drop", "isolates": "accuracy", "swapped": "follows"}
+"""Kind of edit -> what shows that an encoder relies on the cue; a cue matched to the other domain is read by `gap_closed`."""
+
+
+def interventions(
+    student: Sight,
+    teacher: Sight | None,
+    *,
+    class_weights: np.ndarray | None = None,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+    limit: int = 400,
+    edits: Sequence[str] | None = None,
+    masks: np.ndarray | None = None,
+    draws: int = 1000,
+) -> ProbeResult:
+    """Measure zero-shot accuracy under every edit, beside the teacher under the same edit, and what that says of each cue.
+
+    Args:
+        student: encoder to measure, with its images.
+        teacher: its teacher over the same images, or None; without one there are no `excess`, `reliance` and `gap_closed` scores.
+        class_weights: (D, C) zero-shot classifier weights; needed.
+        seed: seed of the sample, the partners, the random edits and the bootstrap.
+        progress: called as `progress(done, total)` in edited images.
+        limit: images of each domain, spread over the classes.
+        edits: names in `probes.edits.EDITS`; by default all, those that need masks only where masks are given.
+        masks: (N, H, W) bool over the rows of the student's table, true on the object, or None.
+        draws: draws of the bootstrap behind `gap_closed`.
+
+    Returns:
+        Scores by edit and domain, see `docs/probes/interventions.md`; arrays `edits`, `correct`, `prediction` and their `teacher/`
+        twins, `ids`, `labels`, `domain`.
+
+    Raises:
+        ValueError: for tables that cannot be compared, missing `class_weights`, unknown edits, masks that do not fit, images too small.
+    """
+    if class_weights is None:
+        raise ValueError("`class_weights` must be a (D, C) array for `interventions`, got None; embed the class prompts with the teacher.")
+    class_weights = np.asarray(class_weights, dtype=np.float64)
+    check_tables(student.table, None if teacher is None else teacher.table, class_weights, at_least=2)
+    names = _chosen(student, edits, masks, limit)
+    table = student.table
+    rows = sample_rows(table.labels, table.domain, limit=limit, seed=seed)
+    labels, domain = table.labels[rows], table.domain[rows]
+    classes = class_weights.shape[1]
+    controls = [f"{CONTROL}_{name.removeprefix('swapped_')}" for name in names if EDITS[name].kind == "swapped" and classes == 2]
+    plan = Plan(rows, labels, domain, (*names, *controls), class_weights, seed, masks)
+    whole = 1 if teacher is None else 2
+    ours = ask(student, student, plan, progress=_part(progress, 0, whole))
+    theirs = None if teacher is None else ask_once(teacher, student, plan, progress=_part(progress, 1, whole))
+
+    measured = _Measured(plan, names, classes)
+    scores = measured.of_one(ours)
+    if theirs is not None:
+        scores |= {f"teacher/{name}": score for name, score in measured.of_one(theirs).items()}
+        scores |= measured.beside(ours, theirs)
+        correct, teacher_correct = ({name: said[name] == labels for name in ("none", *names)} for said in (ours, theirs))
+        kinds = {name: EDITS[name].kind for name in names}
+        scores |= gap_shares(correct, teacher_correct, kinds, domain, chance=1 / classes, seed=seed, draws=draws)
+    arrays = {"edits": np.array(["none", *names]), "ids": table.ids[rows], "labels": labels, "domain": domain}
+    for prefix, said in (("", ours), ("teacher/", theirs)):
+        if said is not None:
+            arrays[f"{prefix}prediction"] = np.stack([said[name] for name in ("none", *names)]).astype(np.int16)
+            arrays[f"{prefix}correct"] = arrays[f"{prefix}prediction"] == labels
+    return ProbeResult(
+        probe="interventions",
+        subject=table.name,
+        reference=None if teacher is None else teacher.table.name,
+        scores=scores,
+        arrays=arrays,
+        counts={"classes": classes, "edits": len(names), **{f"images/{name}": int((domain == name).sum()) for name in DOMAINS}},
+        params={
+            "limit": limit,
+            "draws": draws,
+            "kinds": {name: EDITS[name].kind for name in names},
+            "families": {name: EDITS[name].family for name in names},
+            "family_words": FAMILIES,
+            "correction": "Holm over all adjusted_p",
+        },
+        seed=seed,
+        versions=versions(),
+    )
+
+
+def _part(progress: Callable[[int, int], None] | None, number: int, whole: int) -> Callable[[int, int], None] | None:
+    """Tell of the progress of one encoder as a part of that of all."""
+    return None if progress is None else lambda done, total: progress(number * total + done, whole * total)
+
+
+def _chosen(student: Sight, edits: Sequence[str] | None, masks: np.ndarray | None, limit: int) -> tuple[str, ...]:
+    if min(student.size) < SMALLEST_SIDE:
+        raise ValueError(f"images must be at least {SMALLEST_SIDE} pixels a side for `interventions`, got {student.size}; enlarge them.")
+    if limit < 2:
+        raise ValueError(f"`limit` must be at least 2, got {limit}; give more images of each domain.")
+    masked = {name for name, edit in EDITS.items() if edit.masked}
+    if masks is not None:
+        expected = (len(student), *student.size)
+        if masks.shape != expected or masks.dtype != bool:
+            raise ValueError(
+                f"`masks` must be bool of shape {expected} like the images, got {masks.dtype} {masks.shape}; resize them, one for each row."
+            )
+    if edits is None:
+        return tuple(name for name in EDITS if masks is not None or name not in masked)
+    unknown = sorted(set(edits) - set(EDITS))
+    if unknown:
+        raise ValueError(f"`edits` must be among {sorted(EDITS)}, got {unknown[0]!r}; choose from these.")
+    if masks is None and masked & set(edits):
+        raise ValueError(
+            f"`masks` must be given for {sorted(masked & set(edits))[0]!r}, got None; leave out {sorted(MASKED)} or give masks."
+        )
+    return tuple(dict.fromkeys(edits))
+
+
+class _Measured:
+    """Turns the classes that encoders named into scores."""
+
+    def __init__(self, plan: Plan, names: Sequence[str], classes: int) -> None:
+        self.labels, self.domain, self.names, self.classes = plan.labels, plan.domain, tuple(names), classes
+        pair = plan.pairs["swapped"]
+        self.partner_label = np.where(pair >= 0, plan.labels[pair], -1)
+
+    def of_one(self, said: Answers) -> dict[str, Score]:
+        """Score one encoder: accuracy and drop under each edit, and how often a swapped cue is followed."""
+        scores: dict[str, Score] = {}
+        before = said["none"] == self.labels
+        for name in ("none", *self.names):
+            for domain, rows in self._rows(name, said):
+                right = said[name][rows] == self.labels[rows]
+                share = wilson(int(right.sum()), len(right))
+                scores[f"accuracy/{name}/{domain}"] = as_score(right.mean(), share, chance=1 / self.classes, direction="higher")
+                if name == "none":
+                    continue
+                lost = paired_proportions(before[rows], right)
+                scores[f"drop/{name}/{domain}"] = as_score(before[rows].mean() - right.mean(), lost, chance=0.0, bounds=UNIT)
+                if kind_of(name) == "swapped" and self.classes > 1:
+                    scores[f"follows/{name}/{domain}"] = _mean(self.followed(said, name)[rows])
+        return scores
+
+    def beside(self, ours: Answers, theirs: Answers) -> dict[str, Score]:
+        """Score the student minus its teacher over the same images, and test the reliance on every cue once."""
+        scores: dict[str, Score] = {}
+        p_values: dict[str, float] = {}
+        for name in ("none", *self.names):
+            rows = dict(self._rows(name, ours))
+            used = [self._uses(said, name) for said in (ours, theirs)]
+            for what in used[0]:
+                values = used[0][what] - used[1][what]
+                for domain, where in rows.items():
+                    scores[f"{_EXCESS[what]}/{name}/{domain}"] = _mean(values[where])
+            if len(rows) < len(DOMAINS):
+                continue
+            real, made = rows["real"], rows["synthetic"]
+            excess = used[0]["accuracy"] - used[1]["accuracy"]
+            scores[f"excess_domain/{name}"] = as_score(
+                excess[made].mean() - excess[real].mean(),
+                paired.around(paired.difference(excess[made], excess[real])),
+                chance=0.0,
+                direction="lower",
+                bounds=(-2.0, 2.0),
+            )
+            if name != "none" and kind_of(name) in _DECISIVE and _DECISIVE[kind_of(name)] in used[0]:
+                mine, its = (part[_DECISIVE[kind_of(name)]] for part in used)
+                beyond_teacher, beyond_real = (mine - its)[made], (mine[made], mine[real])
+                value = min(beyond_teacher.mean(), mine[made].mean() - mine[real].mean())
+                interval, p_values[name] = paired.smaller_of(paired.middle_and_error(beyond_teacher), paired.difference(*beyond_real))
+                scores[f"reliance/{name}"] = as_score(value, interval, chance=0.0, direction="lower", bounds=(-2.0, 2.0))
+        for name, p in zip(p_values, paired.holm(np.array(list(p_values.values()))), strict=True):
+            scores[f"adjusted_p/{name}"] = Score(float(p), float(p), float(p))
+        return scores
+
+    def _uses(self, said: Answers, name: str) -> dict[str, np.ndarray]:
+        """Give, for each image, what one encoder shows of an edit: right or not, what it lost, how far it followed the partner."""
+        right = (said[name] == self.labels).astype(float)
+        if name == "none":
+            return {"accuracy": right}
+        shown = {"accuracy": right, "drop": (said["none"] == self.labels) - right}
+        if kind_of(name) == "swapped" and self.classes > 1:
+            shown["follows"] = self.followed(said, name)
+        return shown
+
+    def followed(self, said: Answers, name: str) -> np.ndarray:
+        """Say of each image how far the encoder went over to the partner's class, beyond what damage alone explains; mean 0 by chance.
+
+        With C > 2 classes: 1 for the partner's class, -1 / (C - 2) for any other wrong class. With two, every error is the partner's
+        class: there the same exchange with a partner of the image's own class is subtracted.
+        """
+        gone = said[name] == self.partner_label
+        if self.classes == 2:
+            control = said[f"{CONTROL}_{name.removeprefix('swapped_')}"]
+            return np.where(control < 0, 0.0, gone.astype(float) - (control == self.partner_label))
+        elsewhere = ~gone & (said[name] != self.labels)
+        return gone - elsewhere / (self.classes - 2)
+
+    def _rows(self, name: str, said: Answers) -> list[tuple[str, np.ndarray]]:
+        """List the images of each domain that the edit could be applied to, at least two."""
+        usable = said[name] >= 0
+        found = [(domain, np.flatnonzero(usable & (self.domain == domain))) for domain in DOMAINS]
+        return [(domain, rows) for domain, rows in found if len(rows) > 1]
+
+
+def _mean(values: np.ndarray) -> Score:
+    interval = paired.around(paired.middle_and_error(values))
+    return as_score(values.mean(), interval, chance=0.0, direction="lower", bounds=(-2.0, 2.0))
