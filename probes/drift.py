@@ -15,17 +15,23 @@ from probes.geometry import alignment, effective_rank, modality_gap, uniformity
 from probes.inputs import check_tables, versions
 from probes.intervals import LEVEL, Interval, as_score, mean_interval
 from probes.result import Direction, ProbeResult, Score
-from probes.similarity import linear_cka, mutual_neighbours, procrustes_chance, procrustes_residual
+from probes.shift import class_shifts, shift_cosine
+from probes.similarity import linear_cka, mutual_neighbours, procrustes_chance, procrustes_residual, representational_similarity
+from probes.threads import one_thread
 
 FEWEST = 20
 """Below this a domain's neighbours, ranks and jackknife blocks mean nothing."""
 
-_DIRECTION: dict[str, Direction] = {"cosine": "higher", "cka": "higher", "procrustes": "lower", "knn_overlap": "higher"}
+RSA_IMAGES = 1000
+"""Images of each domain for RSA: half a million pairs say it to the third digit."""
+
+_DIRECTION: dict[str, Direction] = {"cosine": "higher", "cka": "higher", "procrustes": "lower", "knn_overlap": "higher", "rsa": "higher"}
 _BOUNDS: dict[str, Interval] = {
     "cosine": (-1.0, 1.0),
     "cka": (-math.inf, 1.0),
     "procrustes": (0.0, 1.0),
     "knn_overlap": (0.0, 1.0),
+    "rsa": (-1.0, 1.0),
     "modality_gap": (0.0, 2.0),
     "alignment": (0.0, 4.0),
     "uniformity": (-math.inf, 0.0),
@@ -33,6 +39,7 @@ _BOUNDS: dict[str, Interval] = {
 }
 
 
+@one_thread
 def drift(
     student: EmbeddingTable,
     teacher: EmbeddingTable | None,
@@ -55,9 +62,9 @@ def drift(
         checkpoints: epoch -> the student's table at that epoch, same images, or None.
 
     Returns:
-        Scores `<measure>/<domain>` for cosine (when the dimensions are equal), cka, procrustes, knn_overlap, modality_gap, alignment,
-        uniformity and effective_rank, `cosine/difference`, and `teacher/...` for the last four; arrays `cosine (N,)`, `ids`,
-        `domain`, and with checkpoints `epochs (E,)` and `<measure>/<domain>/by_epoch (E, 3)` value, low, high.
+        Scores `<measure>/<domain>` for cosine (when the dimensions are equal), cka, procrustes, knn_overlap, rsa, modality_gap, alignment,
+        uniformity and effective_rank, `cosine/difference`, and `teacher/...` for the last four; `shift/angle`, `shift/angle_each_class` and
+        `shift/length` of the way from real to synthetic images (when the dimensions are equal); arrays `cosine (N,)`, `ids`, `domain`, and with checkpoints `epochs (E,)` and `<measure>/<domain>/by_epoch (E, 3)` value, low, high.
 
     Raises:
         ValueError: for a missing teacher, tables that cannot be compared, or too few images.
@@ -100,6 +107,7 @@ class _Measure:
         self.domain, self.labels, self.rows = teacher.domain, teacher.labels, rows
         self.class_weights, self.neighbours, self.seed = class_weights, neighbours, seed
         self.blocks = deal_blocks(len(rows["real"]), seed=seed)
+        self.few = np.random.default_rng(seed).permutation(len(rows["real"]))[:RSA_IMAGES]
 
     def scores(self, student: EmbeddingTable) -> tuple[dict[str, Score], dict[str, np.ndarray]]:
         x = student.unit()
@@ -107,7 +115,7 @@ class _Measure:
         arrays: dict[str, np.ndarray] = {}
         if x.shape == self.teacher.shape:
             arrays["cosine"] = np.einsum("nd,nd->n", x, self.teacher, dtype=np.float64).clip(-1, 1)
-            scores |= self._cosine(x, arrays["cosine"])
+            scores |= self._cosine(x, arrays["cosine"]) | self._shift(x)
         for domain, rows in self.rows.items():
             ours, theirs = x[rows].astype(np.float64), self.teacher[rows].astype(np.float64)
             found = {
@@ -117,6 +125,7 @@ class _Measure:
                     mutual_neighbours(x[rows], self.teacher[rows], self.blocks, neighbours=self.neighbours),
                     self.neighbours / (len(rows) - 1),
                 ),
+                "rsa": (representational_similarity(ours[self.few], theirs[self.few], self.blocks[self.few]), 0.0),
             }
             scores |= {f"{name}/{domain}": _score(name, estimate, chance) for name, (estimate, chance) in found.items()}
         return scores | self.geometry_scores(student), arrays
@@ -152,6 +161,26 @@ class _Measure:
         difference = parts["synthetic"].mean() - parts["real"].mean()
         interval = _welch(parts["synthetic"], parts["real"])
         scores["cosine/difference"] = as_score(difference, interval, chance=0.0, direction="neutral", bounds=(-2.0, 2.0))
+        return scores
+
+    def _shift(self, x: np.ndarray) -> dict[str, Score]:
+        """Compare the way from real to synthetic images of a class in student and teacher; nothing where there is no such way."""
+        rows = np.concatenate([self.rows[domain] for domain in DOMAINS])
+        synthetic = np.repeat([False, True], len(self.blocks))
+        ours, theirs = x[rows].astype(np.float64), self.teacher[rows].astype(np.float64)
+        shifts = class_shifts(ours, theirs, self.labels[rows], synthetic, np.tile(self.blocks, 2))
+        if shifts is None:
+            return {}
+        scores: dict[str, Score] = {}
+        for name, products in (("shift/angle", shifts.common), ("shift/angle_each_class", shifts.each_class)):
+            cosine = shift_cosine(products)
+            if cosine is not None:
+                low, high = (math.degrees(math.acos(float(np.clip(end, -1, 1)))) for end in reversed(cosine.interval))
+                angle = math.degrees(math.acos(cosine.value))
+                scores[name] = as_score(angle, (low, high), chance=90.0, direction="lower", bounds=(0.0, 180.0))
+        for name, square in (("shift/length", shifts.common[1]), ("teacher/shift/length", shifts.common[2])):
+            low, high = (math.sqrt(max(end, 0.0)) for end in square.interval)
+            scores[name] = as_score(math.sqrt(max(square.value, 0.0)), (low, high), chance=0.0, bounds=(0.0, 2.0))
         return scores
 
 

@@ -118,3 +118,44 @@ def _nearest(x: np.ndarray, reach: int) -> np.ndarray:
         order = np.argsort(-np.take_along_axis(cosine, some, axis=1), axis=1, kind="stable")
         found[start : start + _ROWS_AT_ONCE] = np.take_along_axis(some, order, axis=1)
     return found
+
+
+def representational_similarity(x: np.ndarray, y: np.ndarray, blocks: np.ndarray) -> BlockEstimate:
+    """Measure RSA: Spearman's correlation, over pairs of images, of the cosines of two encoders, in [-1, 1]; chance 0.
+
+    Ranks are taken once over all pairs and kept when a block is left out, which changes them by next to nothing.
+
+    Args:
+        x: (n, D) of length one.
+        y: (n, E) of length one, same images.
+        blocks: (n,) jackknife block of each image.
+
+    Raises:
+        ValueError: when all pairs of one encoder have the same cosine.
+
+    Source: Kriegeskorte, Mur & Bandettini (2008).
+    """
+    from scipy.stats import rankdata
+
+    upper = np.triu_indices(len(x), 1)
+    place = np.unique(blocks, return_inverse=True)[1]
+    member = (place[:, None] == np.arange(int(place.max()) + 1)).astype(np.float64)  # (n, G)
+
+    def table(values: np.ndarray) -> np.ndarray:
+        matrix = np.zeros((len(x), len(x)))
+        matrix[upper] = values
+        return matrix
+
+    def sums(values: np.ndarray) -> np.ndarray:
+        """Sum over pairs without each block, and over all, (G + 1,)."""
+        between = member.T @ table(values) @ member
+        return np.append(between.sum() - between.sum(axis=0) - between.sum(axis=1) + np.diag(between), between.sum())
+
+    first, second = (rankdata((z @ z.T)[upper]) for z in (x, y))
+    first, second = first - first.mean(), second - second.mean()
+    if min(np.ptp(first), np.ptp(second)) == 0:
+        raise ValueError("`embeddings` must vary for RSA, got one cosine for all pairs; the encoder collapsed on this domain.")
+    pairs, one, two = sums(np.ones(len(first))), sums(first), sums(second)
+    spread = (sums(first**2) - one**2 / pairs) * (sums(second**2) - two**2 / pairs)
+    correlation = (sums(first * second) - one * two / pairs) / np.sqrt(spread)
+    return BlockEstimate(float(correlation[-1]), correlation[:-1])
