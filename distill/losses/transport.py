@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -26,8 +28,8 @@ def sinkhorn(cost: Tensor, *, epsilon: float, iterations: int) -> Tensor:
     plan = -cost / epsilon
     n, m = plan.shape
     for _ in range(iterations):
-        plan = plan - plan.logsumexp(dim=1, keepdim=True) - torch.log(torch.tensor(float(n)))
-        plan = plan - plan.logsumexp(dim=0, keepdim=True) - torch.log(torch.tensor(float(m)))
+        plan = plan - plan.logsumexp(dim=1, keepdim=True) - math.log(n)
+        plan = plan - plan.logsumexp(dim=0, keepdim=True) - math.log(m)
     return plan.exp()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -27,7 +29,7 @@ def uniformity(rows: Tensor, *, strength: float = 2.0) -> Tensor:
     squares = rows.square().sum(dim=1)
     i, j = torch.triu_indices(len(rows), len(rows), 1, device=rows.device)
     distances = (squares[i] + squares[j] - 2 * (rows @ rows.T)[i, j]).clamp_min(0.0)
-    return (-strength * distances).logsumexp(dim=0) - torch.log(torch.tensor(float(len(distances))))
+    return (-strength * distances).logsumexp(dim=0) - math.log(len(distances))
 
 
 def align_uniform(student: Tensor, teacher: Tensor) -> Tensor:
