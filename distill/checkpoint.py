@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import pickle
-import tempfile
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,9 +11,10 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
+from distill.atomic import write_then_rename
 from distill.encoder import Encoder, refuse_bad_weights
 from distill.errors import DistillError
 from distill.hf_vision import Pooled
@@ -35,28 +34,15 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], description: Mapping
     Raises:
         DistillError: when the disk is full or the folder cannot be written; what was there before stays.
     """
-    try:
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    except OSError as error:
-        raise DistillError(f"{path.parent} must be writable, got {error.strerror}; free space or choose another folder.") from error
-    os.close(handle)
-    try:
-        plain: dict[str, Tensor] = {}
-        seen: set[int] = set()
-        for name, tensor in tensors.items():
-            whole = tensor.detach().cpu().contiguous()
-            # safetensors refuses tensors that share memory, as tied weights do.
-            plain[name] = whole.clone() if whole.untyped_storage().data_ptr() in seen else whole
-            seen.add(plain[name].untyped_storage().data_ptr())
-        save_file(plain, temporary, metadata={"synthgap": json.dumps(description, sort_keys=True)})
-        with open(temporary, "rb") as file:
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except (OSError, SafetensorError) as error:
-        raise DistillError(f"{path} must be writable, got {error}; free space and resume: what was saved before is whole.") from error
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+    plain: dict[str, Tensor] = {}
+    seen: set[int] = set()
+    for name, tensor in tensors.items():
+        whole = tensor.detach().cpu().contiguous()
+        # safetensors refuses tensors that share memory, as tied weights do.
+        plain[name] = whole.clone() if whole.untyped_storage().data_ptr() in seen else whole
+        seen.add(plain[name].untyped_storage().data_ptr())
+    content = save(plain, metadata={"synthgap": json.dumps(description, sort_keys=True)})
+    write_then_rename(path, lambda file: file.write(content))
 
 
 def read_tensors(path: Path | str) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -8,7 +8,7 @@ import logging
 import os
 import platform
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,8 @@ import tomli_w
 import torch
 from filelock import FileLock, Timeout
 
+from distill.atomic import write_then_rename
+from distill.checkpoint import fill_weights, read_weights
 from distill.config import Experiment, read_experiment
 from distill.data import Split
 from distill.encoder import Encoder
@@ -25,10 +27,12 @@ from distill.loop import make_accelerator
 from distill.losses import needs_of
 from distill.metrics import MetricsLog
 from distill.pixels import cache_folder
+from distill.stream import stream_images
 from distill.student import attach_projection, build_backbone
-from distill.targets import TeacherTargets, write_then_rename
+from distill.targets import TeacherTargets
 from distill.texts import write_texts
-from distill.train import HeldOut, Recipe, TrainingImages, train_student
+from distill.trackers import refuse_missing, tracked
+from distill.train import HeldOut, Metrics, Recipe, TrainingImages, train_student
 from distill.views import Views
 
 if TYPE_CHECKING:
@@ -60,6 +64,7 @@ def recipes(experiment: Experiment) -> list[Recipe]:
             mask_ratio=cell.mask_ratio,
             spec=experiment.student.model,
             kwargs=experiment.student.kwargs,
+            init=experiment.student.init,
         )
         for place in range(depth)
         for seed in experiment.seeds
@@ -69,9 +74,12 @@ def recipes(experiment: Experiment) -> list[Recipe]:
 
 
 def initial_student(recipe: Recipe, *, embed_dim: int, image_size: int) -> Encoder:
-    """Build a student whose initial weights depend on its seed alone, not on its loss."""
+    """Build a student whose initial weights depend on its seed alone, not on its loss, or are those of a checkpoint."""
     torch.manual_seed(recipe.seed)
-    return attach_projection(build_backbone(recipe.spec, recipe.kwargs), embed_dim, image_size=image_size)
+    encoder = attach_projection(build_backbone(recipe.spec, recipe.kwargs), embed_dim, image_size=image_size)
+    if recipe.init:
+        fill_weights(encoder, read_weights(recipe.init), recipe.init)
+    return encoder
 
 
 def train_grid(
@@ -103,6 +111,7 @@ def train_grid(
     if started and not _is(experiment, out / "config.toml"):
         raise DistillError(f"`config` must be the one that {out} was started with, got another; choose a new folder or the old config.")
     with locked(out):
+        refuse_missing(experiment.training.trackers)
         accelerator = make_accelerator(experiment.training.precision)
         opened = open_experiment(experiment, progress=progress is not None)
         write_then_rename(out / "config.toml", lambda file: file.write(config.encode()))
@@ -121,11 +130,15 @@ def train_grid(
 
 
 def _is(experiment: Experiment, config: Path) -> bool:
-    """Tell whether a run's file says the same, whatever keys have been added to the format since."""
+    """Tell whether a run's file says the same, whatever keys have been added to the format since and whoever looks on."""
     try:
-        return read_experiment(config) == experiment
+        return _untracked(read_experiment(config)) == _untracked(experiment)
     except ValueError:
         return False
+
+
+def _untracked(experiment: Experiment) -> Experiment:
+    return experiment.model_copy(update={"training": experiment.training.model_copy(update={"trackers": ()})})
 
 
 class Workshop:
@@ -182,19 +195,20 @@ class Workshop:
         recipe = self.recipes[name]
         folder = self.out / "students" / name
         try:
-            train_student(
-                recipe,
-                initial_student(recipe, embed_dim=self.opened.teacher.embed_dim, image_size=self.opened.image_size),
-                self.images(recipe.trained_on),
-                config=self.experiment.training,
-                class_weights=self.opened.class_weights,
-                held_out=self.held_out,
-                out=folder,
-                accelerator=self.accelerator,
-                log=MetricsLog(self.out / "metrics.jsonl", name).write,
-                resume=self.resume,
-                progress=self.progress,
-            )
+            with self._log(recipe) as log:
+                train_student(
+                    recipe,
+                    initial_student(recipe, embed_dim=self.opened.teacher.embed_dim, image_size=self.opened.image_size),
+                    self.images(recipe.trained_on),
+                    config=self.experiment.training,
+                    class_weights=self.opened.class_weights,
+                    held_out=self.held_out,
+                    out=folder,
+                    accelerator=self.accelerator,
+                    log=log,
+                    resume=self.resume,
+                    progress=self.progress,
+                )
         except DistillError as error:
             # One student that diverges must not cost the others; a full disk will stop them too, and says so.
             why = str(error)
@@ -206,8 +220,17 @@ class Workshop:
         (folder / "failed.json").unlink(missing_ok=True)
         return None
 
+    def _log(self, recipe: Recipe) -> AbstractContextManager[Metrics]:
+        training = self.experiment.training
+        settings = {"loss": recipe.loss_name, "trained_on": recipe.trained_on, "seed": recipe.seed, "student": recipe.spec}
+        log = MetricsLog(self.out / "metrics.jsonl", recipe.name).write
+        return tracked(training.trackers, self.out, run=self.experiment.name, student=recipe.name, settings=settings, log=log)
+
     def images(self, trained_on: str) -> TrainingImages:
         """Give one training set with its views and targets, made once."""
+        if trained_on in self.opened.streams and trained_on not in self._images:
+            stream, views = self.opened.streams[trained_on], self.experiment.views
+            self._images[trained_on] = stream_images(stream, self.opened.teacher, views, accelerator=self.accelerator)
         if trained_on not in self._images:
             self._images[trained_on] = _training_images(self.experiment, self.opened, trained_on, self.accelerator)
         return self._images[trained_on]
@@ -220,6 +243,7 @@ class Workshop:
     def fill_targets(self, names: Sequence[str]) -> None:
         """Compute the teacher's embeddings of all views that these students will see, with all cores, before they start."""
         wanting = [name for name in names if "teacher" in needs_of(self.recipes[name].loss)]
+        wanting = [name for name in wanting if self.recipes[name].trained_on not in self.opened.streams]
         for trained_on in dict.fromkeys(self.recipes[name].trained_on for name in wanting):
             for view in range(min(self.experiment.views.count, self.experiment.training.epochs)):
                 self.images(trained_on).targets.view(view, self.progress)

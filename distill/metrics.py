@@ -8,7 +8,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from distill.targets import write_then_rename
+from distill.atomic import write_then_rename
 
 
 class MetricsLog:

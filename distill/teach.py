@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 from torch.nn import functional as F
 
+from distill.atomic import write_then_rename
 from distill.checkpoint import save_tensors
 from distill.data import Split
 from distill.errors import DistillError
@@ -19,7 +20,6 @@ from distill.loop import Loop, TrainingConfig, make_accelerator
 from distill.metrics import MetricsLog
 from distill.prompts import fill
 from distill.student import image_tower
-from distill.targets import write_then_rename
 from distill.teacher import load_teacher
 from distill.train import HeldOut, zero_shot_accuracy
 from distill.views import ViewConfig, Views

@@ -21,7 +21,7 @@ from filelock import FileLock
 from rich.console import Console
 from rich.progress import Progress
 
-from distill import grid, loop, losses, targets, train
+from distill import atomic, grid, loop, losses, train
 from distill.checkpoint import load_student, read_description, read_tensors
 from distill.config import Experiment, read_experiment
 from distill.encoder import weights_hash
@@ -239,7 +239,7 @@ def test_full_disk_stops_the_run_in_one_line_and_what_was_saved_is_whole(
         real(descriptor)
 
     with monkeypatch.context() as patch:
-        patch.setattr(targets.os, "fsync", fsync)
+        patch.setattr(atomic.os, "fsync", fsync)
         with pytest.raises(DistillError, match="No space left on device; free space"):
             train_grid(experiment, tmp_path / "run")
 

@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 import torch
 
+from distill import atomic
 from distill import targets as module
+from distill.atomic import write_then_rename
 from distill.encoder import Encoder
 from distill.errors import DistillError
 from distill.loop import make_accelerator
-from distill.targets import TeacherTargets, write_then_rename
+from distill.targets import TeacherTargets
 from distill.teacher import Teacher
 from distill.views import ViewConfig, Views
 
@@ -136,7 +138,7 @@ def test_failed_write_keeps_what_was_there(tmp_path: Path, monkeypatch: pytest.M
     def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(module.os, "fsync", full)
+    monkeypatch.setattr(atomic.os, "fsync", full)
     with pytest.raises(DistillError, match=r"kept must be writable, got No space left on device; free space"):
         write_then_rename(path, lambda file: file.write(b"second"))
 
