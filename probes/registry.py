@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from probes.attribution.probe import attribution
 from probes.drift import drift
 from probes.interventions import interventions
 from probes.result import ProbeResult
@@ -21,7 +22,7 @@ Progress = Callable[[int, int], None]
 PROBES: dict[str, Callable[..., ProbeResult]] = {"transfer": transfer, "separability": separability, "drift": drift}
 """Probes of tables: `probe(student: EmbeddingTable, teacher, *, class_weights, seed, ...)`."""
 
-IMAGE_PROBES: dict[str, Callable[..., ProbeResult]] = {"interventions": interventions}
+IMAGE_PROBES: dict[str, Callable[..., ProbeResult]] = {"attribution": attribution, "interventions": interventions}
 """Probes that look again at changed images: `probe(student: Sight, teacher, *, class_weights, seed, progress)`."""
 
 

@@ -1,0 +1,121 @@
+"""Maps on demand: one method, one number, some rows of a table."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from probes.attribution.methods import Lens, check_method, explain, focus
+from probes.attribution.scalars import SCALARS, domain_logit, predicted_classes, zero_shot_directions
+from probes.attribution.undisturbed import undisturbed
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from probes.sight import Sight
+
+Target = Literal["true", "predicted"]
+STEPS = 16
+_COLOUR_FROM = 256
+
+
+def absent_colour(sight: Sight) -> Tensor:
+    """Give the mean colour of up to 256 images spread over the table, (3, 1, 1): it stands for "nothing here"."""
+    import torch
+
+    rows = np.unique(np.linspace(0, len(sight) - 1, min(len(sight), _COLOUR_FROM)).astype(int))
+    mean = np.mean([sight.raw(rows[at : at + 1]).mean(axis=(0, 2, 3)) for at in range(len(rows))], axis=0)
+    return torch.from_numpy(mean / 255).float().view(3, 1, 1)
+
+
+def lens_of(sight: Sight, *, steps: int = STEPS, window: int | None = None) -> Lens:
+    """Look into a sight's encoder with its own images; the caller keeps it `undisturbed`.
+
+    Raises:
+        ValueError: for steps or a window that cannot be used.
+    """
+    if steps < 2:
+        raise ValueError(f"`steps` must be at least 2, got {steps}; 16 is enough for most encoders.")
+    if window is not None and not 1 <= window <= min(sight.size):
+        raise ValueError(f"`window` must be from 1 to {min(sight.size)} pixels, got {window}; take about a quarter of the side.")
+    rows = np.unique([0, len(sight) - 1])
+    return focus(sight.encode, sight.images(rows), absent=absent_colour(sight), steps=steps, window=window)
+
+
+def check_scalar(of: str, class_weights: np.ndarray | None) -> None:
+    """Raise for an unknown number, or for a zero-shot logit without class weights.
+
+    Raises:
+        ValueError: naming the remedy.
+    """
+    if of not in SCALARS:
+        raise ValueError(f"`of` must be one of {list(SCALARS)}, got {of!r}; choose one.")
+    if of == "zero_shot" and class_weights is None:
+        raise ValueError("`class_weights` must be a (D, C) array for the zero-shot logit, got None; pass them, or ask of='domain'.")
+
+
+def target_directions(sight: Sight, rows: np.ndarray, class_weights: np.ndarray, target: Target) -> np.ndarray:
+    """Give the zero-shot directions of rows, for the true or the predicted class, (n, D).
+
+    Raises:
+        ValueError: for another target.
+    """
+    if target not in ("true", "predicted"):
+        raise ValueError(f"`target` must be 'true' or 'predicted', got {target!r}; choose one.")
+    classes = sight.table.labels[rows] if target == "true" else predicted_classes(sight.table.embeddings[rows], class_weights)
+    return zero_shot_directions(classes, class_weights)
+
+
+def maps(
+    sight: Sight,
+    rows: np.ndarray,
+    *,
+    method: str = "integrated_gradients",
+    of: str = "zero_shot",
+    class_weights: np.ndarray | None = None,
+    target: Target = "true",
+    seed: int = 0,
+    steps: int = STEPS,
+    window: int | None = None,
+) -> np.ndarray:
+    """Attribute one number of some images to their pixels.
+
+    Args:
+        sight: the encoder with its images.
+        rows: (n,) rows of the table.
+        method: key in `METHODS`.
+        of: `zero_shot` (the class's cosine minus the mean of the other classes') or `domain` (how synthetic the image looks to this
+            encoder, by a linear probe that did not see it).
+        class_weights: (D, C), needed for `zero_shot`.
+        target: class of the zero-shot logit: the label's, or the one the encoder predicts.
+        seed: seed of the domain probe.
+        steps: points of integrated gradients.
+        window: side of the window of occlusion, or None for a quarter of the smaller side.
+
+    Returns:
+        (n, H, W) float32, signed, at the size of the sight's images: positive where the image speaks for the number.
+
+    Raises:
+        ValueError: for an unknown method or number, rows that are not in the table, or an encoder that does not allow the method.
+    """
+    import torch
+
+    check_method(method)
+    check_scalar(of, class_weights)
+    rows = np.atleast_1d(np.asarray(rows))
+    if rows.ndim != 1 or rows.dtype.kind not in "iu" or (len(rows) and not 0 <= rows.min() <= rows.max() < len(sight)):
+        raise ValueError(f"`rows` must be row numbers from 0 to {len(sight) - 1}, got {rows[:3].tolist()}; look them up in the table.")
+    if not len(rows):
+        return np.zeros((0, *sight.size), dtype=np.float32)
+    if of == "zero_shot" and class_weights is not None:
+        directions = target_directions(sight, rows, class_weights, target)
+    else:
+        directions = domain_logit(sight.table, seed=seed).directions(rows)
+    with undisturbed(sight.encode):
+        lens = lens_of(sight, steps=steps, window=window)
+        found = []
+        for start in range(0, len(rows), lens.batch):
+            part = slice(start, start + lens.batch)
+            found.append(explain(lens, method, sight.images(rows[part]), torch.from_numpy(directions[part])[None])[0])
+        return torch.cat(found).numpy()
