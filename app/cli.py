@@ -9,6 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
+from app.synthesize_command import synthesize
+
 app = typer.Typer(
     name="synthgap",
     help="Find out why a CLIP student distilled on synthetic images fails on real ones.",
@@ -83,6 +85,9 @@ def teach(
     _say(f"teacher: {out}")
     if accuracy is not None:
         typer.echo(f"zero-shot accuracy on {test}: {100 * accuracy:.1f} %")
+
+
+app.command()(synthesize)
 
 
 @app.command()

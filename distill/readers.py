@@ -129,6 +129,10 @@ def read_parquet(paths: Sequence[Path], *, name: str, image: str | None = None) 
         ) from error
     if not table.num_rows:
         raise ValueError(f"`{name}` must hold at least one row, got none; check the file.")
+    if "rejected" in table.column_names:  # the manifest of `synthgap synthesize` keeps what its filter left out, with the reason
+        table = table.filter(table.column("rejected").is_null()).drop_columns(["rejected"])
+        if not table.num_rows:
+            raise ValueError(f"`{name}` must hold at least one image that was not rejected, got none; see its column `rejected`.")
     return Source(table, name, class_names)
 
 
@@ -144,6 +148,10 @@ def _with_images(table: pa.Table, path: Path, wanted: str | None) -> pa.Table:
     if name is None and wanted is None:
         structs = [field.name for field in table.schema if pa.types.is_struct(field.type) or pa.types.is_binary(field.type)]
         name = structs[0] if len(structs) == 1 else None
+    if name is None and wanted is None and "file_name" in table.column_names:  # the Hugging Face image folder's table, as parquet
+        files = [str(path.parent / value) for value in table.column("file_name").to_pylist()]
+        image = pa.StructArray.from_arrays([pa.nulls(len(files), pa.binary()), pa.array(files, pa.string())], fields=list(IMAGE_TYPE))
+        return table.drop_columns(["file_name"]).append_column("image", image)
     if name is None:
         raise ValueError(
             f"`{path}` must have a column {candidates[0]!r}, got {table.column_names}; name the one with the images in `columns`."

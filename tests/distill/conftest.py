@@ -1,4 +1,4 @@
-"""Let the tests of this folder import what they share: modules that are no tests and lie beside this file."""
+"""Let the tests of this folder use what they share: modules and fixtures that are no tests and lie beside this file."""
 
 from __future__ import annotations
 
@@ -6,3 +6,5 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
+
+from tiny_pipelines import dit, stable_diffusion, stable_diffusion_xl  # noqa: F401 - fixtures

@@ -1,0 +1,178 @@
+"""`synthgap synthesize`: its options, turned into a configuration and prompts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+def synthesize(
+    out: Annotated[Path, typer.Option("--out", help="Folder to write.")],
+    generator: Annotated[str, typer.Option(help="pocket, popp_sdxl, popp_sd15, farhat, a diffusers folder or a hub id.")],
+    classes: Annotated[str, typer.Option(help="Class names: a file with one a line, or a,b,c.")],
+    per_class: Annotated[int | None, typer.Option(help="Pictures of each class; by default one for each prompt.")] = None,
+    prompts: Annotated[str, typer.Option(help="simple, farhat_objects, farhat_scenes or farhat_textures.")] = "simple",
+    template: Annotated[list[str] | None, typer.Option(help="Prompt with {} for the class name; may be given again.")] = None,
+    contexts: Annotated[Path | None, typer.Option(help="TOML or JSON file of contexts, combined all-pairs.")] = None,
+    llm: Annotated[
+        str | None, typer.Option(help="Language model (folder or hub id) to be asked for contexts, kept in OUT/contexts.json.")
+    ] = None,
+    superclass: Annotated[str, typer.Option(help="What the classes are, such as pet; for --llm.")] = "",
+    options: Annotated[int, typer.Option(help="Options in each dimension to ask --llm for: 5, 10, 15.")] = 5,
+    seed: Annotated[int, typer.Option(help="Seed of the set.")] = 0,
+    steps: Annotated[int | None, typer.Option(help="Denoising steps.")] = None,
+    guidance: Annotated[float | None, typer.Option(help="Guidance scale.")] = None,
+    scheduler: Annotated[str | None, typer.Option(help="diffusers scheduler, such as DDIM, LCM, EulerDiscrete.")] = None,
+    lora: Annotated[str | None, typer.Option(help="LoRA weights: file, folder or hub id.")] = None,
+    negative_prompt: Annotated[str | None, typer.Option(help="What pictures shall not show.")] = None,
+    size: Annotated[str | None, typer.Option(help="Drawn size, SIDE or HEIGHTxWIDTH; by default the generator's.")] = None,
+    save_size: Annotated[int | None, typer.Option(help="Resize the shorter side before writing.")] = None,
+    precision: Annotated[str | None, typer.Option(help="auto, bf16, fp16 or fp32.")] = None,
+    variant: Annotated[str | None, typer.Option(help="Of the weight files, such as fp16.")] = None,
+    revision: Annotated[str | None, typer.Option(help="Branch, tag or commit on the hub.")] = None,
+    codec: Annotated[str, typer.Option(help="png, jpeg:QUALITY, webp:QUALITY, or match: that of --real.")] = "png",
+    real: Annotated[str | None, typer.Option(help="Real images that the set will stand beside: warns when their codec is another.")] = None,
+    keep_if_seen_by: Annotated[str | None, typer.Option(help="Teacher: leave out pictures that it takes for another class.")] = None,
+    batch_size: Annotated[int, typer.Option(help="Pictures drawn at once.")] = 8,
+    allow_download: Annotated[bool, typer.Option("--allow-download", help="Let the hub be asked for what is not on this machine.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted set, or make it larger.")] = False,
+) -> None:
+    """Draw a labelled synthetic set; start it under torchrun to share it among processes."""
+    from app.cli import _progress, _say
+    from distill.generate.settings import Codec, GeneratorConfig
+    from distill.synthesize import SynthesisConfig
+    from distill.synthesize import synthesize as run
+
+    height, width = _size(size)
+    changes = {"steps": steps, "guidance": guidance, "scheduler": scheduler, "lora": lora, "negative_prompt": negative_prompt}
+    changes |= {"height": height, "width": width, "precision": precision, "variant": variant, "revision": revision}
+    rank, world = _place()
+    with _progress() as progress:
+        class_names = read_classes(classes)
+        settings = _checked(GeneratorConfig.named, generator, **changes)
+        chosen = _codec(codec, real)
+        words = _prompts(class_names, prompts, template, contexts, llm, out, superclass, options, seed, allow_download=allow_download)
+        config = _checked(
+            SynthesisConfig,
+            class_names=list(class_names),
+            generator=settings,
+            per_class=per_class or max(len(choices) for choices in words.values()),
+            seed=seed,
+            codec=chosen or Codec(),
+            save_size=save_size,
+            teacher=keep_if_seen_by,
+        )
+        made = run(
+            config,
+            words,
+            out,
+            batch_size=batch_size,
+            resume=resume,
+            rank=rank,
+            world=world,
+            allow_download=allow_download,
+            progress=progress,
+        )
+    for reason, count in made.rejected.items():
+        _say(f"left out: {count} of {made.done}: {reason}")
+    if made.manifest is None:
+        typer.echo(f"{made.done} of {made.wanted} pictures are there; other processes draw the rest.")
+    else:
+        typer.echo(f"manifest: {made.manifest} ({made.done - sum(made.rejected.values())} pictures of {len(class_names)} classes)")
+
+
+def read_classes(classes: str) -> tuple[str, ...]:
+    """Read class names from a file with one a line (`#` begins a comment), or from `a,b,c`.
+
+    Raises:
+        ValueError: for no names, an empty one or two alike.
+    """
+    from distill.prompts import check_class_names
+
+    path = Path(classes)
+    if path.is_file():
+        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+        return check_class_names([line for line in lines if line and not line.startswith("#")])
+    if "," not in classes and ("/" in classes or path.suffix):
+        raise FileNotFoundError(f"`--classes` must be a file that exists or names such as cat,dog, got {classes}; check the path.")
+    return check_class_names([name.strip() for name in classes.split(",")])
+
+
+def _checked(make: Any, *args: Any, **values: Any) -> Any:
+    """Make a configuration; a value out of range becomes one sentence."""
+    from pydantic import ValidationError
+
+    try:
+        return make(*args, **values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "value"
+        message = first["msg"].removeprefix("Value error, ")
+        raise ValueError(
+            message if message.startswith("`") else f"`{where}` {message}, got {str(first['input'])[:80]!r}; change it."
+        ) from error
+
+
+def _size(size: str | None) -> tuple[int | None, int | None]:
+    if size is None:
+        return None, None
+    parts = size.lower().split("x")
+    if len(parts) > 2 or not all(part.isdigit() for part in parts):
+        raise ValueError(f"`--size` must be SIDE or HEIGHTxWIDTH, got {size!r}; such as 512 or 512x768.")
+    return int(parts[0]), int(parts[-1])
+
+
+def _place() -> tuple[int, int]:
+    """Tell this process's number and how many there are, as torchrun says it."""
+    return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def _codec(codec: str, real: str | None) -> Any:
+    from distill.generate.real_codec import check_codec, codec_of
+    from distill.generate.settings import Codec
+
+    if codec == "match":
+        if real is None:
+            raise ValueError("`--real` must be given with --codec match, got nothing; name the real images.")
+        return codec_of(real)
+    chosen = Codec.parse(codec)
+    if real is not None:
+        check_codec(chosen, real)
+    return chosen
+
+
+def _prompts(
+    class_names: Sequence[str],
+    named: str,
+    templates: Sequence[str] | None,
+    contexts: Path | None,
+    llm: str | None,
+    out: Path,
+    superclass: str,
+    options: int,
+    seed: int,
+    *,
+    allow_download: bool,
+) -> Mapping[str, Any]:
+    from distill.contexts import diverse_prompts, plain_prompts, read_contexts
+    from distill.prompts import PROMPT_SETS
+
+    if sum(value is not None for value in (templates or None, contexts, llm)) > 1:
+        raise ValueError("at most one of `--template`, `--contexts` and `--llm` must be given, got more; choose one.")
+    if llm is not None:
+        from distill.generate.language_model import ask_once
+
+        return diverse_prompts(
+            class_names,
+            ask_once(class_names, llm, out, superclass=superclass, options=options, seed=seed, allow_download=allow_download),
+            seed=seed,
+        )
+    if contexts is not None:
+        return diverse_prompts(class_names, read_contexts(contexts), seed=seed)
+    if not templates and named not in PROMPT_SETS:
+        raise ValueError(f"`--prompts` must be one of {sorted(PROMPT_SETS)}, got {named!r}; choose one, or give --template.")
+    return plain_prompts(class_names, templates or PROMPT_SETS[named])

@@ -1,0 +1,157 @@
+"""Contextual diversification: options for four contexts of a class, combined so that every two of them meet."""
+
+from __future__ import annotations
+
+import json
+import string
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from distill.pairwise import all_pairs
+from distill.prompts import fill, strip_weights
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What one picture is asked for.
+
+    Args:
+        class_name: its class.
+        text: the words, without weighting syntax; also the picture's caption.
+        contexts: dimension -> option, such as `location` -> `on a beach`; empty for plain templates.
+    """
+
+    class_name: str
+    text: str
+    contexts: Mapping[str, str] = field(default_factory=dict)
+
+
+class Contexts(BaseModel):
+    """Contexts that pictures of a class are asked for in; `docs/synthesize.md` shows a file.
+
+    Popp et al. (2024) use four dimensions: location, time of day, camera angle, and one that depends on the domain (position of a
+    pet, how a dish is served, colour of a car). Any number will do.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    template: str = Field("a photo of a {class}, {contexts}", description="holds {class}, and {contexts} or the dimensions by name")
+    superclass: str = Field("", description="what {superclass} in the template stands for")
+    dimensions: dict[str, list[str]] = Field(default_factory=dict, description="dimension -> options, for all classes")
+    classes: dict[str, dict[str, list[str]]] = Field(default_factory=dict, description="class -> dimension -> options of its own")
+
+    @field_validator("dimensions")
+    @classmethod
+    def _options(cls, value: dict[str, list[str]]) -> dict[str, list[str]]:
+        return {name: _clean_options(name, options) for name, options in value.items()}
+
+    @field_validator("classes")
+    @classmethod
+    def _own_options(cls, value: dict[str, dict[str, list[str]]]) -> dict[str, dict[str, list[str]]]:
+        return {word: {name: _clean_options(f"{word}.{name}", options) for name, options in own.items()} for word, own in value.items()}
+
+    @model_validator(mode="after")
+    def _template_fits(self) -> Self:
+        try:
+            found = {name for _, name, _, _ in string.Formatter().parse(self.template) if name is not None}
+        except ValueError as error:
+            raise ValueError(f"`template` must be text with names in braces, got {self.template!r} ({error})") from error
+        known = {"class", "superclass", "contexts", *self.dimensions, *(name for own in self.classes.values() for name in own)}
+        if "class" not in found:
+            raise ValueError(f"`template` must hold {{class}}, got {self.template!r}")
+        if extra := sorted(found - known):
+            raise ValueError(f"`template` must name dimensions, {sorted(known)}, got {{{extra[0]}}}")
+        return self
+
+    def of(self, class_name: str) -> dict[str, list[str]]:
+        """Give the dimensions and options of a class: the shared ones, replaced or joined by its own."""
+        return {**self.dimensions, **self.classes.get(class_name, {})}
+
+
+def _clean_options(name: str, options: Sequence[str]) -> list[str]:
+    if not name.replace("_", "").replace(".", "").replace(" ", "").replace("-", "").isalnum():
+        raise ValueError(f"a dimension must be named with letters, digits and _, got {name!r}")
+    cleaned = [strip_weights(option) for option in options]
+    if not cleaned or not all(cleaned):
+        raise ValueError(f"every dimension must have options, none of them empty, got {list(options)} for {name!r}")
+    if len({option.lower() for option in cleaned}) < len(cleaned):
+        raise ValueError(f"options of {name!r} must differ, got one twice in {cleaned}")
+    return cleaned
+
+
+def read_contexts(path: Path | str) -> Contexts:
+    """Read contexts from a TOML or JSON file.
+
+    Raises:
+        FileNotFoundError: when there is no such file.
+        ValueError: for a file that is neither, an unknown key, an empty dimension or a template without `{class}`.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"`contexts` must be a TOML or JSON file that exists, got {path}; docs/synthesize.md shows one.")
+    try:
+        text = path.read_text(encoding="utf-8")
+        data = json.loads(text) if path.suffix.lower() == ".json" else tomllib.loads(text)
+    except (json.JSONDecodeError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"`contexts` must be a TOML or JSON file, got an error in {path}: {error}; mend that line.") from error
+    try:
+        return Contexts.model_validate(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise ValueError(f"{path}: {where or 'contexts'}: {first['msg'].removeprefix('Value error, ')}; change it.") from error
+
+
+def diverse_prompts(class_names: Sequence[str], contexts: Contexts, *, seed: int = 0) -> dict[str, list[Prompt]]:
+    """Make the prompts of an all-pairs design over each class's contexts.
+
+    Args:
+        class_names: C names.
+        contexts: options; 5, 10 or 15 in each of four dimensions give about 30, 115 or 260 prompts a class.
+        seed: of the design.
+
+    Returns:
+        Class -> prompts, the most informative first.
+
+    Raises:
+        ValueError: for a class without any context, or contexts of a class that is not asked for.
+
+    Source: contextual diversification (Popp et al., 2024).
+    """
+    if unknown := sorted(set(contexts.classes) - set(class_names)):
+        raise ValueError(f"`contexts` must be of the classes asked for, got {unknown[0]!r} too; correct the name or remove it.")
+    return {name: _of_class(name, contexts, seed) for name in class_names}
+
+
+def _of_class(class_name: str, contexts: Contexts, seed: int) -> list[Prompt]:
+    dimensions = contexts.of(class_name)
+    if not dimensions:
+        raise ValueError(f"`contexts` must have options for every class, got none for {class_name!r}; add [dimensions] to the file.")
+    template = strip_weights(contexts.template)
+    prompts = []
+    for row in all_pairs([len(options) for options in dimensions.values()], seed=seed):
+        chosen = {name: options[place] for (name, options), place in zip(dimensions.items(), row, strict=True)}
+        words = {"class": class_name.replace("_", " "), "superclass": contexts.superclass, "contexts": ", ".join(chosen.values())}
+        try:
+            text = template.format_map({**chosen, **words})
+        except KeyError as error:
+            raise ValueError(
+                f"`template` must name dimensions of every class, got {error.args[0]!r}, which {class_name!r} lacks."
+            ) from error
+        prompts.append(Prompt(class_name, text, chosen))
+    return prompts
+
+
+def plain_prompts(class_names: Sequence[str], templates: Sequence[str]) -> dict[str, list[Prompt]]:
+    """Fill templates with each class name, without contexts.
+
+    Raises:
+        ValueError: for a template without exactly one `{}`.
+    """
+    cleaned = [strip_weights(template) for template in templates]
+    return {name: [Prompt(name, text) for text in fill(cleaned, name)] for name in class_names}

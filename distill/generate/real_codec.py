@@ -1,0 +1,67 @@
+"""The codec of real images: what a synthetic set must be written with, lest the files themselves tell the domains apart."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+
+import numpy as np
+
+from distill.data import Split, load_split
+from distill.generate.settings import Codec
+
+logger = logging.getLogger(__name__)
+
+SAMPLE = 200
+"""Images looked at, spread evenly."""
+
+
+def codec_of(real: str) -> Codec:
+    """Give the codec that most real images were written with.
+
+    Args:
+        real: any source of `load_split`, or `pocket:PART`.
+
+    Raises:
+        FileNotFoundError, ValueError: for a source that cannot be read, or a codec we do not write.
+    """
+    facts = _facts(real)
+    name = _common(facts["codec"]).lower()
+    if name not in ("png", "jpeg", "webp"):
+        raise ValueError(f"`codec` must be png, jpeg or webp, got {name} for most of {real}; convert these images or name a codec.")
+    if name != "jpeg":
+        return Codec.model_validate({"name": name})
+    subsampling = _common(facts["subsampling"][facts["codec"] == "JPEG"]) or "4:2:0"
+    return Codec.model_validate({"name": name, "quality": int(np.nanmedian(facts["quality"])), "subsampling": subsampling})
+
+
+def check_codec(codec: Codec, real: str) -> None:
+    """Warn when real images were written with another codec: lossless and JPEG pictures are told apart by their grain alone.
+
+    The warning is one line of the log; what to do about it is `--codec match`, or writing both anew with one codec.
+    """
+    found = codec_of(real)
+    alike = found.name == codec.name and (codec.name == "png" or abs((found.quality or 95) - (codec.quality or 95)) <= 2)
+    if not alike:
+        logger.warning(
+            "the pictures are written as %s, but most of %s are %s: a model can tell the domains apart by the codec alone; add --codec match",
+            codec,
+            real,
+            found,
+        )
+
+
+def _facts(real: str) -> dict[str, np.ndarray]:
+    split: Split
+    if real.startswith("pocket:"):
+        from distill.packs import pocket
+
+        split = pocket.pocket_split(real.removeprefix("pocket:"))
+    else:
+        split = load_split(real, domain="real")
+    places = np.linspace(0, len(split) - 1, min(SAMPLE, len(split))).round().astype(int)
+    return split.select(places).metadata
+
+
+def _common(values: np.ndarray) -> str:
+    return Counter(str(value) for value in values).most_common(1)[0][0]
