@@ -78,11 +78,19 @@ def _open(experiment: str, out: Path, threads: int, resume: bool, queue: Any) ->
     global _workshop
     from distill.grid import Workshop
 
+    threading.Thread(target=_die_with, args=(os.getppid(),), daemon=True).start()
     torch.set_num_threads(threads)
     read = Experiment.model_validate_json(experiment)
     told = None if queue is None else cast("Progress", _Told(queue))
     accelerator = make_accelerator(read.training.precision)
     _workshop = Workshop(read, open_experiment(read, progress=False), out, accelerator, resume=resume, progress=told)
+
+
+def _die_with(parent: int) -> None:
+    """End this worker when the process that started it has gone: nobody else would, and it would go on writing to the run."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
 
 
 def _train(name: str) -> str | None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -80,3 +82,20 @@ def test_killed_worker_is_one_line_and_the_run_goes_on(write_config: Write, tmp_
 
     assert train_grid(experiment, tmp_path / "run", jobs=2, resume=True) == {}
     assert len(list((tmp_path / "run" / "students").glob("*/student.safetensors"))) == 4
+
+
+@pytest.mark.slow
+def test_workers_end_when_the_run_is_killed(write_config: Write, tmp_path: Path) -> None:
+    config = write_config(students=TWO, seeds=[0, 1], training={"epochs": 300})
+    command = [sys.executable, "-m", "app.cli", "train", str(config), "--out", str(tmp_path / "run"), "--jobs", "2"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while not list(tmp_path.glob("run/students/*/epoch-002.safetensors")):
+        assert process.poll() is None
+        time.sleep(0.1)
+    workers = [child for child in psutil.Process(process.pid).children(recursive=True) if "spawn_main" in " ".join(child.cmdline())]
+
+    process.kill()
+    process.wait()
+
+    assert len(workers) == 2
+    assert psutil.wait_procs(workers, timeout=20)[1] == []
