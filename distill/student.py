@@ -13,8 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from distill.encoder import Encoder
+from distill.plugins import load_plugin, plugin_names
 
-FORMS = "timm:NAME, open_clip:NAME[/TAG], hf:ID, builtin:NAME, a synthgap checkpoint (.safetensors) or path/to/file.py:function"
+FORMS = (
+    "timm:NAME, open_clip:NAME[/TAG], hf:ID, builtin:NAME, plugin:NAME, a synthgap checkpoint (.safetensors) or path/to/file.py:function"
+)
 
 
 def build_backbone(spec: str, kwargs: Mapping[str, Any] | None = None) -> Encoder:
@@ -22,7 +25,7 @@ def build_backbone(spec: str, kwargs: Mapping[str, Any] | None = None) -> Encode
 
     Args:
         spec: one of the forms in `FORMS`, except a checkpoint (see `distill.checkpoint`).
-        kwargs: keyword arguments for the model's constructor (timm and builtin only).
+        kwargs: keyword arguments for the model's constructor (timm, builtin and plugin only).
 
     Returns:
         An `Encoder` in train mode with fresh weights (pretrained where a tag or id says so).
@@ -143,11 +146,21 @@ def _builtin(name: str, kwargs: dict[str, Any]) -> Encoder:
     return Encoder(BUILTIN[name](**kwargs), mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
 
 
+def _from_plugin(name: str, kwargs: dict[str, Any]) -> Encoder:
+    """Call what an installed package offers under the entry point group `synthgap.students`."""
+    factory = load_plugin("synthgap.students", name)
+    if factory is None:
+        known = plugin_names("synthgap.students")
+        raise ValueError(f"`student` plugin:{name} must be offered by an installed package, got {known or 'none'}; install it.")
+    return _encoder_of(factory(**kwargs), f"plugin:{name}")
+
+
 _BUILDERS: dict[str, Callable[[str, dict[str, Any]], Encoder]] = {
     "timm": _from_timm,
     "open_clip": _from_open_clip,
     "hf": _from_hub,
     "builtin": _builtin,
+    "plugin": _from_plugin,
 }
 
 
@@ -175,11 +188,16 @@ def _from_file(path: str, function: str) -> Encoder:
         raise ValueError(
             f"{path}:{function} must build a model without arguments, got {type(error).__name__}: {error}; mend the function."
         ) from error
+    return _encoder_of(made, f"{path}:{function}")
+
+
+def _encoder_of(made: Any, where: str) -> Encoder:
+    """Wrap what somebody's function returned: a module, or a module and its transform, or an `Encoder` already."""
+    if isinstance(made, Encoder):
+        return made
     model, transform = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
     if not isinstance(model, nn.Module):
-        raise ValueError(
-            f"{path}:{function} must return a torch.nn.Module, got {type(model).__name__}; return the module or (module, transform)."
-        )
+        raise ValueError(f"{where} must return a torch.nn.Module, got {type(model).__name__}; return the module or (module, transform).")
     return Encoder(model if transform is None else Transformed(model, transform))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
 import math
@@ -225,7 +226,7 @@ def test_running_statistics_do_not_see_masked_views_and_learn_again_afterwards()
     module(torch.rand(4, 3, 2, 2))
     before = copy.deepcopy(module.state_dict())
 
-    with pytest.raises(KeyError), frozen_statistics(module):
+    with contextlib.suppress(KeyError), frozen_statistics(module):
         module(100 * torch.rand(4, 3, 2, 2))
         raise KeyError
 
