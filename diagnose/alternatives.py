@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from diagnose import verdict
-from diagnose.facts import Facts, Measured
+from diagnose.factor_words import change
+from diagnose.facts import Facts, LevelContrast, Measured
 from diagnose.schema import Alternative, Estimate
 from diagnose.verdict import AUC_MARGIN, MARGIN, Label, compare
 from diagnose.words import bare_percent, listed, more_or_less, number, percent, plain, points, upper_first
@@ -28,7 +29,7 @@ def alternatives(facts: Facts, label: Label) -> list[Alternative]:
         _domain_difficulty(facts, failing),
         _capacity(facts, failing),
         _false_negatives(facts, failing),
-        Alternative(name="temperature", status="untested", because="No two students differ in the temperature alone."),
+        _temperature(facts, failing),
         _codec(facts),
     ]
 
@@ -127,6 +128,12 @@ def _false_negatives(facts: Facts, failing: Sequence[Measured]) -> Alternative:
         return Alternative(name=name, status="ruled out", because="No failing loss has negatives.")
     plain_failing = [measured.name for measured in failing if measured.negatives is False]
     negatives = facts.contrast("negatives")
+    spared = [item for item in _varied(facts, failing, "positives") if item.level == "class"]
+    if spared:
+        words = "; ".join(f"{plain(item.having)} {change(item.real)} against {plain(item.other)}" for item in spared)
+        settled = all(compare(item.real, MARGIN) == "below" for item in spared)
+        because = f"With every item of the class as a right answer, accuracy on real images changes: {words}."
+        return Alternative(name=name, status="ruled out" if settled else "not ruled out", because=because)
     if negatives is None:
         return Alternative(name=name, status="untested", because="No two students differ in the negatives alone.")
     because = f"Negatives, which push images of one class apart too, cost {points(negatives.points)}."
@@ -135,6 +142,27 @@ def _false_negatives(facts: Facts, failing: Sequence[Measured]) -> Alternative:
     if verdict.costs(negatives) == "below":
         return Alternative(name=name, status="ruled out", because=because)
     return Alternative(name=name, status="not ruled out", because=because)
+
+
+def _temperature(facts: Facts, failing: Sequence[Measured]) -> Alternative:
+    name = "temperature"
+    tried = _varied(facts, failing, "temperature")
+    if not tried:
+        return Alternative(name=name, status="untested", because="No two students differ in the temperature alone.")
+    best = max(tried, key=lambda item: item.real.value)
+    because = (
+        f"Of {len(tried)} other temperatures the best on real images is {best.level}: {plain(best.having)} {change(best.real)} "
+        f"against {best.against}."
+    )
+    settled = all(compare(item.real, MARGIN) == "below" for item in tried)
+    return Alternative(name=name, status="ruled out" if settled else "not ruled out", because=because)
+
+
+def _varied(facts: Facts, failing: Sequence[Measured], factor: str) -> list[LevelContrast]:
+    """List the contrasts of one factor whose starting point fails, among the students that are judged."""
+    names = {measured.name for measured in failing}
+    judged = {measured.name for measured in verdict.judged(facts)}
+    return [item for item in facts.levels if item.factor == factor and item.other in names and item.having in judged]
 
 
 def _codec(facts: Facts) -> Alternative:

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from diagnose.factors import contrasts
+from diagnose.contrasts import level_contrasts
+from diagnose.factors import contrasts, divisions, training_domain
 from diagnose.facts import Facts, Measured
 from diagnose.groups import Group, group_students
 from diagnose.intervals import Sample, estimate, over_seeds
@@ -54,6 +55,8 @@ def gather(
         measured=tuple(_measure(group, name, results) for group, name in zip(groups, names, strict=True)),
         contrasts=found,
         text_minus_negatives=None if both is None else estimate(both, low=-2.0, high=2.0),
+        divisions=divisions(groups, names),
+        levels=level_contrasts(groups, names, training_domain(groups)),
         gains=_gains(groups),
         missing=tuple(reasons),
     )
@@ -68,11 +71,11 @@ def _reasons(records: Sequence[ProbeRecord]) -> list[str]:
 
 
 def _names(groups: Sequence[Group]) -> list[str]:
-    """Name each group by its loss, with its training domain where that is real images or where one loss was trained on several others."""
+    """Name each group by its loss, with its training images where they are real, or not synthetic alone and the loss had several."""
     others = [group.loss for group in groups if group.trained_on != "real"]
     return [
         f"{group.loss} on {group.trained_on or 'unknown images'}"
-        if group.trained_on == "real" or others.count(group.loss) > 1
+        if group.trained_on == "real" or (group.trained_on != "synthetic" and others.count(group.loss) > 1)
         else group.loss
         for group in groups
     ]
@@ -83,13 +86,14 @@ def _accuracy(sample: Sample) -> Estimate:
 
 
 def _measure(group: Group, name: str, results: Results) -> Measured:
-    first = group.subjects[0]
+    first, levels = group.subjects[0], group.levels
+    target = levels.get("target")
     return Measured(
         name=name,
         loss=group.loss,
         trained_on=group.trained_on,
-        target=first.target,
-        negatives=first.negatives,
+        target=target if target in ("image", "text") else first.target,
+        negatives={"yes": True, "no": False}.get(levels.get("negatives", ""), first.negatives),
         params=first.params,
         students=tuple(subject.name for subject in group.subjects),
         real=_accuracy(group.real),
@@ -99,6 +103,7 @@ def _measure(group: Group, name: str, results: Results) -> Measured:
         behind_synthetic=estimate(group.teacher_synthetic - group.synthetic, low=-1.0, high=1.0),
         mostly_behind=estimate(group.mostly_behind, low=-3.0, high=3.0),
         scores=_scores(group, results),
+        levels=levels,
     )
 
 

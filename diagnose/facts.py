@@ -27,6 +27,7 @@ class Measured:
         behind_synthetic: teacher's accuracy minus the students' on synthetic images.
         mostly_behind: `behind_synthetic` minus `excess`; above 0 the larger part of the loss on real images is not the domain's.
         scores: "<probe>/<score>" -> mean over the students.
+        levels: factor -> level of the recipe, as far as known.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Measured:
     behind_synthetic: Estimate
     mostly_behind: Estimate
     scores: Mapping[str, Estimate] = field(default_factory=dict)
+    levels: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -54,9 +56,11 @@ class Contrast:
         without: losses without the property.
         having: losses with it.
         points: cost in accuracy, in [-1, 1]; below 0 the property helps.
-        share: part of the gap between the image-target loss without negatives and the text-target loss with them.
+        share: part of what the students `of` are behind their teacher on real images; None without such students, or where they may
+            be behind by nothing.
         on_real: the same cost among students trained on real images; None without such students.
         interaction: cost after training on synthetic images minus `on_real`; what the synthetic images add.
+        of: loss whose gap `share` divides: the one with text target and negatives.
     """
 
     name: str
@@ -66,6 +70,66 @@ class Contrast:
     share: Estimate | None = None
     on_real: Estimate | None = None
     interaction: Estimate | None = None
+    of: str = ""
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one factor contributes to a gap: points, and its share of the gap; None where the gap may be zero."""
+
+    name: str
+    points: Estimate
+    share: Estimate | None
+
+
+@dataclass(frozen=True)
+class Divided:
+    """How far students are behind their teacher on real images, divided among the factors in which they differ from others.
+
+    Args:
+        start: students that differ from `end` in every factor.
+        end: the students whose gap is divided.
+        gap: teacher's accuracy minus that of `end` on real images.
+        parts: one for each factor, or for factors that the students cannot tell apart.
+        remainder: teacher's accuracy minus that of `start`: what no factor here explains. It and the parts add up to the gap.
+        orders: orders of the factors of which every cell was trained.
+        possible: orders that there are.
+    """
+
+    start: str
+    end: str
+    gap: Estimate
+    parts: tuple[Part, ...]
+    remainder: Part
+    orders: int
+    possible: int
+
+
+@dataclass(frozen=True)
+class LevelContrast:
+    """Two kinds of students that differ in one factor alone.
+
+    Args:
+        factor: name of the factor.
+        level: its level in `having`.
+        against: its level in the others, the one that most students have.
+        having: name of the students with `level`, as in `Measured`.
+        other: name of the students with `against`.
+        real: accuracy of `having` minus accuracy of `other` on real images.
+        synthetic: the same on held-out synthetic images.
+        trained_on: training set of both, or None where that is the factor.
+        target: target of both, or None where that is the factor.
+    """
+
+    factor: str
+    level: str
+    against: str
+    having: str
+    other: str
+    real: Estimate
+    synthetic: Estimate
+    trained_on: str | None = None
+    target: str | None = None
 
 
 @dataclass(frozen=True)
@@ -81,6 +145,8 @@ class Facts:
         measured: one entry for each loss and training domain, those trained on real images included.
         contrasts: costs of the properties of the loss, among students not trained on real images.
         text_minus_negatives: cost of the text target minus cost of the negatives.
+        divisions: the gap of the loss with text target and negatives, divided among its properties, and with the training images too.
+        levels: students that differ in one factor alone.
         gains: loss -> accuracy on real images when trained on real images minus when trained on synthetic images.
         missing: reasons why something could not be measured, each a sentence.
     """
@@ -93,6 +159,8 @@ class Facts:
     measured: tuple[Measured, ...] = ()
     contrasts: tuple[Contrast, ...] = ()
     text_minus_negatives: Estimate | None = None
+    divisions: tuple[Divided, ...] = ()
+    levels: tuple[LevelContrast, ...] = ()
     gains: Mapping[str, Estimate] = field(default_factory=dict)
     missing: tuple[str, ...] = ()
 

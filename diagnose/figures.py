@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from diagnose.factor_words import level_words
 from diagnose.schema import Estimate, Finding, Report, Student
 from diagnose.words import number, percent, plain, points
 from probes.result import ProbeResult
@@ -185,6 +186,20 @@ def factors(report: Report) -> DotPlot | None:
     strips = tuple(Strip(plain(item.name), (_mark(where, "plain", item.points, points),)) for item in report.factors)
     about = "Right of zero the property costs accuracy on real images, left of it the property helps. Paired over seeds and images."
     return DotPlot("factors", "What each property of the loss costs", about, where, strips)
+
+
+def levels(report: Report) -> DotPlot | None:
+    """Draw what each factor changes on real images where it alone was changed."""
+    if not report.contrasts:
+        return None
+    where = around([item.real for item in report.contrasts], "change on real images [points]", scale=100, references=[(0.0, "none")])
+    strips = tuple(
+        Strip(f"{level_words(item.factor, item.level)}, {plain(item.having)}", (_mark(where, "plain", item.real, points),))
+        for item in report.contrasts
+        if item.factor not in ("target", "negatives")
+    )
+    about = "Each row changes one thing against the level that most students have. Right of zero it helps on real images."
+    return DotPlot("levels", "What each other factor changes", about, where, strips) if strips else None
 
 
 def separability(report: Report) -> DotPlot | None:

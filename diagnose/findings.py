@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from diagnose import verdict
 from diagnose.alternatives import alternatives, metadata_auc
+from diagnose.factor_findings import factor_findings
+from diagnose.factor_words import COSTS as NAMES
+from diagnose.factor_words import division_sentence, share_words
 from diagnose.facts import Contrast, Facts, Measured
 from diagnose.schema import Estimate, Evidence, Factor, Finding, FindingVerdict
 from diagnose.verdict import AUC_MARGIN, COSINE_MARGIN, MARGIN, Label, compare
 from diagnose.words import bare_percent, effect, listed, more_or_less, negative, number, percent, plain, points, seeds, upper_first
-
-NAMES = {
-    "text_target": "the text target",
-    "negatives": "the use of negatives",
-    "text_target_and_negatives": "the text target and negatives together",
-}
 
 
 def findings(facts: Facts, label: Label) -> list[Finding]:
@@ -26,7 +23,7 @@ def findings(facts: Facts, label: Label) -> list[Finding]:
     students = verdict.judged(facts)
     found = [_outcome(facts, measured) for measured in students]
     if students and facts.teacher_gap is not None:
-        found += [_controls(facts, label), _loss(facts, label)]
+        found += [_controls(facts, label), _loss(facts, label), *factor_findings(facts)]
     found += [item for measured in students if (item := _separability(measured))]
     found += [item for item in (_codec(facts),) if item]
     found += [item for measured in students if (item := _drift(measured))]
@@ -154,7 +151,8 @@ def _gain(gain: Estimate) -> str:
 def factor_sentence(contrast: Contrast) -> str:
     """Say what one property costs, and between which losses it was read."""
     name = NAMES.get(contrast.name, plain(contrast.name))
-    share = "" if contrast.share is None else f", {100 * contrast.share.value:.0f} % of what text target and negatives cost together"
+    behind = f" of what {plain(contrast.of)} is behind its teacher"
+    share = "" if contrast.share is None else f", {share_words(contrast.share)}{behind}"
     text = f"On real images {name} {effect(contrast.points)}{share} ({listed(contrast.having)} against {listed(contrast.without)})."
     if contrast.on_real is not None:
         text += f" After training on real images it {effect(contrast.on_real)}."
@@ -192,6 +190,7 @@ def _loss(facts: Facts, label: Label) -> Finding:
         m.name for m in verdict.judged(facts) if verdict.undertrained(m) and any(m.loss in (*c.without, *c.having) for c in facts.contrasts)
     ]
     notes = "".join(f" {factor_sentence(item)}" for item in facts.contrasts)
+    notes += "".join(f" {division_sentence(item)}" for item in facts.divisions[1:])
     if weak:
         notes += f" {upper_first(listed(weak))} is under-trained on the synthetic images themselves, which blurs these costs."
     return Finding(

@@ -35,6 +35,24 @@ class Group:
     teacher_synthetic: Sample
 
     @property
+    def levels(self) -> dict[str, str]:
+        """Factor -> level; of students without a known recipe what is told of their target, negatives and training images."""
+        first = self.subjects[0]
+        found = dict(first.levels)
+        if not found and first.target is not None:
+            found["target"] = first.target
+        if not found.get("negatives") and first.negatives is not None and not first.levels:
+            found["negatives"] = "yes" if first.negatives else "no"
+        if self.trained_on in ("synthetic", "real"):
+            found.setdefault("real_images", "0 %" if self.trained_on == "synthetic" else "100 %")
+        return found
+
+    @property
+    def recipe(self) -> str:
+        """Key of the loss: equal where the terms are."""
+        return self.subjects[0].recipe or self.loss
+
+    @property
     def excess(self) -> Sample:
         """Gap of the students minus gap of the teacher, paired over images; a sample of two parts."""
         synthetic, real = self.synthetic - self.teacher_synthetic, self.real - self.teacher_real

@@ -59,7 +59,7 @@ def page(report: Report, rows: Sequence[Row] = (), results: Mapping[str, Mapping
     drawn: dict[str, list[figures.DotPlot | figures.LineChart | None]] = {
         "outcome": [figures.outcome(report), figures.excess(report), figures.curves(report)],
         "controls": [figures.grid(report)],
-        "loss": [figures.factors(report)],
+        "loss": [figures.factors(report), figures.levels(report)],
         "separability": [figures.separability(report)],
         "drift": [figures.drift(report), figures.drift_by_epoch(report, found)],
     }

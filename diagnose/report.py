@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from diagnose import findings, statement
+from diagnose import factor_findings, findings, statement
 from diagnose.evidence import Results, gather, zero_shot
 from diagnose.schema import REPORT_SCHEMA_VERSION, ProbeRecord, Report, Student, Teacher, ZeroShot
 from diagnose.subjects import Subject
@@ -70,6 +70,8 @@ def assemble(
         students=[_student(student, accuracy(student)) for student in students],
         findings=findings.findings(facts, said.label),  # type: ignore[arg-type]
         factors=findings.factors(facts),
+        divisions=factor_findings.divisions(facts),
+        contrasts=factor_findings.contrasts(facts),
         verdict=said,
         probes=list(records),
         counts=dict(counts or {}),
@@ -87,6 +89,7 @@ def _student(subject: Subject, accuracy: ZeroShot) -> Student:
         trained_on=subject.trained_on,
         target=subject.target,
         negatives=subject.negatives,
+        levels=dict(subject.levels),
         curve=[{key: float(value) for key, value in row.items()} for row in subject.curve],
     )
 

@@ -54,6 +54,8 @@ class Student(Strict):
     trained_on: str | None = None
     target: Target | None = None
     negatives: bool | None = None
+    levels: dict[str, str] = Field(default_factory=dict)
+    """Factor -> level of the recipe, read from it; a factor without meaning for this student is absent."""
     curve: list[dict[str, float]] = Field(default_factory=list)
     """One row an epoch: `epoch`, `loss`, `zero_shot_real`, `zero_shot_synthetic`, and one entry for each term."""
 
@@ -90,11 +92,41 @@ class Finding(Strict):
 
 
 class Factor(Strict):
-    """What one property of the loss costs on real images: share of the gap, and points."""
+    """What one property of the loss costs on real images: points, and share of what the students are behind their teacher there."""
 
     name: str
     share: Estimate | None
     points: Estimate
+    statement: str
+
+
+class Division(Strict):
+    """How far the students `end` are behind their teacher on real images, divided among factors; shares and remainder add up to 1."""
+
+    start: str
+    """Students that differ from `end` in every one of the factors."""
+    end: str
+    gap: Estimate
+    """Teacher's accuracy on real images minus that of `end`."""
+    parts: list[Factor]
+    remainder: Factor
+    """Teacher's accuracy minus that of `start`: what none of the factors explains."""
+    orders: int
+    """Orders of switching the factors of which every cell was trained; Shapley values where it is all `possible` ones."""
+    possible: int
+    statement: str
+
+
+class LevelContrast(Strict):
+    """Students that differ in one factor of the recipe alone: accuracy with `level` minus accuracy with `against`."""
+
+    factor: str
+    level: str
+    against: str
+    having: str
+    other: str
+    real: Estimate
+    synthetic: Estimate
     statement: str
 
 
@@ -130,6 +162,8 @@ class Report(Strict):
     students: list[Student]
     findings: list[Finding]
     factors: list[Factor]
+    divisions: list[Division] = Field(default_factory=list)
+    contrasts: list[LevelContrast] = Field(default_factory=list)
     verdict: Verdict
     probes: list[ProbeRecord] = Field(default_factory=list)
     counts: dict[str, int] = Field(default_factory=dict)

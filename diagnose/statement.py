@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from diagnose import verdict
+from diagnose.factor_words import COSTS as NAMES
+from diagnose.factor_words import short_division
 from diagnose.facts import Facts, Measured
-from diagnose.findings import NAMES
 from diagnose.schema import Verdict
 from diagnose.verdict import MARGIN, Label, compare
 from diagnose.words import listed, plain, short_effect, short_percent, short_points, upper_first
@@ -63,9 +64,13 @@ def _cause(name: str) -> Callable[[Facts], str]:
         contrast = facts.contrast(name)
         if contrast is None:
             return _failure(failing[0])
-        owners = [m for m in failing if (m.target == "text" if name == "text_target" else bool(m.negatives))] or failing
+        owners = [m for m in failing if m.loss in contrast.having] or [
+            m for m in failing if (m.target == "text" if name == "text_target" else bool(m.negatives))
+        ]
+        owners = owners or failing
         rest = "; ".join(f"{NAMES[item.name]} {short_effect(item.points)}" for item in facts.contrasts if item.name != name)
         cause = f" On real images {NAMES[name]} {short_effect(contrast.points)}{f', {rest}' if rest else ''}."
+        cause += "".join(short_division(item) for item in facts.divisions[:1])
         return _failure(owners[0]) + cause + _others(facts, contrast.without, failing) + _caveat(facts, owners)
 
     return words

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from diagnose import factor_tables
 from diagnose.intervals import over_seeds
 from diagnose.schema import Estimate, Report, Student
 
@@ -37,6 +38,7 @@ def page(report: Report) -> str:
     ]
     if report.factors:
         parts += ["", *(f"- {_text(factor.statement)}" for factor in report.factors)]
+    parts += factor_tables.section(report, _text)
     return "\n".join(parts) + "\n"
 
 

@@ -7,7 +7,8 @@ each loss, and far less where there is no gap.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from diagnose.facts import Contrast, Facts, Measured
@@ -25,6 +26,16 @@ COSINE_MARGIN = 0.05
 
 MAJORITY = 0.0
 """A shortfall is mostly under-training when its part on the training domain exceeds the part that the change of domain adds."""
+
+ALARM = 0.05
+"""Chance of any false alarm among all edits of one student, after Holm's correction: the share of false alarms this project allows."""
+
+NOT_FOLLOWED = 0.15
+"""A student that surely follows every exchanged cue in fewer than 15 in 100 images has no cue of these kinds worth naming: a cue that
+costs `MARGIN` at ten classes decides in about that many. Wider intervals leave the question open."""
+
+MOSTLY = 0.5
+"""A cue lies at the border when hiding the border surely closes more than half of the gap: more than what is left for all other places."""
 
 Side = Literal["above", "below", "unclear"]
 Outcome = Literal["fails", "holds", "unclear"]
@@ -67,8 +78,9 @@ def undertrained(measured: Measured) -> bool:
 
 
 def judged(facts: Facts) -> list[Measured]:
-    """Give the losses the question is about: those not trained on real images."""
-    return [measured for measured in facts.measured if measured.trained_on != "real"]
+    """Give the losses the question is about: those that saw no real image; if all saw some, those not trained on real images alone."""
+    students = [measured for measured in facts.measured if measured.trained_on != "real"]
+    return [measured for measured in students if measured.levels.get("real_images") in (None, "0 %")] or students
 
 
 def teacher_at_chance(facts: Facts) -> bool:
@@ -173,3 +185,43 @@ def _label_of_causes(facts: Facts, causes: Sequence[str]) -> Label:
         if larger != "unclear":
             return "text_target_costs_real_accuracy" if larger == "above" else "negatives_cost_real_accuracy"
     return "contrastive_loss_fails_on_real"
+
+
+def alarms(scores: Mapping[str, Estimate], edit: str) -> bool:
+    """Say whether an edit shows that a student relies on its cue, after the correction for all edits that were tried.
+
+    Args:
+        scores: of the interventions, without the name of the probe.
+        edit: name of the edit.
+    """
+    reliance, adjusted = scores.get(f"reliance/{edit}"), scores.get(f"adjusted_p/{edit}")
+    return reliance is not None and adjusted is not None and adjusted.high <= ALARM and compare(reliance, 0.0) == "above"
+
+
+def closes(share: Estimate) -> bool:
+    """Say whether an edit surely closes some of the gap between synthetic and real images."""
+    return compare(share, 0.0) == "above"
+
+
+def surely_more(first: Estimate, second: Estimate) -> bool:
+    """Say whether one number is surely larger than another, from their intervals.
+
+    Source: MOVER, Zou & Donner (2008), for numbers that do not fall together; two edits of the same images mostly rise and fall
+    together, which makes this careful rather than bold.
+    """
+    return first.value - second.value > math.hypot(first.value - first.low, second.high - second.value)
+
+
+def lies_at_border(border: Estimate | None, substance: Estimate | None, hidden: Estimate | None) -> bool | None:
+    """Say whether a cue lies at the border rather than everywhere; None where nothing settles it.
+
+    Args:
+        border: how far the student follows an exchanged border.
+        substance: how far it follows the exchange that says what the cue is made of.
+        hidden: share of the gap that closes when the border is hidden: little if the cue is in the centre as well.
+    """
+    if hidden is not None and compare(hidden, MOSTLY) != "unclear":
+        return compare(hidden, MOSTLY) == "above"
+    if border is None or substance is None:
+        return None
+    return True if surely_more(border, substance) else False if surely_more(substance, border) else None

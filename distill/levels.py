@@ -21,7 +21,8 @@ def levels(
 
     - `target`: `image`, or `text` for whatever is decided by texts (a class prompt, a caption, labels, scores of texts); `relations`.
     - `negatives`: `yes` or `no`. With them `pool`, what is pushed away: other items of the `batch`, or other `classes`; and
-      `labels`: `hard` where one item is right, `soft` where the teacher's distribution is.
+      `labels`: `hard` where one item is right, `soft` where a distribution is. With hard labels in the batch `positives`: the `item` of
+      the image alone, so that other items of its class are false negatives, or all of its `class`.
     - `temperature`: of losses that scale their cosines by it, or `learned`.
     - `text`: `class prompt`, `caption` (of the data), or `class and context` (a template with further words or columns).
     - `prompts`: how many templates stand for a class prompt, and whether their mean does or one of them for each image.
@@ -45,6 +46,9 @@ def levels(
     answers = {"soft" if loss.soft else "hard" for loss in found if loss.soft is not None}
     if answers:
         levels["labels"] = " and ".join(sorted(answers))
+    matching = [loss for loss in pushing if loss.soft is False and "class_weights" not in loss.needs]
+    if matching:
+        levels["positives"] = " and ".join(sorted({"class" if "shares" in loss.needs else "item" for loss in matching}))
     if "logit_scale" in needs and temperature is not None:
         levels["temperature"] = temperature if isinstance(temperature, str) else f"{temperature:g}"
     if "text" in targets:

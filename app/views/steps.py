@@ -133,7 +133,7 @@ def finding_words(finding: Finding) -> str:
 def factor_words(factor: Factor) -> str:
     """Write what a property of the loss costs, with its share of the gap, interval and n."""
     name = plain(FACTOR_WORDS.get(factor.name, factor.name))
-    share = f"; its share of the gap between the losses: {estimate(factor.share, 'share')}" if factor.share else ""
+    share = f"; its share of what the students are behind their teacher there: {estimate(factor.share, 'share')}" if factor.share else ""
     return f"**{name}** costs {estimate(factor.points, 'points')} on real images{share}."
 
 
