@@ -96,10 +96,15 @@ def train(
     out: Out,
     overrides: Annotated[list[str] | None, typer.Option("--set", help="key=value, such as training.epochs=3; may be given again.")] = None,
     jobs: Annotated[int, typer.Option(help="Students trained at once, each with its share of the cores.")] = 1,
+    track: Annotated[list[str] | None, typer.Option(help="Metrics also to tensorboard or wandb (offline unless WANDB_MODE=online).")] = None,
+    smoke: Annotated[bool, typer.Option("--smoke", help="Rehearse with tiny stand-ins: two steps a student, and a diagnosis.")] = False,
     resume: Resume = False,
 ) -> None:
     """Train the comparison students of an experiment."""
-    failed = _train(config, out, overrides=overrides or [], resume=resume, jobs=jobs)
+    chosen = [*(overrides or []), *([f"training.trackers={track}"] if track else [])]
+    failed = _train(config, out, overrides=chosen, resume=resume, jobs=jobs, smoke=smoke)
+    if smoke and not failed:
+        _diagnose_run(out)
     typer.echo(f"run: {out}")
     if failed:
         for name, why in failed.items():
@@ -261,10 +266,16 @@ def dashboard(
     raise typer.Exit(launch(runs, port, open_browser=not no_browser))
 
 
-def _train(config: Path, out: Path, *, overrides: list[str], resume: bool, jobs: int = 1) -> dict[str, str]:
+def _train(config: Path, out: Path, *, overrides: list[str], resume: bool, jobs: int = 1, smoke: bool = False) -> dict[str, str]:
     from distill.config import read_experiment
 
     experiment = read_experiment(config, overrides)
+    if smoke:
+        from distill.smoke import stand_ins
+
+        if out.exists():
+            raise FileExistsError(f"`out` must be a new folder for --smoke, got {out}; choose another.")
+        experiment = stand_ins(experiment, out / "stand-ins")
     from distill.grid import train_grid
 
     with _progress() as progress:

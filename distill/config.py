@@ -32,12 +32,21 @@ def _as_folders(value: dict[str, T]) -> dict[str, T]:
     return value
 
 
+class StreamConfig(Part):
+    """Web shards as a training set without classes; an epoch reads the next few of them."""
+
+    shards: str = Field(description="WebDataset shards, with braces; only their images are used")
+    images: int = Field(ge=2, description="images an epoch takes; all in memory as pixels, and as many again read ahead")
+    together: int = Field(1, ge=1, description="shards an epoch reads")
+
+
 class DataConfig(Part):
     """Where the images are: one specification for each domain, for training and for testing."""
 
     folder: str = Field("", description="put before every relative path below")
     train: dict[str, str] = Field(description="name of a training set -> its data; `synthetic`, `real`")
     mixtures: dict[str, float] = Field(default_factory=dict, description="name of a training set -> its share of `real` images")
+    streams: dict[str, StreamConfig] = Field(default_factory=dict, description="name of a training set -> web shards without classes")
     test: dict[str, str] = Field(description="domain -> held-out images")
     task: str = Field("", description="text column to classify by instead of the labels")
     image_size: int | None = Field(None, ge=8, description="side in pixels; without it the images' own common size")
@@ -52,6 +61,9 @@ class DataConfig(Part):
     @model_validator(mode="after")
     def _mixed(self) -> Self:
         _as_folders(self.mixtures)
+        for name in _as_folders(self.streams):
+            if name in self.train or name in self.mixtures:
+                raise ValueError(f"a stream must have a name of its own, and {name!r} is a training set already")
         for name, share in self.mixtures.items():
             if name in self.train:
                 raise ValueError(f"a mixture must have a name of its own, and {name!r} is a training set already")
@@ -104,6 +116,7 @@ class StudentConfig(Part):
 
     model: str = "builtin:small_resnet"
     kwargs: dict[str, Any] = Field(default_factory=dict)
+    init: str = Field("", description="checkpoint whose weights every student starts from, such as that of a first stage")
 
 
 class Cell(Part):

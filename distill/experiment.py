@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from torch import Tensor
 
 from distill.config import DataConfig, Experiment
 from distill.data import Split, load_split, require_same_classes
+from distill.losses import needs_of
 from distill.losses.unmet import refuse_unmet
 from distill.mixture import limited, mix
+from distill.stream import Shards, refuse_unmet_by_stream
 from distill.teacher import Teacher, load_teacher
 from distill.texts import write_texts
 
@@ -26,6 +29,7 @@ class Opened:
         teacher: frozen teacher.
         class_weights: zero-shot classifier weights, unit columns, shape (D, C).
         image_size: side of all images in pixels.
+        streams: name of a training set -> web shards without classes.
     """
 
     train: Mapping[str, Split]
@@ -33,6 +37,7 @@ class Opened:
     teacher: Teacher
     class_weights: Tensor
     image_size: int
+    streams: Mapping[str, Shards] = field(default_factory=dict)
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -53,13 +58,13 @@ def open_experiment(experiment: Experiment, *, training: bool = True, progress: 
     """
     data = experiment.data
     wanted = {name for cell in experiment.students.values() for name in cell.trained_on}
-    unknown = sorted(wanted - set(data.train) - set(data.mixtures))
+    unknown = sorted(wanted - set(data.train) - set(data.mixtures) - set(data.streams))
     if unknown:
         raise ValueError(
-            f"`trained_on` must name a set of data.train {sorted({**data.train, **data.mixtures})}, got {unknown[0]!r}; add it to data.train."
+            f"`trained_on` must name a set of data.train {sorted({**data.train, **data.mixtures, **data.streams})}, got {unknown[0]!r}; add it to data.train."
         )
     test = {domain: open_split(spec, data, domain=domain, progress=progress) for domain, spec in data.test.items()}
-    train = open_training_sets(data, sorted(wanted), progress=progress) if training else {}
+    train = open_training_sets(data, sorted(wanted - set(data.streams)), progress=progress) if training else {}
     require_same_classes(*test.values(), *train.values())
     needs_caption = [name for name, cell in experiment.students.items() if cell.text == "caption"]
     for name, split in train.items():
@@ -71,10 +76,28 @@ def open_experiment(experiment: Experiment, *, training: bool = True, progress: 
         for split in train.values():
             write_texts(split.select([0]), experiment.texts[text].templates, experiment.texts[text].words)
     size = data.image_size or common_size(*test.values(), *train.values())
+    streams = _open_streams(experiment, wanted, size) if training else {}
+    if training and experiment.student.init and not Path(experiment.student.init).is_file():
+        raise FileNotFoundError(
+            f"`student.init` must be a checkpoint that exists, got {experiment.student.init}; train the first stage, or leave it out."
+        )
     teacher = open_teacher(experiment, image_size=size)
     weights = teacher.class_weights(next(iter(test.values())).class_names, experiment.teacher.templates)
     _refuse_unmet(experiment, train, teacher, classes=weights.shape[1])
-    return Opened(train=train, test=test, teacher=teacher, class_weights=weights, image_size=size)
+    return Opened(train=train, test=test, teacher=teacher, class_weights=weights, image_size=size, streams=streams)
+
+
+def _open_streams(experiment: Experiment, wanted: AbstractSet[str], size: int) -> dict[str, Shards]:
+    """Find the shards of the streams that are wanted, and refuse losses that they cannot serve."""
+    data, epochs = experiment.data, experiment.training.epochs
+    for name, cell in experiment.students.items():
+        for stream in set(cell.trained_on) & set(data.streams):
+            refuse_unmet_by_stream(name, stream, needs_of(cell.loss))
+    return {
+        name: Shards(given.shards, folder=data.folder, images=given.images, together=given.together, size=size, epochs=epochs)
+        for name, given in data.streams.items()
+        if name in wanted
+    }
 
 
 def _refuse_unmet(experiment: Experiment, train: Mapping[str, Split], teacher: Teacher, *, classes: int) -> None:

@@ -37,6 +37,7 @@ class TrainingConfig(BaseModel):
     warmup: float = Field(0.25, ge=0, lt=1, description="share of the steps spent warming up")
     clip_norm: float = Field(1.0, gt=0, description="largest norm of the gradient")
     precision: Literal["auto", "bf16", "fp32"] = Field("auto", description="auto: bf16 where the processor has it")
+    trackers: tuple[Literal["tensorboard", "wandb"], ...] = Field((), description="where metrics go beside metrics.jsonl")
 
     @field_validator("betas")
     @classmethod

@@ -75,6 +75,7 @@ class Recipe:
         mask_ratio: share of the patches that masked feature distillation hides.
         spec: form of `distill.student.build_backbone`.
         kwargs: of the model's constructor.
+        init: checkpoint to start from, or empty.
     """
 
     name: str
@@ -89,6 +90,7 @@ class Recipe:
     mask_ratio: float = 0.75
     spec: str = "builtin:small_resnet"
     kwargs: Mapping[str, Any] = field(default_factory=dict)
+    init: str = ""
 
 
 class _Student(nn.Module):
@@ -253,6 +255,7 @@ def _description(recipe: Recipe, *, embed_dim: int, image_size: int) -> dict[str
         "options": {name: dict(given) for name, given in recipe.options.items()},
         "text": recipe.text,
         "temperature": recipe.temperature,
+        **({"init": recipe.init} if recipe.init else {}),
     }
 
 
