@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
-from probes.attribution.aggregate import MOST_CLASSES, SMALLEST, agreement_scores, excess_scores, pictures, scores_by_domain
+from probes.attribution.aggregate import SMALLEST, agreement_scores, excess_scores, pictures, scores_by_domain
+from probes.attribution.ask import Answer, Asked, ask
 from probes.attribution.faithfulness import CELLS, FRACTIONS
 from probes.attribution.foreground import Foreground, discover
-from probes.attribution.look import Look, Subjects, look_at
-from probes.attribution.methods import METHODS, Lens, check_method
-from probes.attribution.request import STEPS, Target, lens_of, target_directions
+from probes.attribution.look import Look
+from probes.attribution.methods import METHODS, check_method
+from probes.attribution.request import STEPS, Target, lens_of
 from probes.attribution.sample import draw
-from probes.attribution.scalars import DomainLogit, domain_logit
 from probes.attribution.undisturbed import undisturbed
 from probes.auc import auc_interval
 from probes.embeddings import DOMAINS
 from probes.inputs import check_tables, versions
 from probes.intervals import as_score
+from probes.remember import remembered
 from probes.result import ProbeResult, Score
 from probes.sight import Sight
 
@@ -72,37 +73,32 @@ def attribution(
     Raises:
         ValueError: for tables that cannot be compared, masks of another size, an unknown method, or settings out of range.
     """
-    pair = {"": student} if teacher is None else {"": student, "teacher/": teacher}
-    check_tables(student.table, None if teacher is None else teacher.table, class_weights, at_least=AT_LEAST)
+    table, other = student.table, None if teacher is None else teacher.table
+    check_tables(table, other, class_weights, at_least=AT_LEAST)
     wanted = [check_method(name) for name in (METHODS if methods is None else methods)]
     _check_settings(limit, checked, gallery)
     wanted_masks = _check_masks(masks, student)
-    table = student.table
     rows = draw(table.labels, table.domain, limit=limit, seed=seed)
-    told = _Steps(progress, 2 * len(pair) * len(wanted) + 1)
-    probes = {prefix: domain_logit(sight.table, seed=seed) for prefix, sight in pair.items()}
+    told = _Steps(progress, 1 + 2 * len(wanted) * (1 if teacher is None else 2))
     found = _masks_of(wanted_masks, student, teacher, rows, steps=steps, seed=seed)
     told()
-    looks: dict[str, Look] = {}
-    about: dict[str, Any] = {}
-    for prefix, sight in pair.items():
-        subjects = _subjects(sight, rows, probes[prefix], class_weights, target, found, not isinstance(wanted_masks, str), (checked, gallery))
-        silent = _silent(probes[prefix])
-        with undisturbed(sight.encode):
-            lens = lens_of(sight, steps=steps, window=window)
-            looks[prefix] = look_at(lens, subjects, wanted, silent=silent, seed=seed, step=told)
-        about[prefix] = _about(lens, looks[prefix])
+    given = not isinstance(wanted_masks, str)
+    asked = Asked(rows, class_weights, found.masks, target, given, checked, gallery, tuple(wanted), steps, window, seed)
+    sides = {"": ask(student, asked, told)}
+    if teacher is not None:
+        sides["teacher/"] = remembered(asked.key(teacher), lambda: ask(teacher, asked, told))
+        told.reach_the_end()
     return ProbeResult(
         probe="attribution",
         subject=table.name,
-        reference=None if teacher is None else teacher.table.name,
-        scores=_scores(looks, probes, found, table.domain[rows]),
-        arrays=_arrays(looks, student, rows, gallery, found, subjects.classes),
-        counts=_counts(looks, rows, table.domain, checked, gallery, len(table)),
+        reference=None if other is None else other.name,
+        scores=_scores(sides, found, table.domain[rows]),
+        arrays=_arrays(sides, student, rows, gallery, found),
+        counts=_counts(sides[""].look, rows, table.domain, checked, gallery, len(table)),
         params={"target": target, "limit": limit, "checked": checked, "gallery": gallery, "steps": steps, "cells": CELLS}
         | {"absent": "mean colour of the images", "masks": found.said, "methods": wanted}
-        | {"status": about[""]["status"], "student": about[""]["layer"]}
-        | ({"teacher_status": about["teacher/"]["status"], "teacher": about["teacher/"]["layer"]} if teacher is not None else {}),
+        | {"status": sides[""].look.status, "layer": sides[""].layer}
+        | ({"teacher_status": sides["teacher/"].look.status, "teacher_layer": sides["teacher/"].layer} if teacher is not None else {}),
         seed=seed,
         versions=versions(),
     )
@@ -118,6 +114,11 @@ class _Steps:
         self.done += 1
         if self.progress is not None:
             self.progress(self.done, self.total)
+
+    def reach_the_end(self) -> None:
+        """Count the parts that were remembered from an earlier student."""
+        while self.done < self.total:
+            self()
 
 
 def _check_settings(limit: int, checked: int, gallery: int) -> None:
@@ -157,71 +158,16 @@ def _masks_of(
         return discover(lens_of(teacher, steps=steps), teacher.images(rows), seed=seed)
 
 
-def _subjects(
-    sight: Sight,
-    rows: np.ndarray,
-    probe: DomainLogit,
-    class_weights: np.ndarray | None,
-    target: Target,
-    found: Foreground,
-    given: bool,
-    first: tuple[int, int],
-) -> Subjects:
-    directions = {} if class_weights is None else {"zero_shot": target_directions(sight, rows, class_weights, target)}
-    directions["domain"] = probe.directions(rows)
-    labels = sight.table.labels[rows]
-    classes, count = np.unique(labels, return_counts=True)
-    masks = None if found.masks is None else _resized(found.masks, sight.size)
-    return Subjects(
-        images=sight.images(rows),
-        labels=labels,
-        domain=sight.table.domain[rows],
-        directions=directions,
-        masks=masks,
-        given=given,
-        classes=np.sort(classes[np.argsort(-count, kind="stable")[:MOST_CLASSES]]),
-        checked=2 * first[0],
-        gallery=2 * first[1],
-    )
-
-
-def _resized(masks: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Bring masks to the size of another encoder's images, nearest pixel."""
-    down, across = (np.arange(to) * have // to for have, to in zip(masks.shape[1:], size, strict=True))
-    return masks[:, down][:, :, across]
-
-
-def _silent(probe: DomainLogit) -> dict[str, str]:
-    low, high = auc_interval(probe.auc)
-    if low > 0.5:
-        return {}
-    return {"domain": f"uninformative: the encoder does not tell the domains apart (AUC {probe.auc.value:.2f}, {low:.2f} to {high:.2f})"}
-
-
-def _about(lens: Lens, look: Look) -> dict[str, Any]:
-    layer = None
-    if lens.layer is not None:
-        shape = lens.layer.shape
-        layer = {
-            "layer": lens.layer.name,
-            "side": lens.layer.side,
-            "layout": shape.layout,
-            "grid": list(shape.grid),
-            "prefix": shape.prefix,
-        }
-    return {"status": look.status, "layer": layer}
-
-
-def _scores(looks: dict[str, Look], probes: dict[str, DomainLogit], found: Foreground, domain: np.ndarray) -> dict[str, Score]:
+def _scores(sides: dict[str, Answer], found: Foreground, domain: np.ndarray) -> dict[str, Score]:
     scores: dict[str, Score] = {}
-    for prefix, look in looks.items():
-        scores[f"{prefix}domain/auc"] = as_score(probes[prefix].auc.value, auc_interval(probes[prefix].auc), chance=0.5, bounds=(0.0, 1.0))
-        for key, reading in look.readings.items():
+    for prefix, side in sides.items():
+        scores[f"{prefix}domain/auc"] = as_score(side.logit.auc.value, auc_interval(side.logit.auc), chance=0.5, bounds=(0.0, 1.0))
+        for key, reading in side.look.readings.items():
             scores |= {f"{prefix}{key}/{name}": score for name, score in reading.scores.items()}
             if reading.informative:
                 scores |= {f"{prefix}{name}": score for name, score in scores_by_domain(key, reading, domain).items()}
-    for key, reading in looks[""].readings.items():
-        other = looks["teacher/"].readings.get(key) if "teacher/" in looks else None
+    for key, reading in sides[""].look.readings.items():
+        other = sides["teacher/"].look.readings.get(key) if "teacher/" in sides else None
         if other is not None and reading.informative and other.informative:
             scores |= excess_scores(key, reading, other, domain)
             direction: Literal["higher", "neutral"] = "higher" if key.endswith("zero_shot") else "neutral"
@@ -231,23 +177,21 @@ def _scores(looks: dict[str, Look], probes: dict[str, DomainLogit], found: Foreg
     return scores
 
 
-def _arrays(
-    looks: dict[str, Look], student: Sight, rows: np.ndarray, gallery: int, found: Foreground, classes: np.ndarray
-) -> dict[str, np.ndarray]:
-    arrays = {f"{prefix}{name}": array for prefix, look in looks.items() for name, array in look.arrays.items()}
+def _arrays(sides: dict[str, Answer], student: Sight, rows: np.ndarray, gallery: int, found: Foreground) -> dict[str, np.ndarray]:
+    arrays = {f"{prefix}{name}": array for prefix, side in sides.items() for name, array in side.look.arrays.items()}
     shown = rows[: 2 * gallery]
     arrays |= {
         "gallery/ids": student.table.ids[shown],
         "gallery/domain": student.table.domain[shown],
         "gallery/labels": student.table.labels[shown],
     }
-    arrays |= {"mean_map/classes": classes, "curve/fractions": np.array([0.0, *FRACTIONS, 1.0])}
+    arrays |= {"mean_map/classes": sides[""].classes, "curve/fractions": np.array([0.0, *FRACTIONS, 1.0])}
     if found.masks is not None:
         arrays["gallery/masks"] = pictures(found.masks[: 2 * gallery])
     return arrays
 
 
-def _counts(looks: dict[str, Look], rows: np.ndarray, domain: np.ndarray, checked: int, gallery: int, available: int) -> dict[str, int]:
+def _counts(look: Look, rows: np.ndarray, domain: np.ndarray, checked: int, gallery: int, available: int) -> dict[str, int]:
     explained = {f"images/{side}": int((domain[rows] == side).sum()) for side in DOMAINS}
     each = min(explained.values())
     return {
@@ -255,6 +199,6 @@ def _counts(looks: dict[str, Look], rows: np.ndarray, domain: np.ndarray, checke
         **explained,
         "images/checked_per_domain": min(checked, each),
         "images/gallery_per_domain": min(gallery, each),
-        "readings": len(looks[""].readings),
-        "readings/informative": sum(reading.informative for reading in looks[""].readings.values()),
+        "readings": len(look.readings),
+        "readings/informative": sum(reading.informative for reading in look.readings.values()),
     }

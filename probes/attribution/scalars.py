@@ -13,6 +13,7 @@ from probes.auc import CrossFittedAuc, auc_over_cells
 from probes.domain_classifiers import logistic_scores
 from probes.embeddings import EmbeddingTable
 from probes.folds import balanced_sample, stratified_folds
+from probes.threads import one_thread
 
 SCALARS = ("zero_shot", "domain")
 
@@ -64,6 +65,7 @@ class DomainLogit:
         return found.astype(np.float32)
 
 
+@one_thread
 def domain_logit(table: EmbeddingTable, *, seed: int, folds: int = 5, max_images: int = 2000) -> DomainLogit:
     """Fit the domain probe of one encoder by cross-fitting on a sample balanced by class and domain.
 
