@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from probes.attribution.probe import attribution
+from probes.corruptions.probe import corruptions
 from probes.drift import drift
 from probes.interventions import interventions
 from probes.result import ProbeResult
@@ -22,7 +23,11 @@ Progress = Callable[[int, int], None]
 PROBES: dict[str, Callable[..., ProbeResult]] = {"transfer": transfer, "separability": separability, "drift": drift}
 """Probes of tables: `probe(student: EmbeddingTable, teacher, *, class_weights, seed, ...)`."""
 
-IMAGE_PROBES: dict[str, Callable[..., ProbeResult]] = {"attribution": attribution, "interventions": interventions}
+IMAGE_PROBES: dict[str, Callable[..., ProbeResult]] = {
+    "attribution": attribution,
+    "interventions": interventions,
+    "corruptions": corruptions,
+}
 """Probes that look again at changed images: `probe(student: Sight, teacher, *, class_weights, seed, progress)`."""
 
 

@@ -1,0 +1,160 @@
+"""The corruptions probe: how much accuracy common corruptions cost the student, and how much more than they cost its teacher."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from probes import paired
+from probes.corruptions.kinds import CORRUPTIONS, corrupt
+from probes.corruptions.severity import SEVERITIES, setting
+from probes.embeddings import DOMAINS
+from probes.inputs import check_tables, versions
+from probes.intervals import as_score, wilson
+from probes.partners import sample_rows
+from probes.remember import content, remembered
+from probes.result import ProbeResult, Score
+from probes.sight import Sight
+
+VALUES_AT_ONCE = 3_000_000
+"""Numbers in one batch of images; bounds the memory whatever the size of the images."""
+
+SMALLEST_SIDE = 8
+
+Progress = Callable[[int, int], None]
+
+
+def corruptions(
+    student: Sight,
+    teacher: Sight | None,
+    *,
+    class_weights: np.ndarray | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+    limit: int = 150,
+    kinds: Sequence[str] = tuple(CORRUPTIONS),
+) -> ProbeResult:
+    """Measure zero-shot accuracy under 15 common corruptions at 5 severities, beside the teacher on the same corrupted images.
+
+    Args:
+        student: encoder to measure, with its images.
+        teacher: its teacher over the same images, or None; then there is no `excess/...`.
+        class_weights: (D, C) zero-shot classifier weights; needed.
+        seed: seed of the sample and of every corruption.
+        progress: called as `progress(done, total)` in corrupted images shown.
+        limit: images of each domain, spread over the classes.
+        kinds: names in `CORRUPTIONS`.
+
+    Returns:
+        Scores `clean/<domain>`, `<kind>/<domain>` (mean over severities), `mean/<domain>`, `drop/<domain>` (clean minus mean), their
+        `teacher/...` twins, `excess/<kind>/<domain>` and `excess/mean/<domain>` (drop minus the teacher's, paired); arrays
+        `accuracy/<domain>` (kinds, 5), `kinds`, `ids`.
+
+    Raises:
+        ValueError: for tables that cannot be compared, missing `class_weights`, unknown kinds, or images below 8 pixels.
+    """
+    if class_weights is None:
+        raise ValueError("`class_weights` must be a (D, C) array for `corruptions`, got None; embed the class prompts with the teacher.")
+    check_tables(student.table, None if teacher is None else teacher.table, class_weights, at_least=2)
+    side = min(student.size)
+    if side < SMALLEST_SIDE:
+        raise ValueError(
+            f"`pixels` must be at least {SMALLEST_SIDE} pixels high and wide for corruptions, got {student.size}; use larger images."
+        )
+    sources = {setting(kind, 1, side).source for kind in kinds}  # also refuses unknown kinds
+    rows = sample_rows(student.table.labels, student.table.domain, limit=limit, seed=seed)
+    weights = np.asarray(class_weights, dtype=np.float64) / np.linalg.norm(class_weights, axis=0)
+    shown = len(rows) * (1 + len(kinds) * len(SEVERITIES))
+    total = shown * (1 if teacher is None else 2)
+    told = progress or (lambda done, total: None)
+    ours = _correct(student, student, rows, weights, tuple(kinds), seed, lambda done: told(done, total))
+    domain = student.table.domain[rows]
+    scores, arrays = _one(ours, domain, tuple(kinds))
+    if teacher is not None:
+        ask = lambda: _correct(teacher, student, rows, weights, tuple(kinds), seed, lambda done: told(shown + done, total))  # noqa: E731
+        few = teacher.embed(student.images(rows[:8]))
+        theirs = remembered(content("corruptions", teacher.table, few, rows, class_weights, tuple(kinds), student.size, seed), ask)
+        told(total, total)
+        teacher_scores, teacher_arrays = _one(theirs, domain, tuple(kinds))
+        scores |= {f"teacher/{name}": score for name, score in teacher_scores.items()} | _excess(ours, theirs, domain, tuple(kinds))
+        arrays |= {f"teacher/{name}": array for name, array in teacher_arrays.items()}
+    return ProbeResult(
+        probe="corruptions",
+        subject=student.table.name,
+        reference=None if teacher is None else teacher.table.name,
+        scores=scores,
+        arrays=arrays | {"kinds": np.array(kinds), "ids": student.table.ids[rows], "domain": domain},
+        counts={**{f"images/{name}": int((domain == name).sum()) for name in DOMAINS}, "kinds": len(kinds), "severities": len(SEVERITIES)},
+        params={"limit": limit, "kinds": list(kinds), "side": side, "severities_from": sorted(sources)},
+        seed=seed,
+        versions=versions(),
+    )
+
+
+def _correct(
+    sight: Sight, shown: Sight, rows: np.ndarray, weights: np.ndarray, kinds: tuple[str, ...], seed: int, told: Callable[[int], None]
+) -> np.ndarray:
+    """Tell which answers are right, (M, 1 + kinds * 5) bool, the clean images first."""
+    import torch
+
+    height, width = shown.size
+    step = int(np.clip(VALUES_AT_ONCE // (3 * height * width), 1, 250))
+    labels = shown.table.labels[rows]
+    cells = [(kind, severity) for kind in kinds for severity in SEVERITIES]
+    right = np.zeros((len(rows), 1 + len(cells)), dtype=bool)
+    done = 0
+    for start in range(0, len(rows), step):
+        here = slice(start, min(start + step, len(rows)))
+        clean = shown.images(rows[here]).numpy()
+        for column in range(right.shape[1]):
+            images = clean if column == 0 else corrupt(clean, *cells[column - 1], keys=seed * 1_000_003 + rows[here])
+            answers = (sight.embed(torch.from_numpy(images)) @ weights).argmax(axis=1)
+            right[here, column] = answers == labels[here]
+            done += len(clean)
+            told(done)
+    return right
+
+
+def _means(right: np.ndarray, kinds: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """Give each image's share of right answers, (M,), for every kind and for all of them."""
+    changed = right[:, 1:].reshape(len(right), len(kinds), len(SEVERITIES)).astype(np.float64)
+    return {kind: changed[:, number].mean(axis=1) for number, kind in enumerate(kinds)} | {"mean": changed.mean(axis=(1, 2))}
+
+
+def _one(right: np.ndarray, domain: np.ndarray, kinds: tuple[str, ...]) -> tuple[dict[str, Score], dict[str, np.ndarray]]:
+    """Score one encoder by itself."""
+    scores: dict[str, Score] = {}
+    arrays: dict[str, np.ndarray] = {}
+    for name in DOMAINS:
+        rows = domain == name
+        clean = right[rows, 0]
+        scores[f"clean/{name}"] = as_score(clean.mean(), wilson(clean.sum(), len(clean)), direction="higher", bounds=(0.0, 1.0))
+        means = _means(right[rows], kinds)
+        for kind, share in means.items():
+            # one image each right and wrong is added, so that 50 right answers do not look certain
+            padded = np.append(share, [0.0, 1.0])
+            interval = paired.around((float(padded.mean()), float(padded.std()) / np.sqrt(len(padded))))
+            scores[f"{kind}/{name}"] = as_score(share.mean(), interval, direction="higher", bounds=(0.0, 1.0))
+        lost = clean - means["mean"]
+        scores[f"drop/{name}"] = as_score(
+            lost.mean(), paired.around(paired.middle_and_error(lost)), chance=0.0, direction="lower", bounds=(-1.0, 1.0)
+        )
+        arrays[f"accuracy/{name}"] = right[rows, 1:].mean(axis=0).reshape(len(kinds), len(SEVERITIES))
+    return scores, arrays
+
+
+def _excess(ours: np.ndarray, theirs: np.ndarray, domain: np.ndarray, kinds: tuple[str, ...]) -> dict[str, Score]:
+    """Score the student's drop minus the teacher's on the same images."""
+    scores: dict[str, Score] = {}
+    for name in DOMAINS:
+        rows = domain == name
+        lost, teacher_lost = (
+            {kind: right[rows, 0] - share for kind, share in _means(right[rows], kinds).items()} for right in (ours, theirs)
+        )
+        for kind in lost:
+            apart = lost[kind] - teacher_lost[kind]
+            scores[f"excess/{kind}/{name}"] = as_score(
+                apart.mean(), paired.around(paired.middle_and_error(apart)), chance=0.0, direction="lower", bounds=(-2.0, 2.0)
+            )
+    return scores
