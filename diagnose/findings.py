@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from diagnose import verdict
 from diagnose.alternatives import alternatives, metadata_auc
+from diagnose.cause_findings import cause_findings
 from diagnose.factor_findings import factor_findings
 from diagnose.factor_words import COSTS as NAMES
 from diagnose.factor_words import division_sentence, share_words
@@ -14,7 +15,7 @@ from diagnose.words import bare_percent, effect, listed, more_or_less, negative,
 
 
 def findings(facts: Facts, label: Label) -> list[Finding]:
-    """Write all findings, in the order of the chain: outcome, controls, loss, separability, drift, what is missing.
+    """Write all findings, in the order of the chain: outcome, controls, loss, cue, separability, drift, what is missing.
 
     Args:
         facts: the numbers.
@@ -24,6 +25,7 @@ def findings(facts: Facts, label: Label) -> list[Finding]:
     found = [_outcome(facts, measured) for measured in students]
     if students and facts.teacher_gap is not None:
         found += [_controls(facts, label), _loss(facts, label), *factor_findings(facts)]
+    found += cause_findings(facts)
     found += [item for measured in students if (item := _separability(measured))]
     found += [item for item in (_codec(facts),) if item]
     found += [item for measured in students if (item := _drift(measured))]

@@ -22,6 +22,7 @@ BADGES = {
     "outcome": {"pass": "holds", "fail": "fails"},
     "controls": {"pass": "controlled", "fail": "at fault", "inconclusive": "untested"},
     "loss": {"pass": "none", "fail": "found"},
+    "cause": {"pass": "none of these", "warn": "used", "fail": "named", "inconclusive": "not settled"},
     "separability": {"pass": "no more", "warn": "note"},
     "drift": {"pass": "follows", "warn": "leaves"},
     "missing": {"inconclusive": "missing"},
@@ -32,8 +33,9 @@ CHAIN = (
     ("outcome", "1", "Does it fail on real images?"),
     ("controls", "2", "Is it something else?"),
     ("loss", "3", "Which property of the loss is it?"),
-    ("separability", "4", "Does it keep the domains further apart than its teacher?"),
-    ("drift", "5", "Where does it leave its teacher?"),
+    ("cause", "4", "Which cue does it rely on?"),
+    ("separability", "5", "Does it keep the domains further apart than its teacher?"),
+    ("drift", "6", "Where does it leave its teacher?"),
     ("missing", "!", "What could not be measured"),
 )
 """Sections of the page: prefix of the findings' ids, sign, heading."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from diagnose import verdict
+from diagnose.cause_findings import cause_sentence, strongest
 from diagnose.factor_words import COSTS as NAMES
 from diagnose.factor_words import short_division
 from diagnose.facts import Facts, Measured
@@ -20,7 +21,13 @@ def state(facts: Facts) -> Verdict:
         facts: the numbers, from `evidence.gather` or made by hand.
     """
     label = verdict.choose_label(facts)
-    return Verdict(label=label, statement=_WORDS[label](facts))
+    return Verdict(label=label, statement=_WORDS[label](facts) + _cue(facts, label))
+
+
+def _cue(facts: Facts, label: Label) -> str:
+    """Say which cue the failing loss relies on, where one is proved and it is not the training that fails."""
+    worst = strongest(_failing(facts))
+    return "" if worst is None or label == "training_failure" else cause_sentence(worst)
 
 
 def _failing(facts: Facts) -> list[Measured]:

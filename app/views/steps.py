@@ -16,6 +16,7 @@ QUESTIONS = {
     "outcome": "Does it fail on real images?",
     "controls": "Is the training itself at fault?",
     "loss": "Which property of the loss is to blame?",
+    "cause": "Which cue does it rely on?",
     "separability": "Can it tell synthetic from real, more than its teacher can?",
     "drift": "Does it leave its teacher on real images?",
     "missing": "What could not be measured?",
@@ -26,6 +27,8 @@ READING = {
     "outcome": "Each mark is a loss: how many points wider its gap between synthetic and real images is than its teacher's own gap.",
     "controls": "Each mark is a loss: how many more real images it gets right when it is trained on real instead of synthetic images.",
     "loss": "Each mark is a property of the loss: how many points of accuracy on real images it costs. Left of the line it helps.",
+    "cause": "Each mark is an edit: how far the student goes over to a class when it is given that class's cue, beyond its teacher and beyond real "
+    "images.",
     "separability": "Each row is a loss: how well real and synthetic images can be told apart by its embeddings; the grey square is its "
     "teacher. What counts is the distance between the two.",
     "drift": "Each row is a loss: how alike its embedding and its teacher's are, on real images (circle) and on synthetic ones (diamond).",

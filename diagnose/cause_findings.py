@@ -1,0 +1,191 @@
+"""Findings about the cue that students rely on, in plain words, with the edits that prove it and the families that are ruled out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from diagnose import verdict
+from diagnose.causes import Cause, Clue, Suspect, find_cause
+from diagnose.facts import Facts, Measured
+from diagnose.schema import Alternative, Estimate, Evidence, Finding, FindingVerdict
+from diagnose.words import listed, negative, plain, points, upper_first
+from probes.edits import EDITS, FAMILIES
+
+CARRIED = {
+    "channel_statistics": "the mean and spread of the colours",
+    "chroma": "the colours",
+    "border": "the border",
+    "background": "the background",
+    "detail": "the fine detail",
+    "layout": "the coarse layout",
+    "peaks": "the repeating pattern",
+    "sharpness": "the sharpness and noise",
+    "amplitude": "the amplitudes of all frequencies",
+}
+"""What an exchange carries over, as the object of a sentence."""
+
+REMEDIES = {
+    "colour": "vary colours in training, or give the synthetic images the colour statistics of real ones",
+    "border": "crop training images at random and vary the backgrounds that the generator is asked for",
+    "texture": "vary fine detail in training (blur, noise, other generators or styles)",
+    "shape": "ask the generator for more poses, places and layouts",
+    "frequency": "take the repeating pattern out of the synthetic images (resample or notch them), or decode them differently",
+    "codec": "write both domains with the same codec, size and sharpness, and vary blur, noise and compression in training",
+}
+"""Family -> what to do about it; said only where a matched cue is shown to close a part of the gap."""
+
+
+def cause_findings(facts: Facts) -> list[Finding]:
+    """Write one finding for each judged loss whose interventions ran.
+
+    Args:
+        facts: the numbers.
+    """
+    found = []
+    for measured in verdict.judged(facts):
+        cause = find_cause(measured)
+        if cause.status != "untested":
+            found.append(_finding(measured, cause))
+    return found
+
+
+def cause_sentence(measured: Measured) -> str:
+    """Say for the verdict which cue a failing loss relies on; nothing where none is named and shown to cost accuracy."""
+    cause = find_cause(measured)
+    suspect = cause.suspect(cause.family)
+    if cause.status != "named" or suspect is None or suspect.closed is None:
+        return ""
+    return f" What it relies on is {_named(cause)}: {_wins_back(suspect.closed, short=True)}."
+
+
+def _finding(measured: Measured, cause: Cause) -> Finding:
+    fails = verdict.outcome(measured) == "fails"
+    verdicts: dict[str, FindingVerdict] = {"named": "fail" if fails else "warn", "used": "warn", "none": "pass"}
+    suspect = cause.suspect(cause.family)
+    return Finding(
+        id=f"cause/{measured.name}",
+        probe="interventions",
+        verdict=verdicts.get(cause.status, "inconclusive"),
+        statement=_statement(measured, cause),
+        students=list(measured.students),
+        evidence=_evidence(cause),
+        alternatives=_ruled_out(cause) if suspect is not None else [],
+        recommendation=_remedy(suspect) if fails and cause.status == "named" and suspect is not None else "",
+    )
+
+
+def _named(cause: Cause) -> str:
+    """Name the cue: its family, and for one at the border what it is made of."""
+    words = f"the {FAMILIES['border']}" if cause.family == "border" else FAMILIES[cause.family or ""]
+    return f"{words}, told by {FAMILIES[cause.substance]}" if cause.substance else words
+
+
+def _statement(measured: Measured, cause: Cause) -> str:
+    name = upper_first(plain(measured.name))
+    suspect = cause.suspect(cause.family)
+    if suspect is not None:
+        text = f"{name} reads the class from {_named(cause)}. {_use(suspect)}"
+        if suspect.closed is not None:
+            return f"{text} {upper_first(_wins_back(suspect.closed))}."
+        return f"{text} That its absence costs accuracy on real images is not shown."
+    used = [item for item in cause.suspects if item.used]
+    if cause.status == "several":
+        names = listed([FAMILIES[item.family] for item in used])
+        details = " ".join(_use(item) for item in used[:3])
+        return f"{name} relies on something in {names}, and the numbers do not settle which of them it is. {details}"
+    if cause.status == "unnamed":
+        return (
+            f"{name} shows more than its teacher does when synthetic images are edited, but no exchange carries the cue over: "
+            "its kind is not known, and none is named."
+        )
+    widest = max((item.followed.estimate.high for item in cause.suspects if item.followed is not None), default=0.0)
+    if cause.status == "none":
+        return (
+            f"{name} goes over to the class of an exchanged cue in fewer than {100 * widest:.0f} of 100 images more than its teacher and than "
+            "on real images, for every kind of cue that was tried: none of these explains what it does."
+        )
+    return (
+        f"No kind of cue is shown to be used by {plain(measured.name)}, but the intervals reach up to {100 * widest:.0f} points: it takes more "
+        "images (`limit`) to rule one out."
+    )
+
+
+def _use(suspect: Suspect) -> str:
+    """Say what shows that a cue is used, with the number that does it."""
+    if suspect.alarm and suspect.followed is not None:
+        carried = CARRIED[suspect.followed.edit.removeprefix("swapped_")]
+        return (
+            f"Given {carried} of a synthetic image of another class, it goes over to that class in {points(suspect.followed.estimate)} more "
+            "of the images than its teacher does, and than it does on real images."
+        )
+    if suspect.blunt is None:
+        return ""
+    edit = plain(suspect.blunt.edit)
+    if EDITS[suspect.blunt.edit].kind == "isolates":
+        return f"With little but this left ({edit}), it is right {points(suspect.blunt.estimate)} more often than its teacher and than on real images."
+    return f"With this taken away ({edit}), it loses {points(suspect.blunt.estimate)} more than its teacher and than on real images."
+
+
+def _wins_back(closed: Clue, *, short: bool = False) -> str:
+    value, low, high = (100 * part for part in (closed.estimate.value, closed.estimate.low, closed.estimate.high))
+    share = f"{value:.0f} %" + ("" if short else f" ({low:.0f} to {high:.0f})") + " of the gap to synthetic ones"
+    if closed.edit.startswith("matched_"):
+        carried = CARRIED[closed.edit.removeprefix("matched_")]
+        return f"given {carried} of a synthetic image of their class, real images win back {share}"
+    return f"with it taken away from both domains ({plain(closed.edit)}), {share} closes"
+
+
+def _evidence(cause: Cause) -> list[Evidence]:
+    found = []
+    for item in cause.suspects:
+        words = FAMILIES[item.family]
+        if item.followed is not None:
+            what = f"goes over with an exchanged {plain(item.followed.edit.removeprefix('swapped_'))} ({words})"
+            found.append(Evidence(what=what, estimate=item.followed.estimate, unit="points", source=f"reliance/{item.followed.edit}"))
+        if item.blunt is not None:
+            what = f"{plain(item.blunt.edit)}, beyond teacher and real images ({words})"
+            found.append(Evidence(what=what, estimate=item.blunt.estimate, unit="points", source=f"reliance/{item.blunt.edit}"))
+        if item.closed is not None:
+            what = f"share of the gap closed by {plain(item.closed.edit)} ({words})"
+            found.append(Evidence(what=what, estimate=item.closed.estimate, unit="share", source=f"gap_closed/{item.closed.edit}"))
+    return found
+
+
+def _ruled_out(cause: Cause) -> list[Alternative]:
+    """Go through the families that were not named."""
+    named = cause.suspect(cause.family)
+    followed = None if named is None or named.followed is None else named.followed.estimate
+    found = []
+    for item in cause.suspects:
+        if item.family == cause.family or item.followed is None:
+            continue
+        name = f"{FAMILIES[item.family]} as the cue"
+        carried = CARRIED[item.followed.edit.removeprefix("swapped_")]
+        because = f"Given {carried} of another class, it goes over in {_more(item.followed.estimate)} of the images."
+        if item.family == cause.substance:
+            found.append(Alternative(name=name, status="supported", because=f"{because} The cue at the border is made of it."))
+        elif followed is not None and verdict.surely_more(followed, item.followed.estimate):
+            found.append(Alternative(name=name, status="ruled out", because=f"{because} That is surely less than for the named cue."))
+        elif item.family == "border" and cause.hidden is not None and verdict.compare(cause.hidden, verdict.MOSTLY) == "below":
+            share = f"{100 * cause.hidden.value:.0f} % ({100 * cause.hidden.low:.0f} to {100 * cause.hidden.high:.0f})"
+            because = f"Hiding the border closes {share} of the gap only: the cue is in the centre as well."
+            found.append(Alternative(name=name, status="ruled out", because=because))
+        else:
+            found.append(Alternative(name=name, status="not ruled out", because=because))
+    return found
+
+
+def _more(value: Estimate) -> str:
+    return f"{points(value)} more" if value.value >= 0 else f"{points(negative(value))} fewer"
+
+
+def _remedy(suspect: Suspect) -> str:
+    if suspect.closed is None:
+        return ""
+    value = suspect.closed.estimate
+    return f"{upper_first(REMEDIES[suspect.family])}: matching this cue closed {100 * value.value:.0f} % ({100 * value.low:.0f} to {100 * value.high:.0f}) of the gap here."
+
+
+def strongest(failing: Sequence[Measured]) -> Measured | None:
+    """Give the failing loss that is furthest behind on real images, whose cause the verdict tells."""
+    return max(failing, key=lambda measured: measured.behind_real.value, default=None)

@@ -1,0 +1,164 @@
+"""From interventions to a named cue: what the student reads the class from, in which family of cues, and what it costs; no words.
+
+The mapping follows from what each edit does, not from examples. An exchange (`swapped_…`, `matched_…`) carries one kind of cue from image
+to image and leaves the other kinds alone. If the student goes over to the class whose cue it was given, it uses a cue of that kind; if real
+images of a class are named right again once they carry the synthetic cue of their class, its absence is what they fail by. Five kinds
+say what a cue is made of. The border says where it is, so it is no rival of the five: the cue lies there when hiding the border
+takes it away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from diagnose import verdict
+from diagnose.facts import Measured
+from diagnose.schema import Estimate
+from probes.edits import EDITS
+
+SUBSTANCES = ("colour", "texture", "shape", "frequency", "codec")
+"""Families that say what a cue is made of; keys of `probes.edits.FAMILIES`."""
+
+PLACE = "border"
+HIDING = "centre_only"
+"""The edit that takes the whole border away."""
+
+Status = Literal["named", "used", "several", "unnamed", "none", "unsettled", "untested"]
+"""`named`: one family is used and its absence costs accuracy on real images. `used`: one is used, and no cost is shown. `several`:
+more than one, and the numbers do not rank them. `unnamed`: something is used that no exchange carries over. `none`: no cue of these
+families is used, with narrow intervals. `unsettled`: nothing is shown, with wide ones. `untested`: the interventions did not run."""
+
+
+@dataclass(frozen=True)
+class Clue:
+    """What one edit showed."""
+
+    edit: str
+    estimate: Estimate
+
+
+@dataclass(frozen=True)
+class Suspect:
+    """What the interventions say of one family of cues.
+
+    Args:
+        family: key of `probes.edits.FAMILIES`.
+        followed: the exchange with another class that the student follows most, beyond its teacher and beyond real images.
+        alarm: whether `followed` stands after the correction for many edits.
+        blunt: the strongest alarm among edits that take the cue away or leave little else; None without one.
+        closed: the edit that closes the largest share of the gap, if surely more than nothing.
+    """
+
+    family: str
+    followed: Clue | None = None
+    alarm: bool = False
+    blunt: Clue | None = None
+    closed: Clue | None = None
+
+    @property
+    def used(self) -> bool:
+        """Whether the student is shown to use a cue of this family; a blunt edit alone is no proof without a matched cue that helps."""
+        return self.alarm or (self.blunt is not None and self.closed is not None and self.closed.edit.startswith("matched_"))
+
+    @property
+    def strength(self) -> float:
+        """How much of it is shown, to rank by: the exchange that is followed, else the share that a matched cue closes, below any of these."""
+        if self.alarm and self.followed is not None:
+            return 1.0 + self.followed.estimate.value
+        return self.closed.estimate.value if self.used and self.closed is not None else -1.0
+
+
+@dataclass(frozen=True)
+class Cause:
+    """What the interventions of one loss's students come to.
+
+    Args:
+        status: see `Status`.
+        family: the named family, or None.
+        substance: what the cue at the border is made of, where one exchange says so; else None.
+        suspects: all families, the strongest first.
+        hidden: share of the gap that closes when the border is hidden, where known.
+    """
+
+    status: Status
+    family: str | None = None
+    substance: str | None = None
+    suspects: tuple[Suspect, ...] = ()
+    hidden: Estimate | None = None
+
+    def suspect(self, family: str | None) -> Suspect | None:
+        """Find a family's evidence."""
+        return next((item for item in self.suspects if item.family == family), None)
+
+
+def find_cause(measured: Measured) -> Cause:
+    """Name the cue that the students of one loss rely on, as far as their interventions license it.
+
+    Args:
+        measured: with scores `interventions/…`.
+    """
+    scores = {name.removeprefix("interventions/"): value for name, value in measured.scores.items() if name.startswith("interventions/")}
+    if not any(name.startswith("reliance/") for name in scores):
+        return Cause("untested")
+    found = sorted((_suspect(family, scores) for family in (*SUBSTANCES, PLACE)), key=lambda item: -item.strength)
+    suspects = tuple(found)
+    hidden = scores.get(f"gap_closed/{HIDING}")
+    used = [item for item in suspects if item.used]
+    if not used:
+        return Cause(_without(suspects, scores), suspects=suspects, hidden=hidden)
+    place = next((item for item in used if item.family == PLACE), None)
+    made_of = [item for item in used if item.family != PLACE]
+    clear = len(made_of) == 1 or (len(made_of) > 1 and _stronger(made_of[0], made_of[1]))
+    there = None if place is None else True if not made_of else verdict.lies_at_border(_followed(place), _followed(made_of[0]), hidden)
+    if place is not None and there:
+        return _named(place, suspects, hidden, substance=made_of[0].family if clear else None)
+    if not clear or (place is not None and there is None):
+        return Cause("several", suspects=suspects, hidden=hidden)
+    return _named(made_of[0], suspects, hidden)
+
+
+def _followed(suspect: Suspect) -> Estimate | None:
+    return suspect.followed.estimate if suspect.alarm and suspect.followed is not None else None
+
+
+def _stronger(first: Suspect, second: Suspect) -> bool:
+    """Say whether one family surely explains more than another; an exchange that is followed outranks blunt edits."""
+    mine, others = _followed(first), _followed(second)
+    if mine is not None:
+        return others is None or verdict.surely_more(mine, others)
+    if first.closed is None or second.closed is None:
+        return False
+    return verdict.surely_more(first.closed.estimate, second.closed.estimate)
+
+
+def _named(suspect: Suspect, suspects: tuple[Suspect, ...], hidden: Estimate | None, substance: str | None = None) -> Cause:
+    return Cause("named" if suspect.closed is not None else "used", suspect.family, substance, suspects, hidden)
+
+
+def _without(suspects: tuple[Suspect, ...], scores: Mapping[str, Estimate]) -> Status:
+    if any(verdict.alarms(scores, name) for name in EDITS):
+        return "unnamed"
+    followed = [item.followed.estimate for item in suspects if item.followed is not None]
+    return "none" if followed and all(verdict.compare(value, verdict.NOT_FOLLOWED) == "below" for value in followed) else "unsettled"
+
+
+def _suspect(family: str, scores: Mapping[str, Estimate]) -> Suspect:
+    edits = [name for name, edit in EDITS.items() if edit.family == family]
+    swapped = [name for name in edits if EDITS[name].kind == "swapped" and f"reliance/{name}" in scores]
+    alarmed = [name for name in swapped if verdict.alarms(scores, name)]
+    followed = max(alarmed or swapped, key=lambda name: scores[f"reliance/{name}"].value, default=None)
+    blunt = [name for name in edits if EDITS[name].kind in ("removes", "isolates") and verdict.alarms(scores, name)]
+    strongest = max(blunt, key=lambda name: scores[f"reliance/{name}"].value, default=None)
+    closing = [name for name in edits if f"gap_closed/{name}" in scores and verdict.closes(scores[f"gap_closed/{name}"])]
+    # A matched cue is proof by giving it, which damages nothing else; an edit that removes is the second best.
+    closing = [name for name in closing if name.startswith("matched_")] or closing
+    best = max(closing, key=lambda name: scores[f"gap_closed/{name}"].value, default=None)
+    return Suspect(
+        family,
+        None if followed is None else Clue(followed, scores[f"reliance/{followed}"]),
+        bool(alarmed),
+        None if strongest is None else Clue(strongest, scores[f"reliance/{strongest}"]),
+        None if best is None else Clue(best, scores[f"gap_closed/{best}"]),
+    )

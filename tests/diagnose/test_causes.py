@@ -1,0 +1,170 @@
+"""From interventions to a named cue, on hand-made scores that follow from what each edit does to each kind of cue."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from diagnose import findings, statement
+from diagnose.cause_findings import CARRIED, REMEDIES, cause_findings, cause_sentence
+from diagnose.causes import SUBSTANCES, find_cause
+from diagnose.facts import Facts, Measured
+from diagnose.schema import Estimate
+from probes.edits import EDITS, EXCHANGES, FAMILIES
+
+
+def near(value: float, half: float = 0.06) -> Estimate:
+    return Estimate(value=value, low=value - half, high=value + half, n=500)
+
+
+def measured(used: dict[str, float] | None = None, closed: dict[str, float] | None = None, *, half: float = 0.06) -> Measured:
+    """Give a loss that is 40 points behind on real images; edits in `used` are relied on by so much, all others by nothing."""
+    scores: dict[str, Estimate] = {}
+    for name, edit in EDITS.items():
+        if edit.masked or edit.kind == "matched":
+            continue
+        value = (used or {}).get(name, 0.0)
+        scores[f"interventions/reliance/{name}"] = near(value, half)
+        p = 0.001 if value > half else 1.0
+        scores[f"interventions/adjusted_p/{name}"] = Estimate(value=p, low=p, high=p, n=500)
+    for name, value in (closed or {}).items():
+        scores[f"interventions/gap_closed/{name}"] = near(value, half)
+    lost, level = near(0.4, 0.03), near(0.0, 0.03)
+    return Measured(
+        name="image_text",
+        loss="image_text",
+        trained_on="synthetic",
+        target="text",
+        negatives=True,
+        params=100,
+        students=("image_text-0",),
+        real=near(0.45, 0.03),
+        synthetic=near(0.9, 0.03),
+        excess=lost,
+        behind_real=lost,
+        behind_synthetic=level,
+        mostly_behind=near(-0.4, 0.05),
+        scores=scores,
+    )
+
+
+def facts(*given: Measured) -> Facts:
+    return Facts("clip", near(0.85, 0.01), near(0.9, 0.01), near(0.05, 0.01), 10, measured=given)
+
+
+EXCHANGE_OF = {"colour": "channel_statistics", "texture": "detail", "shape": "layout", "frequency": "peaks", "codec": "sharpness"}
+
+# A cue that covers the image moves with the border in part, and hiding the border leaves it in the centre.
+WHOLE = {family: ({f"swapped_{exchange}": 0.7, "swapped_border": 0.4}, {f"matched_{exchange}": 0.8, "matched_border": 0.6, "centre_only": 0.1})
+         for family, exchange in EXCHANGE_OF.items()}  # fmt: skip
+
+
+@pytest.mark.parametrize("family", SUBSTANCES)
+def test_a_cue_of_the_whole_image_is_named_by_the_exchange_that_carries_it(family: str) -> None:
+    cause = find_cause(measured(*WHOLE[family]))
+
+    assert (cause.status, cause.family) == ("named", family)
+
+
+@pytest.mark.parametrize("family", SUBSTANCES)
+def test_a_cue_at_the_border_is_named_by_its_place_whatever_it_is_made_of(family: str) -> None:
+    exchange = EXCHANGE_OF[family]
+    used = {f"swapped_{exchange}": 0.5, "swapped_border": 0.7, "centre_only": 0.5}
+
+    cause = find_cause(measured(used, {f"matched_{exchange}": 0.5, "matched_border": 0.8, "centre_only": 0.9}))
+
+    assert (cause.status, cause.family, cause.substance) == ("named", "border", family)
+
+
+def test_even_an_equally_strong_border_is_no_place_when_hiding_it_closes_little() -> None:
+    used = {"swapped_channel_statistics": 0.64, "swapped_border": 0.66}
+
+    cause = find_cause(measured(used, {"matched_chroma": 0.9, "matched_border": 0.9, "centre_only": 0.17}))
+
+    assert (cause.status, cause.family) == ("named", "colour")
+
+
+def test_no_alarm_with_narrow_intervals_is_none_and_with_wide_ones_unsettled() -> None:
+    assert find_cause(measured(half=0.06)).status == "none"
+    assert find_cause(measured(half=0.30)).status == "unsettled"
+
+
+def test_two_families_that_do_not_differ_are_not_ranked() -> None:
+    used = {"swapped_channel_statistics": 0.5, "swapped_detail": 0.47}
+
+    cause = find_cause(measured(used, {"matched_chroma": 0.5, "matched_detail": 0.5}))
+
+    assert (cause.status, cause.family) == ("several", None)
+
+
+def test_an_alarm_that_no_exchange_carries_names_nothing() -> None:
+    cause = find_cause(measured({"patch_shuffle_4": 0.3, "blur": 0.2}))
+
+    assert (cause.status, cause.family) == ("unnamed", None)
+
+
+def test_a_cue_that_is_used_without_a_gap_is_no_cause_of_one() -> None:
+    cause = find_cause(measured({"swapped_peaks": 0.5}))
+    [finding] = cause_findings(facts(measured({"swapped_peaks": 0.5})))
+
+    assert (cause.status, cause.family) == ("used", "frequency")
+    assert finding.verdict == "warn"
+    assert finding.recommendation == ""
+    assert "not shown" in finding.statement
+
+
+def test_without_interventions_nothing_is_said() -> None:
+    bare = replace(measured(), scores={})
+
+    assert find_cause(bare).status == "untested"
+    assert cause_findings(facts(bare)) == []
+    assert cause_sentence(bare) == ""
+
+
+def test_a_significant_edit_of_several_seeds_has_to_hold_in_its_interval_over_seeds() -> None:
+    one = measured({"swapped_peaks": 0.5})
+    shaky = dict(one.scores)
+    shaky["interventions/adjusted_p/swapped_peaks"] = Estimate(value=0.03, low=0.0, high=0.4, n=3, over="seeds and images")
+
+    assert find_cause(replace(one, scores=shaky)).family is None
+
+
+def test_the_finding_tells_the_proof_the_remedy_and_what_is_ruled_out() -> None:
+    [finding] = cause_findings(facts(measured(*WHOLE["colour"])))
+
+    assert finding.verdict == "fail"
+    assert "reads the class from colour" in finding.statement
+    assert "70.0 points" in finding.statement
+    assert "80 % (74 to 86)" in finding.statement
+    assert finding.recommendation.startswith("Vary colours in training")
+    status = {item.name: item.status for item in finding.alternatives}
+    assert status["border or background as the cue"] == "ruled out"
+    assert status["local texture as the cue"] == "ruled out"
+    assert "colour as the cue" not in status
+
+
+def test_a_rival_within_the_error_is_not_ruled_out() -> None:
+    used = {"swapped_channel_statistics": 0.5, "swapped_border": 0.5}
+
+    [finding] = cause_findings(facts(measured(used, {"matched_chroma": 0.8, "centre_only": 0.1}, half=0.09)))
+
+    [border] = [item for item in finding.alternatives if item.name.startswith("border")]
+    assert border.status == "ruled out"
+    assert "in the centre as well" in border.because
+
+
+def test_the_verdict_names_the_cue_of_a_failing_loss_and_of_no_other() -> None:
+    failing = facts(measured(*WHOLE["texture"]))
+    fine = replace(measured(*WHOLE["texture"]), excess=near(0.0, 0.02), behind_real=near(0.0, 0.02))
+
+    assert "What it relies on is local texture" in statement.state(failing).statement
+    assert "What it relies on" not in statement.state(facts(fine)).statement
+    assert [item.id for item in findings.findings(failing, statement.state(failing).label) if item.probe == "interventions"] == [  # type: ignore[arg-type]
+        "cause/image_text"
+    ]
+
+
+def test_every_exchange_has_words_and_every_family_that_can_be_named_a_remedy() -> None:
+    assert set(EXCHANGES) <= set(CARRIED)
+    assert set(REMEDIES) == {*SUBSTANCES, "border"} <= set(FAMILIES)
