@@ -6,7 +6,7 @@ RUN ?= runs/cifake
 JOBS ?= 2
 NO_APP ?=
 
-.PHONY: help install install-test demo test test-slow check app cifake bench clean
+.PHONY: help install install-test demo test test-slow smoke check app cifake factors bench clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  \1\t\2/' | expand -t 18
@@ -34,6 +34,9 @@ test: install-test ## the default test suite, under three minutes on two cores
 test-slow: install-test ## the slow tests too: coverage of intervals, wheels, browser
 	$(BIN)/python -m pytest -q
 
+smoke: install-test ## the paper's experiment, both stages on all data sets, rehearsed with tiny stand-ins
+	$(BIN)/python -m pytest -q tests/app/test_paper_configs.py
+
 check: install-test ## lint, format and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -47,6 +50,12 @@ cifake: install ## the flagship: make cifake CIFAKE=FOLDER
 	  $(BIN)/synthgap teach $(CIFAKE)/train-real.parquet --test $(CIFAKE)/test-real.parquet --out teachers/cifake --resume
 	$(BIN)/synthgap train configs/cifake.toml --set data.folder=$(CIFAKE) --out $(RUN) --jobs $(JOBS) --resume
 	$(BIN)/synthgap diagnose $(RUN)
+
+factors: install ## one factor at a time, on CIFAKE (after `make cifake`) and on the pocket; the tables end in summary.md
+	$(BIN)/synthgap train configs/factors.toml --set data.folder=$(CIFAKE) --out runs/factors --jobs $(JOBS) --resume
+	$(BIN)/synthgap diagnose runs/factors --probe transfer
+	$(BIN)/synthgap train configs/factors_pocket.toml --out runs/factors_pocket --jobs $(JOBS) --resume
+	$(BIN)/synthgap diagnose runs/factors_pocket --probe transfer
 
 bench: install ## training step against a bare PyTorch loop, as a ratio
 	$(BIN)/python benchmarks/training_step.py

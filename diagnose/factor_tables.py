@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from diagnose.factor_words import COSTS, FACTORS, level_words, orders_words
+from diagnose.factor_words import COSTS, FACTORS, joined, level_words, orders_words
 from diagnose.schema import Division, Estimate, Factor, LevelContrast, Report
-from diagnose.words import plain, upper_first
+from diagnose.words import plain, signless, upper_first
 
 
 def section(report: Report, text: Callable[[str], str] = str) -> list[str]:
@@ -18,7 +18,8 @@ def section(report: Report, text: Callable[[str], str] = str) -> list[str]:
     """
     lines: list[str] = []
     for division in report.divisions:
-        lines += ["", f"## Of what the gap of {text(plain(division.end))} is made", "", *_division(division, text)]
+        names = joined([COSTS.get(part.name, plain(part.name)) for part in division.parts])
+        lines += ["", f"## The gap of {text(plain(division.end))}, divided among {text(names)}", "", *_division(division, text)]
     if report.contrasts:
         lines += [
             "",
@@ -48,7 +49,7 @@ def _division(division: Division, text: Callable[[str], str]) -> list[str]:
 
 
 def _row(part: Factor, name: str, text: Callable[[str], str]) -> str:
-    share = "the gap may be zero" if part.share is None else _share(part.share)
+    share = "no gap for sure" if part.share is None else _share(part.share)
     return f"| {text(name)} | {_points(part.points)} | {share} |"
 
 
@@ -62,13 +63,8 @@ def _contrasts(report: Report, factor: str, text: Callable[[str], str]) -> list[
 
 
 def _points(value: Estimate) -> str:
-    return f"{_number(value.value, 1)} ({_number(value.low, 1)} to {_number(value.high, 1)})"
+    return f"{signless(100 * value.value)} ({signless(100 * value.low)} to {signless(100 * value.high)})"
 
 
 def _share(value: Estimate) -> str:
-    return f"{_number(value.value, 0)} ({_number(value.low, 0)} to {_number(value.high, 0)})"
-
-
-def _number(value: float, digits: int) -> str:
-    written = f"{100 * value:.{digits}f}"
-    return written.removeprefix("-") if float(written) == 0 else written.replace("-", "\N{MINUS SIGN}")
+    return f"{signless(100 * value.value, 0)} ({signless(100 * value.low, 0)} to {signless(100 * value.high, 0)})"

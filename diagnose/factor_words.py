@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from diagnose.facts import Divided, LevelContrast, Part
 from diagnose.schema import Estimate
-from diagnose.words import negative, plain, points, short_points, upper_first
+from diagnose.words import more_or_less, negative, plain, points, short_points, signless, upper_first
 
 COSTS = {
     "text_target": "the text target",
@@ -77,7 +77,7 @@ def division_sentence(divided: Divided) -> str:
     parts = [f"{COSTS.get(part.name, plain(part.name))} {_amount(part)}" for part in divided.parts]
     parts.append(f"{_amount(divided.remainder)} remain with {plain(divided.start)}")
     return (
-        f"{upper_first(plain(divided.end))} is {points(divided.gap)} behind its teacher on real images: {joined(parts)}. "
+        f"{upper_first(plain(divided.end))} is {more_or_less(divided.gap, 'behind', 'ahead of')} its teacher on real images: {joined(parts)}. "
         f"{orders_words(divided.orders, divided.possible, len(divided.parts))}"
     )
 
@@ -90,13 +90,14 @@ def part_sentence(part: Part) -> str:
 def _amount(part: Part) -> str:
     if part.share is None:
         return points(part.points)
-    low, high = 100 * part.share.low, 100 * part.share.high
-    return f"{points(part.points)[:-1]}; {100 * part.share.value:.0f} %, {low:.0f} to {high:.0f})".replace("-", "\N{MINUS SIGN}")
+    value, low, high = (signless(100 * number, 0) for number in (part.share.value, part.share.low, part.share.high))
+    return f"{points(part.points)[:-1]}; {value} %, {low} to {high})"
 
 
 def share_words(share: Estimate) -> str:
     """Write a share of a gap in per cent with its interval."""
-    return f"{100 * share.value:.0f} % ({100 * share.low:.0f} to {100 * share.high:.0f})"
+    value, low, high = (signless(100 * number, 0) for number in (share.value, share.low, share.high))
+    return f"{value} % ({low} to {high})"
 
 
 def short_division(divided: Divided) -> str:
@@ -105,10 +106,10 @@ def short_division(divided: Divided) -> str:
     rest = divided.remainder.share
     if not shares or rest is None:
         return ""
-    words = [f"{COSTS.get(part.name, plain(part.name))} makes up {100 * share.value:.0f} %" for part, share in shares]
+    words = [f"{COSTS.get(part.name, plain(part.name))} makes up {signless(100 * share.value, 0)} %" for part, share in shares]
     return (
         f" Of the {short_points(divided.gap)} that {plain(divided.end)} is behind its teacher there, "
-        f"{joined([*words, f'{100 * rest.value:.0f} % remain with {plain(divided.start)}'])}."
+        f"{joined([*words, f'{signless(100 * rest.value, 0)} % remain with {plain(divided.start)}'])}."
     )
 
 

@@ -8,6 +8,7 @@ from diagnose.contrasts import centre
 from diagnose.facts import Contrast, Divided, Part
 from diagnose.groups import Group
 from diagnose.intervals import Sample, estimate, share
+from diagnose.schema import Estimate
 from diagnose.shapley import Coalition, divide
 
 TEXT_TARGET, NEGATIVES, SYNTHETIC = "text_target", "negatives", "synthetic_images"
@@ -141,7 +142,7 @@ def _contrast(
         without=tuple(chosen[cell].loss for cell in used if weights[cell] > 0),
         having=tuple(chosen[cell].loss for cell in used if weights[cell] < 0),
         points=estimate(cost, low=-1.0, high=1.0),
-        share=None if behind is None else share(cost, behind),
+        share=None if behind is None else _share(cost, behind),
         on_real=None if control is None else estimate(control, low=-1.0, high=1.0),
         interaction=None if control is None else estimate(cost - control, low=-2.0, high=2.0),
         of=chosen[FULL].loss if FULL in chosen else "",
@@ -179,13 +180,18 @@ def _divided(factors: Sequence[str], known: Mapping[Coalition, Group], called: M
     parts = []
     for name, weights in division.weights.items():
         cost = _combine({cell: -weight for cell, weight in weights.items()}, known)
-        parts.append(Part(_name(name), estimate(cost, low=-1.0, high=1.0), share(cost, behind)))
+        parts.append(Part(_name(name), estimate(cost, low=-1.0, high=1.0), _share(cost, behind)))
     return Divided(
         start=called[id(start)],
         end=called[id(end)],
         gap=estimate(behind, low=-1.0, high=1.0),
         parts=tuple(parts),
-        remainder=Part("remainder", estimate(rest, low=-1.0, high=1.0), share(rest, behind)),
+        remainder=Part("remainder", estimate(rest, low=-1.0, high=1.0), _share(rest, behind)),
         orders=division.orders,
         possible=division.possible,
     )
+
+
+def _share(part: Sample, gap: Sample) -> Estimate | None:
+    """Give the share of a gap, or None where the students may be no worse than their teacher."""
+    return share(part, gap) if estimate(gap).low > 0.0 else None

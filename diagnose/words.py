@@ -20,7 +20,7 @@ def bare_percent(value: Estimate) -> str:
 
 def points(value: Estimate) -> str:
     """Write a difference of accuracies: `33.0 points (29.8 to 36.2)`."""
-    return f"{_signless(100 * value.value)} points ({_signless(100 * value.low)} to {_signless(100 * value.high)})"
+    return f"{signless(100 * value.value)} points ({signless(100 * value.low)} to {signless(100 * value.high)})"
 
 
 def short_percent(value: Estimate | None) -> str:
@@ -32,15 +32,15 @@ def short_points(value: Estimate | None) -> str:
     """Write a difference of accuracies in whole points: `33 points (30 to 36)`."""
     if value is None:
         return "an unknown number of points"
-    return f"{_signless(100 * value.value, 0)} points ({_signless(100 * value.low, 0)} to {_signless(100 * value.high, 0)})"
+    return f"{signless(100 * value.value, 0)} points ({signless(100 * value.low, 0)} to {signless(100 * value.high, 0)})"
 
 
 def number(value: Estimate) -> str:
     """Write an AUC or cosine: `0.91 (0.89 to 0.93)`."""
-    return f"{_signless(value.value, 2)} ({_signless(value.low, 2)} to {_signless(value.high, 2)})"
+    return f"{signless(value.value, 2)} ({signless(value.low, 2)} to {signless(value.high, 2)})"
 
 
-def _signless(value: float, digits: int = 1) -> str:
+def signless(value: float, digits: int = 1) -> str:
     """Write a number with a true minus sign, and without one for a rounded zero."""
     text = f"{value:.{digits}f}"
     return text.removeprefix("-") if float(text) == 0 else text.replace("-", "\N{MINUS SIGN}")
