@@ -214,6 +214,16 @@ def test_hidden_patches_take_the_fill_and_the_others_stay() -> None:
     assert int((~same[0]).sum()) == 12
 
 
+def test_student_cannot_see_hidden_pixels_and_does_see_the_others() -> None:
+    images, noise, fill = torch.rand(3, 3, 16, 16), torch.rand(3, 3, 16, 16), torch.zeros(1, 3, 1, 1)
+    mask = patch_mask(3, 0.75, seed=0, epoch=0)
+    covered = (hide(torch.ones(3, 1, 16, 16), mask, torch.zeros(1, 1, 1, 1)) == 0).float()
+
+    assert covered.mean() == 0.75
+    assert torch.equal(hide(images + noise * covered, mask, fill), hide(images, mask, fill))
+    assert not torch.equal(hide(images + noise * (1 - covered), mask, fill), hide(images, mask, fill))
+
+
 def test_masks_fit_sides_that_eight_does_not_divide() -> None:
     hidden = hide(torch.ones(1, 3, 13, 10), torch.ones(1, GRID, GRID, dtype=torch.bool), torch.zeros(1, 3, 1, 1))
 
