@@ -75,6 +75,28 @@ def agreement_scores(key: str, student: Reading, teacher: Reading, domain: np.nd
     return scores
 
 
+def values_by_class(values: np.ndarray, labels: np.ndarray, domain: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """Average a share by class and domain.
+
+    Args:
+        values: (n,) in [0, 1], NaN where there is none.
+        labels: (n,).
+        domain: (n,).
+        classes: (K,) class indices.
+
+    Returns:
+        (K, 2, 3) float32: value, low and high, real first; from 0 to 1 where fewer than two images say anything.
+    """
+    out = np.tile(np.array([0.5, 0.0, 1.0], dtype=np.float32), (len(classes), 2, 1))
+    for row, label in enumerate(classes):
+        for column, side in enumerate(DOMAINS):
+            chosen = values[(labels == label) & (domain == side) & np.isfinite(values)]
+            if len(chosen) > 1:
+                score = as_score(chosen.mean(), mean_interval(chosen), bounds=_UNIT)
+                out[row, column] = score.value, score.low, score.high
+    return out
+
+
 def shrink(maps: np.ndarray, most: int) -> np.ndarray:
     """Average maps (n, H, W) over equal cells until no side is longer than `most`."""
     return maps if max(maps.shape[1:]) <= most else into_cells(maps, most)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from probes.attribution.aggregate import mean_maps, pictures
+from probes.attribution.aggregate import mean_maps, pictures, values_by_class
+from probes.attribution.faithfulness import into_cells
 from probes.attribution.integrated import mean_gradients, pixel_maps
 from probes.attribution.methods import Lens, available, explain
 from probes.attribution.randomised import randomised
@@ -102,6 +103,9 @@ def look_at(lens: Lens, subjects: Subjects, methods: Sequence[str], *, silent: d
             seen.readings[key], seen.status[key] = reading, reading.status
             seen.arrays[f"mean_map/{key}"] = mean_maps(maps[row], subjects.labels, subjects.domain, subjects.classes)
             seen.arrays[f"gallery/{key}"] = pictures(maps[row][: subjects.gallery])
+            if reading.informative:
+                split = (subjects.labels, subjects.domain, subjects.classes)
+                seen.arrays |= {f"by_class/{key}/{name}": values_by_class(value, *split) for name, value in values.items()}
             seen.arrays |= {f"curve/{key}/{name}": line.astype(np.float32) for name, line in reading.curves.items()}
         step()
     return seen
@@ -118,8 +122,6 @@ def _read(
     seed: int,
 ) -> Reading:
     import torch
-
-    from probes.attribution.faithfulness import into_cells
 
     first = subjects.checked
     direction = torch.from_numpy(subjects.directions[number][:first])

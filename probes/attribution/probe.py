@@ -40,7 +40,7 @@ def attribution(
     methods: Sequence[str] | None = None,
     masks: np.ndarray | Literal["discover"] | None = "discover",
     target: Target = "true",
-    limit: int = 72,
+    limit: int = 64,
     checked: int = 24,
     gallery: int = 24,
     steps: int = STEPS,
@@ -68,7 +68,7 @@ def attribution(
         those that beat both baselines border_energy, centre_energy, map_<band>, uses_<band>, object_energy and (with given masks)
         pointing and overlap, by domain and as `difference`, teacher_agreement by domain; the same under `teacher/`, and `excess/...`.
         `domain/auc`, `masks/content_kept`. `params["status"]` says of each `<method>/<number>` whether it is informative. Arrays:
-        `gallery/...` (G, h, w), `mean_map/...` (K, 2, h, w), `curve/...`, with `gallery/ids`, `mean_map/classes`, `curve/fractions`.
+        `gallery/...` (G, h, w), `mean_map/...` (K, 2, h, w), `by_class/...` (K, 2, 3), `curve/...`, with `gallery/ids`, `mean_map/classes`, `curve/fractions`.
 
     Raises:
         ValueError: for tables that cannot be compared, masks of another size, an unknown method, or settings out of range.

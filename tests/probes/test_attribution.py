@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from probes.attribution import attribution, maps
+from probes.attribution.aggregate import values_by_class
 from probes.attribution.methods import METHODS
 from probes.attribution.sample import draw
 from probes.attribution.scalars import domain_logit
@@ -206,6 +207,18 @@ def test_the_gallery_is_small_and_scaled_and_names_its_images(found, planted):
     np.testing.assert_allclose(np.abs(picture).max(axis=(1, 2)), 1)
     assert set(arrays["gallery/ids"]) <= set(planted[0].table.ids)
     assert arrays["mean_map/integrated_gradients/domain"].shape == (2, 2, SIDE, SIDE)
+    assert arrays["by_class/integrated_gradients/domain/border_energy"].shape == (2, 2, 3)
+
+
+def test_shares_by_class_are_means_with_intervals_and_say_nothing_of_a_lone_image():
+    values = np.array([0.2, 0.4, 0.6, 0.9, np.nan])
+
+    found = values_by_class(values, np.array([0, 0, 0, 1, 1]), np.array(["real"] * 5), np.array([0, 1]))
+
+    half = 4.302653 * 0.2 / 3**0.5  # Student's t with two degrees of freedom
+    np.testing.assert_allclose(found[0, 0], [0.4, max(0.4 - half, 0), min(0.4 + half, 1)], atol=1e-6)
+    np.testing.assert_allclose(found[1, 0], [0.5, 0, 1])
+    np.testing.assert_allclose(found[:, 1], [[0.5, 0, 1]] * 2)
 
 
 def test_a_probe_gives_the_same_numbers_twice_and_leaves_everything_as_it_was(planted):
