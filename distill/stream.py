@@ -8,7 +8,7 @@ resumed run goes on with the same images.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -162,7 +162,7 @@ ABSENT = frozenset({"text", "shares", "class_weights", "rows"})
 """What losses may need and a stream has not: texts, classes, rows that come again."""
 
 
-def refuse_unmet_by_stream(student: str, stream: str, needs: Sequence[str]) -> None:
+def refuse_unmet_by_stream(student: str, stream: str, needs: Collection[str]) -> None:
     """Refuse a loss that a stream cannot serve.
 
     Raises:

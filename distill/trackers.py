@@ -7,6 +7,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -53,7 +54,7 @@ def tracked(
         log(row)
         values = {key: float(value) for key, value in row.items() if isinstance(value, int | float) and key != "epoch"}
         for tracker in list(trackers):
-            if not _tried(tracker.name, lambda tracker=tracker: tracker.log(values, step=int(row["epoch"]))):
+            if not _tried(tracker.name, partial(tracker.log, values, step=int(row["epoch"]))):
                 trackers.remove(tracker)
 
     try:
