@@ -79,6 +79,7 @@ def division_sentence(divided: Divided) -> str:
     return (
         f"{upper_first(plain(divided.end))} is {more_or_less(divided.gap, 'behind', 'ahead of')} its teacher on real images: {joined(parts)}. "
         f"{orders_words(divided.orders, divided.possible, len(divided.parts))}"
+        f"{' Each number rests on one training.' if divided.gap.over == 'images' else ''}"
     )
 
 
@@ -106,7 +107,11 @@ def short_division(divided: Divided) -> str:
     rest = divided.remainder.share
     if not shares or rest is None:
         return ""
-    words = [f"{COSTS.get(part.name, plain(part.name))} makes up {signless(100 * share.value, 0)} %" for part, share in shares]
+    verbs = [" makes up", *[""] * (len(shares) - 1)]
+    words = [
+        f"{COSTS.get(part.name, plain(part.name))}{verb} {signless(100 * share.value, 0)} %"
+        for (part, share), verb in zip(shares, verbs, strict=True)
+    ]
     return (
         f" Of the {short_points(divided.gap)} that {plain(divided.end)} is behind its teacher there, "
         f"{joined([*words, f'{signless(100 * rest.value, 0)} % remain with {plain(divided.start)}'])}."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from diagnose.contrasts import centre
 from diagnose.facts import Contrast, Divided, Part
@@ -175,6 +176,9 @@ def _divided(factors: Sequence[str], known: Mapping[Coalition, Group], called: M
     division = divide(factors, list(known))
     if division is None:
         return None
+    names = [called[id(known[cell])] for cell in (frozenset(), frozenset(factors))]
+    used = {cell for weights in division.weights.values() for cell in weights} | {frozenset(), frozenset(factors)}
+    known = _same_seeds({cell: known[cell] for cell in used})
     start, end = known[frozenset()], known[frozenset(factors)]
     behind, rest = end.teacher_real - end.real, start.teacher_real - start.real
     parts = []
@@ -182,14 +186,25 @@ def _divided(factors: Sequence[str], known: Mapping[Coalition, Group], called: M
         cost = _combine({cell: -weight for cell, weight in weights.items()}, known)
         parts.append(Part(_name(name), estimate(cost, low=-1.0, high=1.0), _share(cost, behind)))
     return Divided(
-        start=called[id(start)],
-        end=called[id(end)],
+        start=names[0],
+        end=names[1],
         gap=estimate(behind, low=-1.0, high=1.0),
         parts=tuple(parts),
         remainder=Part("remainder", estimate(rest, low=-1.0, high=1.0), _share(rest, behind)),
         orders=division.orders,
         possible=division.possible,
     )
+
+
+def _same_seeds(known: Mapping[Coalition, Group]) -> dict[Coalition, Group]:
+    """Keep the seeds that all cells have, so that parts and remainder add up to the gap to the last digit."""
+    groups = list(known.values())
+    shared = [seed for seed in groups[0].real.seeds if all(seed in group.real.seeds for group in groups)]
+    if not shared:
+        return dict(known)
+    return {
+        cell: replace(group, real=group.real.take(shared), teacher_real=group.teacher_real.take(shared)) for cell, group in known.items()
+    }
 
 
 def _share(part: Sample, gap: Sample) -> Estimate | None:

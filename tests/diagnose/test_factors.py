@@ -132,6 +132,17 @@ def test_a_grid_with_holes_names_the_orders_that_were_trained() -> None:
     assert "2 of 6 orders" in division_rows(_facts(divisions=(found,)))[0].statement
 
 
+def test_a_division_takes_the_seeds_that_all_its_cells_have_so_that_it_adds_up() -> None:
+    groups = [*four(ADDITIVE, spread=0.02), group("l2", 0.82, trained_on="real", seeds=1)]
+
+    first, second = divisions(groups, names(groups))
+
+    assert (first.gap.n, second.gap.over) == (3, "images")
+    for found in (first, second):
+        assert sum(parts(found).values()) + found.remainder.points.value == pytest.approx(found.gap.value, abs=1e-12)
+    assert "rests on one training" in division_rows(_facts(divisions=(second,)))[0].statement
+
+
 def test_two_losses_that_differ_in_both_give_one_joint_part() -> None:
     groups = four({"l2": 0.8, "image_text": 0.58})
 
