@@ -28,15 +28,15 @@ def factor_findings(facts: Facts) -> list[Finding]:
 def _finding(factor: str, items: list[LevelContrast]) -> Finding:
     large = [item for item in items if "above" in (compare(item.real, MARGIN), compare(negative(item.real), MARGIN))]
     small = [item for item in items if compare(item.real, MARGIN) == "below" and compare(negative(item.real), MARGIN) == "below"]
-    state: FindingVerdict = "fail" if large else "pass" if len(small) == len(items) else "inconclusive"
+    state: FindingVerdict = "warn" if large else "pass" if len(small) == len(items) else "inconclusive"
     summary = {
-        "fail": f"changes accuracy on real images by more than {100 * MARGIN:.0f} points in {len(large)} of {len(items)} comparisons",
+        "warn": f"changes accuracy on real images by more than {100 * MARGIN:.0f} points in {len(large)} of {len(items)} comparisons",
         "pass": f"changes accuracy on real images by less than {100 * MARGIN:.0f} points in every comparison",
         "inconclusive": f"is not shown to change accuracy on real images by more than {100 * MARGIN:.0f} points, nor to change it by less",
     }[state]
     text = " ".join(contrast_sentence(item) for item in items)
     return Finding(
-        id=f"loss/{factor}",
+        id=f"factors/{factor}",
         probe="transfer",
         verdict=state,
         statement=f"{upper_first(HEADINGS[factor])} {summary}. {text}",

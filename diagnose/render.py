@@ -22,6 +22,7 @@ BADGES = {
     "outcome": {"pass": "holds", "fail": "fails"},
     "controls": {"pass": "controlled", "fail": "at fault", "inconclusive": "untested"},
     "loss": {"pass": "none", "fail": "found"},
+    "factors": {"pass": "hardly", "warn": "matters"},
     "cause": {"pass": "none of these", "warn": "used", "fail": "named", "inconclusive": "not settled"},
     "separability": {"pass": "no more", "warn": "note"},
     "drift": {"pass": "follows", "warn": "leaves"},
@@ -33,6 +34,7 @@ CHAIN = (
     ("outcome", "1", "Does it fail on real images?"),
     ("controls", "2", "Is it something else?"),
     ("loss", "3", "Which property of the loss is it?"),
+    ("factors", "+", "What else in the recipe matters?"),
     ("cause", "4", "Which cue does it rely on?"),
     ("separability", "5", "Does it keep the domains further apart than its teacher?"),
     ("drift", "6", "Where does it leave its teacher?"),
@@ -61,7 +63,8 @@ def page(report: Report, rows: Sequence[Row] = (), results: Mapping[str, Mapping
     drawn: dict[str, list[figures.DotPlot | figures.LineChart | None]] = {
         "outcome": [figures.outcome(report), figures.excess(report), figures.curves(report)],
         "controls": [figures.grid(report)],
-        "loss": [figures.factors(report), figures.levels(report)],
+        "loss": [figures.factors(report)],
+        "factors": [figures.levels(report)],
         "separability": [figures.separability(report)],
         "drift": [figures.drift(report), figures.drift_by_epoch(report, found)],
     }

@@ -30,6 +30,7 @@ def page(report: Report) -> str:
         "",
         f"**{_text(report.verdict.label)}**: {_text(report.verdict.statement)}",
         "",
+        *([_text(report.about), ""] if report.about else []),
         "| model | trained on | parameters | seeds | zero-shot on real [%] | zero-shot on synthetic [%] |",
         "|---|---|---|---|---|---|",
         *rows,

@@ -16,6 +16,7 @@ QUESTIONS = {
     "outcome": "Does it fail on real images?",
     "controls": "Is the training itself at fault?",
     "loss": "Which property of the loss is to blame?",
+    "factors": "What else in the recipe matters?",
     "cause": "Which cue does it rely on?",
     "separability": "Can it tell synthetic from real, more than its teacher can?",
     "drift": "Does it leave its teacher on real images?",
@@ -27,6 +28,7 @@ READING = {
     "outcome": "Each mark is a loss: how many points wider its gap between synthetic and real images is than its teacher's own gap.",
     "controls": "Each mark is a loss: how many more real images it gets right when it is trained on real instead of synthetic images.",
     "loss": "Each mark is a property of the loss: how many points of accuracy on real images it costs. Left of the line it helps.",
+    "factors": "Each mark changes one thing in the recipe: how many points more of real images are right. Right of the line it helps.",
     "cause": "Each mark is an edit: how far the student goes over to a class when it is given that class's cue, beyond its teacher and beyond real "
     "images.",
     "separability": "Each row is a loss: how well real and synthetic images can be told apart by its embeddings; the grey square is its "

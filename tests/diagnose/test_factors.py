@@ -352,9 +352,9 @@ def test_students_that_saw_some_real_images_are_not_judged(facts: Facts) -> None
 def test_every_other_factor_has_its_own_finding(facts: Facts) -> None:
     found = {item.id: item for item in findings.findings(facts, "text_target_costs_real_accuracy")}
 
-    assert found["loss/temperature"].verdict == "fail"
-    assert "Temperature 0.01 instead of 0.07 loses 13.0 points" in found["loss/temperature"].statement
-    assert "10 % real images instead of 0 % gains 17.0 points" in found["loss/real_images"].statement
+    assert found["factors/temperature"].verdict == "warn"
+    assert "Temperature 0.01 instead of 0.07 loses 13.0 points" in found["factors/temperature"].statement
+    assert "10 % real images instead of 0 % gains 17.0 points" in found["factors/real_images"].statement
     temperature = next(item for item in found["controls"].alternatives if item.name == "temperature")
     assert temperature.status == "ruled out"
 
