@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from app.planted_command import planted
 from app.synthesize_command import synthesize
 
 app = typer.Typer(
@@ -33,6 +34,10 @@ Resume = Annotated[bool, typer.Option("--resume", help="Go on with an interrupte
 Weights = Annotated[list[str] | None, typer.Option(help="State dict for a --student, in the same order.")]
 
 
+DEMO_PROBES = ["transfer", "separability", "drift"]
+"""The demo shows the effect in four minutes; `synthgap diagnose runs/pocket` runs every probe."""
+
+
 @app.command()
 def demo(
     out: Out = Path("runs/pocket"),
@@ -42,8 +47,8 @@ def demo(
     """Run the embedded comparison, print the verdict, open the dashboard."""
     from distill.packs import pocket
 
-    _train(Path(pocket.__file__).with_name("pocket.toml"), out, overrides=[], resume=True)
-    _diagnose_run(out)
+    _train(Path(pocket.__file__).with_name("pocket.toml"), out, overrides=[], resume=True, jobs=min(os.cpu_count() or 1, 5))
+    _diagnose_run(out, probes=DEMO_PROBES)
     if not no_app and not os.environ.get("CI"):
         from app.launch import launch
 
@@ -88,6 +93,7 @@ def teach(
 
 
 app.command()(synthesize)
+app.command()(planted)
 
 
 @app.command()
@@ -104,7 +110,7 @@ def train(
     chosen = [*(overrides or []), *([f"training.trackers={track}"] if track else [])]
     failed = _train(config, out, overrides=chosen, resume=resume, jobs=jobs, smoke=smoke)
     if smoke and not failed:
-        _diagnose_run(out)
+        _diagnose_run(out, probes=DEMO_PROBES)
     typer.echo(f"run: {out}")
     if failed:
         for name, why in failed.items():
@@ -151,7 +157,7 @@ def embed(
 
 @app.command()
 def probe(
-    name: Annotated[str, typer.Argument(help="transfer, separability or drift.")],
+    name: Annotated[str, typer.Argument(help="transfer, separability, drift ...; an unknown name lists all.")],
     student: Annotated[str, typer.Option(help="timm:, open_clip:, hf:, builtin:, checkpoint or file.py:function.")],
     out: Out,
     real: Real = None,
@@ -200,6 +206,7 @@ def diagnose(
     image_size: Size = None,
     skip_bad: SkipBad = False,
     seed: Annotated[int, typer.Option(help="Seed of every random draw.")] = 0,
+    probes: Annotated[list[str] | None, typer.Option("--probe", help="Only this probe; may be given again. By default all.")] = None,
     fail_on: Annotated[list[str] | None, typer.Option(help="Condition such as 'separability > 0.9'; exit code 1 when it holds.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -208,19 +215,20 @@ def diagnose(
 
     for expression in fail_on or []:
         conditions.parse(expression)
+    _check_probes(probes)
     if (run is None) == (not student):
         raise ValueError(
             "`diagnose` must be given a run directory or --student, got " + ("both" if run else "neither") + "; give one of them."
         )
     if run is not None:
-        report, folder = _diagnose_run(run, seed=seed, quiet=as_json), run
+        report, folder = _diagnose_run(run, seed=seed, quiet=as_json, probes=probes), run
     else:
         if out is None or teacher is None:
             raise ValueError("`--out` and `--teacher` must be given with --student, got none; add them.")
         from app.inputs import open_models
 
         models = open_models(student or [], weights or [], teacher, real, synthetic, class_weights, template, image_size, skip_bad=skip_bad)
-        report, folder = _judge(models, out, seed=seed, quiet=as_json), out
+        report, folder = _judge(models, out, seed=seed, quiet=as_json, probes=probes), out
     if as_json:
         typer.echo((folder / "report.json").read_text())
     held = conditions.check(report, fail_on or [])
@@ -282,17 +290,26 @@ def _train(config: Path, out: Path, *, overrides: list[str], resume: bool, jobs:
         return train_grid(experiment, out, resume=resume, jobs=jobs, progress=progress)
 
 
-def _diagnose_run(run: Path, *, seed: int = 0, quiet: bool = False) -> Any:
+def _check_probes(names: list[str] | None) -> None:
+    """Refuse an unknown probe before anything is loaded."""
+    if names:
+        from probes.registry import find_probe
+
+        for name in names:
+            find_probe(name)
+
+
+def _diagnose_run(run: Path, *, seed: int = 0, quiet: bool = False, probes: list[str] | None = None) -> Any:
     from diagnose.load import load_run
     from distill.grid import locked
 
     if not run.is_dir():
         raise FileNotFoundError(f"`run` must be a run directory that exists, got {run}; make one with `synthgap train`.")
     with locked(run):
-        return _judge(load_run(run, progress=True), run, seed=seed, quiet=quiet)
+        return _judge(load_run(run, progress=True), run, seed=seed, quiet=quiet, probes=probes)
 
 
-def _judge(loaded: Any, out: Path, *, seed: int, quiet: bool) -> Any:
+def _judge(loaded: Any, out: Path, *, seed: int, quiet: bool, probes: list[str] | None = None) -> Any:
     from diagnose.run import diagnose as run
 
     with _progress() as progress:
@@ -307,7 +324,9 @@ def _judge(loaded: Any, out: Path, *, seed: int, quiet: bool) -> Any:
             about=loaded.about,
             logit_scale=loaded.logit_scale,
             seed=seed,
+            probes=probes or None,
             progress=_reporter(progress),
+            embed_text=loaded.embed_text,
         )
     if not quiet:
         typer.echo(f"\nverdict: {report.verdict.label}\n{report.verdict.statement}\n")
