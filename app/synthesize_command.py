@@ -12,8 +12,15 @@ import typer
 
 def synthesize(
     out: Annotated[Path, typer.Option("--out", help="Folder to write.")],
-    generator: Annotated[str, typer.Option(help="pocket, popp_sdxl, popp_sd15, farhat, a diffusers folder or a hub id.")],
-    classes: Annotated[str, typer.Option(help="Class names: a file with one a line, or a,b,c.")],
+    generator: Annotated[str | None, typer.Option(help="pocket, popp_sdxl, popp_sd15, farhat, a diffusers folder or a hub id.")] = None,
+    classes: Annotated[
+        str | None, typer.Option(help="Class names: a file with one a line, or a,b,c; with --train-on those of the data.")
+    ] = None,
+    train_on: Annotated[
+        str | None, typer.Option(help="Instead of --generator: train a small class-conditional one on these images.")
+    ] = None,
+    train_limit: Annotated[int | None, typer.Option(help="Images of each class to train it on; by default all.")] = None,
+    train_steps: Annotated[int, typer.Option(help="Training steps of 32 images.")] = 4000,
     per_class: Annotated[int | None, typer.Option(help="Pictures of each class; by default one for each prompt.")] = None,
     prompts: Annotated[str, typer.Option(help="simple, farhat_objects, farhat_scenes or farhat_textures.")] = "simple",
     template: Annotated[list[str] | None, typer.Option(help="Prompt with {} for the class name; may be given again.")] = None,
@@ -47,12 +54,21 @@ def synthesize(
     from distill.synthesize import SynthesisConfig
     from distill.synthesize import synthesize as run
 
+    if (generator is None) == (train_on is None):
+        raise ValueError(
+            "one of `--generator` and `--train-on` must be given, got " + ("none" if generator is None else "both") + "; give one."
+        )
     height, width = _size(size)
     changes = {"steps": steps, "guidance": guidance, "scheduler": scheduler, "lora": lora, "negative_prompt": negative_prompt}
     changes |= {"height": height, "width": width, "precision": precision, "variant": variant, "revision": revision}
     rank, world = _place()
     with _progress() as progress:
-        class_names = read_classes(classes)
+        if train_on is not None:
+            trained = _train(train_on, train_limit, train_steps, classes, per_class, out, seed=seed, resume=resume, progress=progress)
+            generator, class_names = trained
+            changes = {**changes, "steps": steps or 20, "guidance": 1.5 if guidance is None else guidance}
+        else:
+            class_names = read_classes(classes)
         settings = _checked(GeneratorConfig.named, generator, **changes)
         chosen = _codec(codec, real)
         words = _prompts(class_names, prompts, template, contexts, llm, out, superclass, options, seed, allow_download=allow_download)
@@ -85,7 +101,7 @@ def synthesize(
         typer.echo(f"manifest: {made.manifest} ({made.done - sum(made.rejected.values())} pictures of {len(class_names)} classes)")
 
 
-def read_classes(classes: str) -> tuple[str, ...]:
+def read_classes(classes: str | None) -> tuple[str, ...]:
     """Read class names from a file with one a line (`#` begins a comment), or from `a,b,c`.
 
     Raises:
@@ -93,6 +109,8 @@ def read_classes(classes: str) -> tuple[str, ...]:
     """
     from distill.prompts import check_class_names
 
+    if not classes:
+        raise ValueError("`--classes` must be given, got nothing; name a file with one class a line, or write a,b,c.")
     path = Path(classes)
     if path.is_file():
         lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
@@ -176,3 +194,37 @@ def _prompts(
     if not templates and named not in PROMPT_SETS:
         raise ValueError(f"`--prompts` must be one of {sorted(PROMPT_SETS)}, got {named!r}; choose one, or give --template.")
     return plain_prompts(class_names, templates or PROMPT_SETS[named])
+
+
+def _train(
+    data: str,
+    limit: int | None,
+    steps: int,
+    classes: str | None,
+    per_class: int | None,
+    out: Path,
+    *,
+    seed: int,
+    resume: bool,
+    progress: Any,
+) -> tuple[str, tuple[str, ...]]:
+    """Train the class-conditional generator in `out/generator`, or take the one that is finished there."""
+    from distill.errors import DistillError
+    from distill.generate.class_conditional import NAME, ClassConditionalConfig, train_generator
+    from distill.generate.sources import few_of_each, open_images
+
+    if classes is not None or per_class is None:
+        raise ValueError(
+            "with `--train-on`, `--per-class` must be given and `--classes` left out, got otherwise; the data name the classes."
+        )
+    several = _place()[1] > 1
+    if several and not (out / "generator" / NAME).is_dir():
+        raise DistillError(
+            "the generator must be trained in one process, got several; run once without a launcher, then share the drawing."
+        )
+    split = open_images(data)
+    config = _checked(ClassConditionalConfig, steps=steps, seed=seed)
+    folder = train_generator(
+        split if limit is None else few_of_each(split, limit), out / "generator", config=config, resume=resume or several, progress=progress
+    )
+    return str(folder), split.class_names

@@ -7,8 +7,8 @@ from collections import Counter
 
 import numpy as np
 
-from distill.data import Split, load_split
 from distill.generate.settings import Codec
+from distill.generate.sources import open_images
 
 logger = logging.getLogger(__name__)
 
@@ -52,13 +52,7 @@ def check_codec(codec: Codec, real: str) -> None:
 
 
 def _facts(real: str) -> dict[str, np.ndarray]:
-    split: Split
-    if real.startswith("pocket:"):
-        from distill.packs import pocket
-
-        split = pocket.pocket_split(real.removeprefix("pocket:"))
-    else:
-        split = load_split(real, domain="real")
+    split = open_images(real)
     places = np.linspace(0, len(split) - 1, min(SAMPLE, len(split))).round().astype(int)
     return split.select(places).metadata
 

@@ -11,6 +11,8 @@ import pyarrow.parquet as pq
 import torch
 from diffusers import DiffusionPipeline
 
+from distill.generate.pipelines import load_pipeline as load
+from distill.generate.settings import GeneratorConfig
 from distill.packs.pocket.captions import captions
 from distill.packs.pocket.world import draw_scenes, encode
 
@@ -28,9 +30,7 @@ SEEDS = {"train-synthetic": 21, "test-synthetic": 22}
 
 def load_pipeline(folder: Path) -> DiffusionPipeline:
     """Load a saved pipeline in single precision, silent."""
-    pipeline = DiffusionPipeline.from_pretrained(folder, torch_dtype=torch.float32, local_files_only=True)
-    pipeline.set_progress_bar_config(disable=True)
-    return pipeline
+    return load(GeneratorConfig(model=str(folder), precision="fp32")).call
 
 
 def draw(pipeline: DiffusionPipeline, prompts: list[str], seed: int, *, steps: int = STEPS, guidance: float = GUIDANCE) -> np.ndarray:
