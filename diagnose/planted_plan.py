@@ -1,0 +1,158 @@
+"""The benchmark of planted truth: which draws there are, and running those that are not done yet."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from diagnose.planted import LOSSES, Draw, Training, run_draw
+from diagnose.planted_world import Sizes, open_world
+from probes.planted.plant import CUES, find_cue
+from probes.result import DiagnosticError
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+SETS = {
+    "dev": tuple(name for name, cue in CUES.items() if not cue.held_out),
+    "held-out": tuple(name for name, cue in CUES.items() if cue.held_out),
+    "all": tuple(CUES),
+}
+"""Short names for sets of cues: those the diagnosis was developed on, those it was not, and both."""
+
+
+class PlantedConfig(BaseModel):
+    """What to plant, how often, and how students are trained."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    data: str = Field("pocket", description="pocket, a folder that holds CIFAKE, or any real images")
+    test: str | None = Field(None, description="held-out images; by default every third of `data`")
+    teacher: str | None = Field(None, description="a teacher; by default the pocket's, else one taught on the clean images")
+    families: tuple[str, ...] = Field(SETS["all"], min_length=1, description="cues, families, or dev, held-out, all")
+    strengths: tuple[Share, ...] = Field((0.6, 0.8, 0.9, 0.95), description="how firmly a cue is tied to the class")
+    draws: int = Field(2, ge=1, description="seeds of each cue and strength")
+    first_seed: int = Field(0, ge=0, description="seed of the first draw")
+    nulls: int = Field(6, ge=0, description="seeds of each kind of null")
+    amplitude: float = Field(1.0, gt=0)
+    share: Share = 1.0
+    dose_cue: str = Field("cast", description="cue of the dose response")
+    dose_strengths: tuple[Share, ...] = (0.0, 0.6, 0.8, 0.9, 0.95)
+    dose_draws: int = Field(2, ge=0, description="seeds of the dose response; 0 leaves it out")
+    limit: int = Field(250, ge=2, description="images of each domain for the interventions")
+    image_size: int | None = None
+    teacher_epochs: int = Field(6, ge=1)
+    train_images: int = Field(1500, ge=10)
+    test_images: int = Field(250, ge=6)
+    classes: int = Field(5, ge=2)
+    epochs: int = Field(10, ge=1)
+
+    @field_validator("families")
+    @classmethod
+    def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        found: list[str] = []
+        for name in value:
+            of_family = [cue for cue, kind in CUES.items() if kind.family == name]
+            found += SETS.get(name) or of_family or [name]
+        for name in found:
+            find_cue(name)
+        return tuple(dict.fromkeys(found))
+
+    @field_validator("dose_cue")
+    @classmethod
+    def _cue(cls, value: str) -> str:
+        find_cue(value)
+        return value
+
+
+def draws_of(config: PlantedConfig) -> list[Draw]:
+    """List all draws, seed by seed, so that an unfinished benchmark has seen a little of everything."""
+    found: list[Draw] = []
+    looks = {"amplitude": config.amplitude, "share": config.share}
+    for number in range(max(config.draws, config.nulls, config.dose_draws)):
+        seed = config.first_seed + number
+        if number < max(config.draws, config.nulls):
+            found.append(Draw("halves", "", 0.0, seed))
+        if number < config.nulls:
+            found.append(Draw("imbalance", "", 0.0, seed))
+            found.append(Draw("unused", config.families[number % len(config.families)], 0.0, seed, **looks))
+        if number < config.draws:
+            found += [Draw("cue", cue, strength, seed, **looks) for strength in config.strengths for cue in config.families]
+        if number < config.dose_draws:
+            found += [
+                Draw("cue" if strength else "unused", config.dose_cue, strength, seed, loss=loss, judged=False)
+                for loss in LOSSES
+                for strength in config.dose_strengths
+            ]
+    return list({draw.name: draw for draw in found}.values())
+
+
+def run_plan(
+    config: PlantedConfig, out: Path, *, resume: bool = False, progress: Callable[[str, int, int], None] | None = None
+) -> list[dict[str, Any]]:
+    """Run every draw that is not done, and write what was found so far after each.
+
+    Args:
+        config: what to run.
+        out: folder to write.
+        resume: go on with a folder that holds a benchmark.
+        progress: called as `progress(what, done, total)`.
+
+    Returns:
+        All records.
+
+    Raises:
+        FileExistsError: when `out` holds a benchmark and `resume` is not set.
+        DiagnosticError: when it was started with another configuration.
+    """
+    from diagnose.planted_page import write_page
+    from diagnose.report import write_text
+
+    note, log = out / "planted.json", out / "draws.jsonl"
+    if log.exists() and not resume:
+        raise FileExistsError(f"`out` must be a new folder, got {out}, which holds a benchmark; add --resume or choose another folder.")
+    same = config.model_dump(mode="json", exclude={"draws", "nulls", "dose_draws", "families", "strengths"})
+    if note.is_file():
+        before = json.loads(note.read_text(encoding="utf-8"))
+        if {name: before.get(name) for name in same} != same:
+            raise DiagnosticError(f"{out} must be gone on with as it was begun, got other options; choose a new folder or the old options.")
+    write_text(note, json.dumps(config.model_dump(mode="json"), indent=1) + "\n")
+    world = open_world(
+        config.data, test=config.test, teacher=config.teacher, out=out, image_size=config.image_size, epochs=config.teacher_epochs
+    )
+    training, sizes = Training(epochs=config.epochs), Sizes(config.train_images, config.test_images, config.classes)
+    records = {record["name"]: record for record in read_records(log)}
+    todo = draws_of(config)
+    for number, draw in enumerate(todo):
+        if progress is not None:
+            progress("draws", number, len(todo))
+        if draw.name in records:
+            continue
+        records[draw.name] = run_draw(draw, world, training=training, sizes=sizes, limit=config.limit, out=out)
+        write_text(log, "".join(json.dumps(record) + "\n" for record in records.values()))
+    shutil.rmtree(out / "targets", ignore_errors=True)
+    found = list(records.values())
+    write_page(found, config, world.name, world.teacher, out)
+    if progress is not None:
+        progress("draws", len(todo), len(todo))
+    return found
+
+
+def read_records(path: Path) -> list[dict[str, Any]]:
+    """Read the records of finished draws, leaving out what is not whole; an absent file has none."""
+    if not path.is_file():
+        return []
+    found: Sequence[dict[str, Any] | None] = [_record(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return [record for record in found if record is not None]
+
+
+def _record(line: str) -> dict[str, Any] | None:
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return None
+    return record if isinstance(record, dict) and {"name", "draw", "truth"} <= set(record) else None
