@@ -1,0 +1,105 @@
+"""Discovery: what the cue is, in pictures and words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from probes.embeddings import DOMAINS
+from probes.found_components import found_components
+from probes.found_names import Vocabulary, found_names, read_images
+from probes.found_slices import found_slices
+from probes.inputs import check_tables, versions
+from probes.partners import sample_rows
+from probes.result import ProbeResult
+from probes.sight import Sight
+from probes.threads import one_thread
+from probes.vocabulary import BUILT_IN, read_vocabulary
+
+LEAST_IMAGES = 8
+"""Images of a class in each domain below which its components say nothing: half of them are only looked at."""
+
+
+@one_thread
+def discovery(
+    student: Sight,
+    teacher: Sight | None,
+    *,
+    class_weights: np.ndarray | None = None,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+    limit: int = 2000,
+    vocabulary: Mapping[str, Sequence[str]] | Path | str | None = None,
+    components: int = 10,
+    slices: int = 8,
+    permutations: int = 500,
+) -> ProbeResult:
+    """Find directions, groups of images and words in which synthetic images differ for this student.
+
+    Args:
+        student: encoder to measure, with its images.
+        teacher: its teacher over the same images, or None. Words need its image embeddings and a text tower (`embed_text`).
+        class_weights: (D, C) zero-shot classifier weights; needed.
+        seed: seed of samples, halves, mixture, made-up words and shuffles.
+        progress: called as `progress(done, total)` in steps.
+        limit: images of each domain, spread over the classes.
+        vocabulary: kind -> words, a file of words (see `probes.vocabulary.read_vocabulary`), or None for the built-in list.
+        components: components that are reported, chosen on one half of the images and scored on the other.
+        slices: groups of real images.
+        permutations: shuffles behind each p-value.
+
+    Returns:
+        Scores and arrays as `docs/probes/discovery.md` lists them.
+
+    Raises:
+        ValueError: for tables that cannot be compared, missing `class_weights`, fewer than two classes, too few images of every class.
+    """
+    if class_weights is None:
+        raise ValueError("`class_weights` must be a (D, C) array for `discovery`, got None; embed the class prompts with the teacher.")
+    weights = np.asarray(class_weights, dtype=np.float64)
+    check_tables(student.table, None if teacher is None else teacher.table, weights, at_least=LEAST_IMAGES)
+    if components < 1 or slices < 2 or permutations < 19 or limit < LEAST_IMAGES:
+        raise ValueError(
+            f"`components`, `slices`, `permutations`, `limit` must be at least 1, 2, 19, {LEAST_IMAGES}, got {components}, {slices}, "
+            f"{permutations}, {limit}; raise them."
+        )
+    words = vocabulary if isinstance(vocabulary, Mapping) else BUILT_IN if vocabulary is None else read_vocabulary(vocabulary)
+    told = progress or (lambda done, total: None)
+    rows = sample_rows(student.table.labels, student.table.domain, limit=limit, seed=seed)
+    seen = read_images(student, teacher, rows, weights / np.linalg.norm(weights, axis=0), least=LEAST_IMAGES)
+    told(0, 4)
+    known = Vocabulary.of(student, teacher, seen, words, seed=seed)
+    told(1, 4)
+    names = found_names(seen, known, permutations=permutations, seed=seed)
+    told(2, 4)
+    parts = found_components(seen, known, count=components, permutations=permutations, seed=seed)
+    told(3, 4)
+    groups = found_slices(seen, known, count=slices, permutations=permutations, seed=seed)
+    told(4, 4)
+    return ProbeResult(
+        probe="discovery",
+        subject=student.table.name,
+        reference=None if teacher is None else teacher.table.name,
+        scores={**names.scores, **parts.scores, **groups.scores},
+        arrays={**names.arrays, **parts.arrays, **groups.arrays},
+        counts={
+            **{f"images/{domain}": int((seen.domain == domain).sum()) for domain in DOMAINS},
+            "classes": len(seen.classes),
+            **known.counts,
+            "names": len(names.arrays["name/word"]),
+        },
+        params={
+            "limit": limit,
+            "components": components,
+            "slices": slices,
+            "permutations": permutations,
+            "naming": known.about,
+            "names": names.said,
+            "component_names": parts.said,
+            "slice_names": groups.said,
+        },
+        seed=seed,
+        versions=versions(),
+    )
