@@ -10,6 +10,7 @@ import numpy as np
 
 from probes.attribution.probe import attribution
 from probes.corruptions.probe import corruptions
+from probes.discovery import discovery
 from probes.drift import drift
 from probes.interventions import interventions
 from probes.result import ProbeResult
@@ -26,6 +27,7 @@ PROBES: dict[str, Callable[..., ProbeResult]] = {"transfer": transfer, "separabi
 IMAGE_PROBES: dict[str, Callable[..., ProbeResult]] = {
     "attribution": attribution,
     "interventions": interventions,
+    "discovery": discovery,
     "corruptions": corruptions,
 }
 """Probes that look again at changed images: `probe(student: Sight, teacher, *, class_weights, seed, progress)`."""
