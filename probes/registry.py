@@ -10,9 +10,11 @@ import numpy as np
 
 from probes.attribution.probe import attribution
 from probes.corruptions.probe import corruptions
+from probes.depth import depth
 from probes.discovery import discovery
 from probes.drift import drift
 from probes.interventions import interventions
+from probes.ladder import ladder
 from probes.result import ProbeResult
 from probes.separability import separability
 from probes.sight import Sight
@@ -29,6 +31,8 @@ IMAGE_PROBES: dict[str, Callable[..., ProbeResult]] = {
     "interventions": interventions,
     "discovery": discovery,
     "corruptions": corruptions,
+    "depth": depth,
+    "ladder": ladder,
 }
 """Probes that look again at changed images: `probe(student: Sight, teacher, *, class_weights, seed, progress)`."""
 

@@ -70,13 +70,13 @@ def corruptions(
     told = progress or (lambda done, total: None)
     ours = _correct(student, student, rows, weights, tuple(kinds), seed, lambda done: told(done, total))
     domain = student.table.domain[rows]
-    scores, arrays = _one(ours, domain, tuple(kinds))
+    scores, arrays = _one(ours, domain, tuple(kinds), 1 / weights.shape[1])
     if teacher is not None:
         ask = lambda: _correct(teacher, student, rows, weights, tuple(kinds), seed, lambda done: told(shown + done, total))  # noqa: E731
         few = teacher.embed(student.images(rows[:8]))
         theirs = remembered(content("corruptions", teacher.table, few, rows, class_weights, tuple(kinds), student.size, seed), ask)
         told(total, total)
-        teacher_scores, teacher_arrays = _one(theirs, domain, tuple(kinds))
+        teacher_scores, teacher_arrays = _one(theirs, domain, tuple(kinds), 1 / weights.shape[1])
         scores |= {f"teacher/{name}": score for name, score in teacher_scores.items()} | _excess(ours, theirs, domain, tuple(kinds))
         arrays |= {f"teacher/{name}": array for name, array in teacher_arrays.items()}
     return ProbeResult(
@@ -122,20 +122,22 @@ def _means(right: np.ndarray, kinds: tuple[str, ...]) -> dict[str, np.ndarray]:
     return {kind: changed[:, number].mean(axis=1) for number, kind in enumerate(kinds)} | {"mean": changed.mean(axis=(1, 2))}
 
 
-def _one(right: np.ndarray, domain: np.ndarray, kinds: tuple[str, ...]) -> tuple[dict[str, Score], dict[str, np.ndarray]]:
+def _one(right: np.ndarray, domain: np.ndarray, kinds: tuple[str, ...], chance: float) -> tuple[dict[str, Score], dict[str, np.ndarray]]:
     """Score one encoder by itself."""
     scores: dict[str, Score] = {}
     arrays: dict[str, np.ndarray] = {}
     for name in DOMAINS:
         rows = domain == name
         clean = right[rows, 0]
-        scores[f"clean/{name}"] = as_score(clean.mean(), wilson(clean.sum(), len(clean)), direction="higher", bounds=(0.0, 1.0))
+        scores[f"clean/{name}"] = as_score(
+            clean.mean(), wilson(clean.sum(), len(clean)), chance=chance, direction="higher", bounds=(0.0, 1.0)
+        )
         means = _means(right[rows], kinds)
         for kind, share in means.items():
             # one image each right and wrong is added, so that 50 right answers do not look certain
             padded = np.append(share, [0.0, 1.0])
             interval = paired.around((float(padded.mean()), float(padded.std()) / np.sqrt(len(padded))))
-            scores[f"{kind}/{name}"] = as_score(share.mean(), interval, direction="higher", bounds=(0.0, 1.0))
+            scores[f"{kind}/{name}"] = as_score(share.mean(), interval, chance=chance, direction="higher", bounds=(0.0, 1.0))
         lost = clean - means["mean"]
         scores[f"drop/{name}"] = as_score(
             lost.mean(), paired.around(paired.middle_and_error(lost)), chance=0.0, direction="lower", bounds=(-1.0, 1.0)
