@@ -79,7 +79,7 @@ def ask(sight: Sight, asked: Asked, told: Callable[[], None]) -> Answer:
         labels=labels,
         domain=sight.table.domain[rows],
         directions=directions,
-        masks=None if asked.masks is None else _resized(asked.masks, sight.size),
+        masks=None if asked.masks is None else resized(asked.masks, sight.size),
         given=asked.given,
         classes=np.sort(classes[np.argsort(-count, kind="stable")[:MOST_CLASSES]]),
         checked=2 * asked.checked,
@@ -91,8 +91,8 @@ def ask(sight: Sight, asked: Asked, told: Callable[[], None]) -> Answer:
     return Answer(look, logit, subjects.classes, _layer(lens))
 
 
-def _resized(masks: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Bring masks to the size of another encoder's images, nearest pixel."""
+def resized(masks: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Bring masks (n, h, w) to the size of another encoder's images, nearest pixel."""
     down, across = (np.arange(to) * have // to for have, to in zip(masks.shape[1:], size, strict=True))
     return masks[:, down][:, :, across]
 

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from probes.attribution.aggregate import SMALLEST, agreement_scores, excess_scores, pictures, scores_by_domain
-from probes.attribution.ask import Answer, Asked, ask
+from probes.attribution.ask import Answer, Asked, ask, resized
 from probes.attribution.faithfulness import CELLS, FRACTIONS
 from probes.attribution.foreground import Foreground, discover
 from probes.attribution.look import Look
@@ -187,7 +187,7 @@ def _arrays(sides: dict[str, Answer], student: Sight, rows: np.ndarray, gallery:
     }
     arrays |= {"mean_map/classes": sides[""].classes, "curve/fractions": np.array([0.0, *FRACTIONS, 1.0])}
     if found.masks is not None:
-        arrays["gallery/masks"] = pictures(found.masks[: 2 * gallery])
+        arrays["gallery/masks"] = pictures(resized(found.masks[: 2 * gallery], student.size))
     return arrays
 
 

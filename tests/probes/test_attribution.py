@@ -24,7 +24,7 @@ CORNER = np.zeros((SIDE, SIDE), dtype=bool)
 CORNER[:4, :4] = True
 OBJECT = np.zeros((SIDE, SIDE), dtype=bool)
 OBJECT[4:12, 4:12] = True
-FEW = {"limit": 16, "checked": 12, "gallery": 3, "steps": 4}
+FEW = {"limit": 12, "checked": 10, "gallery": 3, "steps": 4}
 FAST = {"methods": ["integrated_gradients", "occlusion"], "masks": None, **FEW}
 
 
@@ -171,15 +171,17 @@ class Fine(nn.Module):
 
 def test_the_object_is_discovered_where_the_teacher_has_fine_features():
     pixels, labels, synthetic = _pixels(mark=False)
-    teacher = _sight(pixels, labels, synthetic, Fine(), "teacher")
+    larger = pixels.repeat(2, axis=2).repeat(2, axis=3)  # the teacher's images may have another size
+    teacher = _sight(larger, labels, synthetic, Fine(), "teacher")
     student = _sight(pixels, labels, synthetic, Cells())
 
     result = attribution(student, teacher, class_weights=None, **{**FAST, "masks": "discover", "methods": ["occlusion"]})
 
-    assert result.params["masks"].startswith("discovered in the teacher's patch (8 x 8 cells)")
+    assert result.params["masks"].startswith("discovered in the teacher's patch (16 x 16 cells)")
     assert result.scores["masks/content_kept"].low > 0
     masks = result.arrays["gallery/masks"] > 0
-    assert np.mean([(mask & OBJECT).sum() / (mask | OBJECT).sum() for mask in masks]) > 0.6
+    assert masks.shape == (6, SIDE, SIDE)
+    assert np.mean([(mask & OBJECT).sum() / (mask | OBJECT).sum() for mask in masks]) > 0.4  # half the image at random: 0.2
 
 
 def test_the_probe_is_registered():
@@ -255,13 +257,15 @@ def test_a_stopped_probe_leaves_everything_as_it_was(planted):
     module.eval()
 
 
-def test_progress_counts_to_its_end(planted):
+def test_progress_counts_to_its_end_and_a_remembered_teacher_gives_the_same_numbers(planted):
     student, teacher, weights = planted
-    calls = []
+    calls, answers = [], []
 
-    attribution(student, teacher, class_weights=weights, progress=lambda *call: calls.append(call), **FAST)
+    for _ in range(2):  # the second time the teacher's answer is remembered
+        answers.append(attribution(student, teacher, class_weights=weights, progress=lambda *call: calls.append(call), **FAST))
 
-    assert calls == [(number, 9) for number in range(1, 10)]
+    assert calls == [(number, 9) for number in range(1, 10)] * 2
+    assert answers[0].to_dict() == answers[1].to_dict()
 
 
 def test_a_callable_is_asked_by_occlusion_only_and_that_is_said(planted):

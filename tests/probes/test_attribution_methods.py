@@ -447,17 +447,17 @@ def test_the_area_of_an_order_without_meaning_is_the_same_for_deletion_and_inser
 
 
 def test_maps_without_meaning_are_seldom_believed(conv, images):
-    """Null: 40 draws of smooth random maps for 12 images each. One draw passes in 2.5 %; more than 4 of 40 in less than 1 in 1,000."""
+    """Null: 20 draws of smooth random maps for 12 images each. One draw passes in 2.5 %; more than 3 of 20 in 1 of 1,000."""
     pixels = torch.rand(12, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(5))
     lens, direction = _lens(conv, pixels), _directions(12, 5)[0]
     rng = np.random.default_rng(0)
     believed = 0
-    for seed in range(40):
+    for seed in range(20):
         noise = torch.from_numpy(rng.normal(size=(12, 1, 4, 4)))
         maps = F.interpolate(noise, size=(SIDE, SIDE), mode="bilinear")[:, 0].numpy()
         believed += believe(lens, pixels, direction, maps, None, seed=seed)[2] == INFORMATIVE
 
-    assert believed <= 4
+    assert believed <= 3
 
 
 def test_maps_of_shuffled_weights_are_no_better_than_themselves(conv, images):
