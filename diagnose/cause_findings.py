@@ -24,6 +24,8 @@ CARRIED = {
 }
 """What an exchange carries over, as the object of a sentence."""
 
+MOST_WORDS = 3
+
 REMEDIES = {
     "colour": "vary colours in training, or give the synthetic images the colour statistics of real ones",
     "border": "crop training images at random and vary the backgrounds that the generator is asked for",
@@ -86,8 +88,8 @@ def _statement(measured: Measured, cause: Cause) -> str:
     if suspect is not None:
         text = f"{name} reads the class from {_named(cause)}. {_use(suspect)}"
         if suspect.closed is not None:
-            return f"{text} {upper_first(_wins_back(suspect.closed))}."
-        return f"{text} That its absence costs accuracy on real images is not shown."
+            return f"{text} {upper_first(_wins_back(suspect.closed))}.{_words(cause)}"
+        return f"{text} That its absence costs accuracy on real images is not shown.{_words(cause)}"
     used = [item for item in cause.suspects if item.used]
     if cause.status == "several":
         names = listed([FAMILIES[item.family] for item in used])
@@ -107,6 +109,16 @@ def _statement(measured: Measured, cause: Cause) -> str:
     return (
         f"No kind of cue is shown to be used by {plain(measured.name)}, but the intervals reach up to {100 * widest:.0f} points: it takes more "
         "images (`limit`) to rule one out."
+    )
+
+
+def _words(cause: Cause) -> str:
+    """Tell the words that discovery found for the cue, each with its class."""
+    if not cause.words:
+        return ""
+    shown = [f"'{word.word}'{f' for {word.of}' if word.of else ''} ({points(word.used)})" for word in cause.words[:MOST_WORDS]]
+    return (
+        f" In words: real images of other classes that show it are called by that class more often than by the teacher: {', '.join(shown)}."
     )
 
 

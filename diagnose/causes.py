@@ -9,14 +9,15 @@ takes it away.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from diagnose import verdict
 from diagnose.facts import Measured
 from diagnose.schema import Estimate
 from probes.edits import EDITS
+from probes.vocabulary import BUILT_IN, FAMILY_OF_KIND
 
 SUBSTANCES = ("colour", "texture", "shape", "frequency", "codec")
 """Families that say what a cue is made of; keys of `probes.edits.FAMILIES`."""
@@ -71,6 +72,21 @@ class Suspect:
 
 
 @dataclass(frozen=True)
+class Word:
+    """A word that fits the synthetic images of a class and that the student takes for the class.
+
+    Args:
+        word: from discovery's vocabulary.
+        of: the class, empty where it fits the synthetic images of all.
+        used: how much more often than its teacher the student calls real images of other classes that show it by this class.
+    """
+
+    word: str
+    of: str
+    used: Estimate
+
+
+@dataclass(frozen=True)
 class Cause:
     """What the interventions of one loss's students come to.
 
@@ -80,6 +96,7 @@ class Cause:
         substance: what the cue at the border is made of, where one exchange says so; else None.
         suspects: all families, the strongest first.
         hidden: share of the gap that closes when the border is hidden, where known.
+        words: what discovery calls a cue of the named family, the most used first.
     """
 
     status: Status
@@ -87,6 +104,7 @@ class Cause:
     substance: str | None = None
     suspects: tuple[Suspect, ...] = ()
     hidden: Estimate | None = None
+    words: tuple[Word, ...] = ()
 
     def suspect(self, family: str | None) -> Suspect | None:
         """Find a family's evidence."""
@@ -97,8 +115,13 @@ def find_cause(measured: Measured) -> Cause:
     """Name the cue that the students of one loss rely on, as far as their interventions license it.
 
     Args:
-        measured: with scores `interventions/…`.
+        measured: with scores `interventions/…`, and `discovery/…` for words.
     """
+    cause = _by_edits(measured)
+    return replace(cause, words=_words(measured.scores, {cause.family, cause.substance} - {None}))
+
+
+def _by_edits(measured: Measured) -> Cause:
     scores = {name.removeprefix("interventions/"): value for name, value in measured.scores.items() if name.startswith("interventions/")}
     if not any(name.startswith("reliance/") for name in scores):
         return Cause("untested")
@@ -162,3 +185,17 @@ def _suspect(family: str, scores: Mapping[str, Estimate]) -> Suspect:
         None if strongest is None else Clue(strongest, scores[f"reliance/{strongest}"]),
         None if best is None else Clue(best, scores[f"gap_closed/{best}"]),
     )
+
+
+def _words(scores: Mapping[str, Estimate], families: Collection[str | None]) -> tuple[Word, ...]:
+    """Find the words of these families that the student is shown to follow, after discovery's correction for all names."""
+    kind_of = {word: kind for kind, words in BUILT_IN.items() for word in words}
+    found = []
+    for name, used in scores.items():
+        if not name.startswith("discovery/used/"):
+            continue
+        of, _, word = name.removeprefix("discovery/used/").rpartition("/")
+        adjusted = scores.get(name.replace("/used/", "/adjusted_p/used/", 1))
+        if FAMILY_OF_KIND.get(kind_of.get(word, "")) in families and adjusted is not None and verdict.alarms_at(used, adjusted):
+            found.append(Word(word, of, used))
+    return tuple(sorted(found, key=lambda item: -item.used.value))

@@ -208,7 +208,7 @@ def judge(encoder: nn.Module, scene: Scene, world: World, draw: Draw, *, limit: 
     measured = facts.measured[0]
     cause = causes.find_cause(measured)
     followed = [item.followed.estimate for item in cause.suspects if item.followed is not None]
-    said = {
+    said: dict[str, Any] = {
         "label": statement.state(facts).label,
         "status": cause.status,
         "family": cause.family,

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from diagnose.planted import LOSSES, Draw, Training, run_draw
+from diagnose.planted import LOSSES, Draw, Kind, Training, run_draw
 from diagnose.planted_world import Sizes, open_world
 from probes.planted.plant import CUES, find_cue
 from probes.result import DiagnosticError
@@ -72,16 +72,19 @@ class PlantedConfig(BaseModel):
 def draws_of(config: PlantedConfig) -> list[Draw]:
     """List all draws, seed by seed, so that an unfinished benchmark has seen a little of everything."""
     found: list[Draw] = []
-    looks = {"amplitude": config.amplitude, "share": config.share}
+
+    def of_cue(kind: Kind, cue: str, strength: float, seed: int) -> Draw:
+        return Draw(kind, cue, strength, seed, share=config.share, amplitude=config.amplitude)
+
     for number in range(max(config.draws, config.nulls, config.dose_draws)):
         seed = config.first_seed + number
         if number < max(config.draws, config.nulls):
             found.append(Draw("halves", "", 0.0, seed))
         if number < config.nulls:
             found.append(Draw("imbalance", "", 0.0, seed))
-            found.append(Draw("unused", config.families[number % len(config.families)], 0.0, seed, **looks))
+            found.append(of_cue("unused", config.families[number % len(config.families)], 0.0, seed))
         if number < config.draws:
-            found += [Draw("cue", cue, strength, seed, **looks) for strength in config.strengths for cue in config.families]
+            found += [of_cue("cue", cue, strength, seed) for strength in config.strengths for cue in config.families]
         if number < config.dose_draws:
             found += [
                 Draw("cue" if strength else "unused", config.dose_cue, strength, seed, loss=loss, judged=False)

@@ -195,7 +195,12 @@ def alarms(scores: Mapping[str, Estimate], edit: str) -> bool:
         edit: name of the edit.
     """
     reliance, adjusted = scores.get(f"reliance/{edit}"), scores.get(f"adjusted_p/{edit}")
-    return reliance is not None and adjusted is not None and adjusted.high <= ALARM and compare(reliance, 0.0) == "above"
+    return reliance is not None and adjusted is not None and alarms_at(reliance, adjusted)
+
+
+def alarms_at(value: Estimate, adjusted: Estimate) -> bool:
+    """Say whether a number surely exceeds 0, with its p corrected for all that were tried; over seeds both have to hold as far as they reach."""
+    return adjusted.high <= ALARM and compare(value, 0.0) == "above"
 
 
 def closes(share: Estimate) -> bool:

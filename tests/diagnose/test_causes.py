@@ -165,6 +165,33 @@ def test_the_verdict_names_the_cue_of_a_failing_loss_and_of_no_other() -> None:
     ]
 
 
+def with_words(base: Measured, **words: tuple[float, float]) -> Measured:
+    """Add discovery's words: class_word -> (how much more it is followed, corrected p)."""
+    scores = dict(base.scores)
+    for name, (used, p) in words.items():
+        of, word = name.split("_")
+        scores[f"discovery/used/{of}/{word}"] = near(used)
+        scores[f"discovery/adjusted_p/used/{of}/{word}"] = Estimate(value=p, low=p, high=p, n=500)
+    return replace(base, scores=scores)
+
+
+def test_words_of_the_named_family_that_are_followed_stand_beside_it_and_no_others() -> None:
+    given = with_words(
+        measured(*WHOLE["colour"]), two_red=(0.5, 0.001), six_blue=(0.7, 0.001), nine_green=(0.5, 0.4), two_blurry=(0.6, 0.001)
+    )
+
+    [finding] = cause_findings(facts(given))
+
+    assert [(item.of, item.word) for item in find_cause(given).words] == [("six", "blue"), ("two", "red")]
+    assert "'blue' for six (70.0 points (64.0 to 76.0)), 'red' for two" in finding.statement
+
+
+def test_words_alone_name_no_cue() -> None:
+    cause = find_cause(with_words(measured(), two_red=(0.5, 0.001)))
+
+    assert (cause.status, cause.words) == ("none", ())
+
+
 def test_every_exchange_has_words_and_every_family_that_can_be_named_a_remedy() -> None:
     assert set(EXCHANGES) <= set(CARRIED)
     assert set(REMEDIES) == {*SUBSTANCES, "border"} <= set(FAMILIES)
