@@ -78,6 +78,9 @@ def ask(sight: Sight, shown: Sight, plan: Plan, *, progress: Callable[[int, int]
         shown: whose images are edited; student and teacher have to see the very same ones.
         plan: images and edits.
         progress: called as `progress(done, total)` in edited images.
+
+    Raises:
+        ValueError: for embeddings that are not finite, naming the encoder and the edit.
     """
     count = len(plan.rows)
     height, width = shown.size
@@ -92,10 +95,19 @@ def ask(sight: Sight, shown: Sight, plan: Plan, *, progress: Callable[[int, int]
         for number, name in enumerate(names):
             kept, edited = (places, images) if name == "none" else _edited(name, places, images, borrowed, shown, plan)
             if len(kept):
-                answers[name][kept] = (sight.embed(edited) @ weights).argmax(axis=1)
+                answers[name][kept] = _named(sight, edited, weights, name)
             if progress is not None:
                 progress(start * len(names) + (number + 1) * len(places), count * len(names))
     return answers
+
+
+def _named(sight: Sight, images: Tensor, weights: np.ndarray, name: str) -> np.ndarray:
+    cosines = sight.embed(images) @ weights
+    if not np.isfinite(cosines).all():
+        raise ValueError(
+            f"embeddings of {sight.table.name} must be finite, got NaN or infinity under the edit {name!r}; check its normalisation."
+        )
+    return cosines.argmax(axis=1)
 
 
 def ask_once(sight: Sight, shown: Sight, plan: Plan, *, progress: Callable[[int, int], None] | None = None) -> Answers:

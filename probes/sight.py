@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from probes.embeddings import EmbeddingTable
+from probes.embeddings import EmbeddingTable, _evaluating
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -86,7 +86,7 @@ class Sight:
         return torch.from_numpy(self.raw(rows)).float() / 255
 
     def embed(self, images: Tensor, *, batch_size: int = 500) -> np.ndarray:
-        """Embed images without gradients.
+        """Embed images without gradients and in eval mode; each module is put back into its own mode.
 
         Args:
             images: float, in [0, 1], shape (n, 3, H, W).
@@ -98,6 +98,6 @@ class Sight:
         import torch
         from torch.nn import functional as F
 
-        with torch.inference_mode():
+        with torch.inference_mode(), _evaluating(self.encode):
             parts = [F.normalize(self.encode(images[at : at + batch_size]).float(), dim=-1) for at in range(0, len(images), batch_size)]
         return torch.cat(parts).cpu().numpy()

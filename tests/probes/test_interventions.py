@@ -294,6 +294,30 @@ def test_a_second_student_does_not_ask_the_teacher_again():
     assert first.scores == second.scores
 
 
+def test_an_encoder_in_training_mode_is_asked_in_eval_mode_and_put_back():
+    given = world(None, count=12)
+    torch.manual_seed(0)
+    module = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
+    module.train()
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    student = sight(module, given)
+
+    first = student.embed(student.images(np.arange(24)))
+    second = np.concatenate([student.embed(student.images(np.array([row]))) for row in range(24)])
+
+    np.testing.assert_allclose(first, second, atol=1e-6)
+    assert module.training
+    assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
+
+
+def test_embeddings_that_turn_infinite_under_an_edit_are_named():
+    given = world(None, count=12)
+    fragile = lambda images: reads_shape(images) / (images[:, 0] - images[:, 1]).abs().amax(dim=(1, 2))[:, None]  # noqa: E731
+
+    with pytest.raises(ValueError, match="embeddings of student must be finite, got NaN or infinity under the edit 'grey'"):
+        interventions(sight(fragile, given), None, class_weights=np.eye(CLASSES), edits=["hue", "grey"])
+
+
 def test_progress_reaches_its_total_once_and_never_falls():
     told = []
 
