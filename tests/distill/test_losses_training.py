@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -21,14 +20,6 @@ from distill.metrics import read_metrics
 from distill.targets import TeacherTargets
 
 Write = Callable[..., Path]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def little_garbage() -> Iterator[None]:
-    """Take what torch and timm have made so far out of the collector's sight: it runs after each student, and would take longer than it."""
-    gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 class Killed(BaseException):
