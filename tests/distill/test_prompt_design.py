@@ -151,3 +151,12 @@ def test_class_names_that_a_prompt_cannot_tell_apart_are_refused() -> None:
         check_class_names(["sea_lion", "cat", "Sea lion"])
     with pytest.raises(ValueError, match=r"`classes` must hold no empty name"):
         check_class_names(["cat", " "])
+
+
+@pytest.mark.parametrize(("name", "prompts"), [("pocket", (100, 125)), ("pocket-tied", (12, 12)), ("pets", (25, 33))])
+def test_the_shipped_contexts_are_readable_and_as_long_as_their_files_say(name: str, prompts: tuple[int, int]) -> None:
+    contexts = read_contexts(Path(__file__).parents[2] / "configs" / "contexts" / f"{name}.toml")
+
+    made = diverse_prompts(list(contexts.classes) or ["one"], contexts)
+
+    assert all(prompts[0] <= len(rows) <= prompts[1] for rows in made.values())

@@ -16,64 +16,21 @@ from diffusers import AutoencoderTiny
 from torch import Tensor, nn
 from torch.nn import functional
 
+from distill.generate.autoencoder import LATENTS, SCALE, build, encode, scaled
+
 LOG = logging.getLogger(__name__)
 
-LATENTS = 12
-PATCH = 4
-WIDTH = 32
 BATCH = 32
 LEARNING_RATE = 2e-3
 LATENT_NOISE = 0.1  # of a standard deviation: the decoder must bear what the diffusion model gets slightly wrong
-SCALE = 2.0  # the decoder squashes latents beyond 3, so they are stored at half the scale that is diffused
 SEED = 2
 
-
-def scaled(images: Tensor) -> Tensor:
-    """Turn (B, 3, 32, 32) uint8 into [-1, 1], as diffusers' pipelines have images."""
-    return (images.float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
-
-
-def build(images: Tensor) -> AutoencoderTiny:
-    """Make the untrained autoencoder with its principal-component encoder, from (N, 3, 32, 32) uint8 images."""
-    torch.manual_seed(SEED)
-    size = 3 * PATCH**2
-    vae = AutoencoderTiny(
-        encoder_block_out_channels=(size,) * 3,
-        decoder_block_out_channels=(WIDTH,) * 3,
-        num_encoder_blocks=(0, 0, 0),
-        num_decoder_blocks=(2, 1, 1),
-        latent_channels=LATENTS,
-        scaling_factor=SCALE,
-    )
-    convolutions = [layer for layer in vae.encoder.layers if isinstance(layer, nn.Conv2d)]
-    with torch.no_grad():
-        for layer in convolutions:
-            layer.weight.zero_()
-            if layer.bias is not None:
-                layer.bias.zero_()
-        convolutions[0].weight[range(3), range(3), 1, 1] = 1
-        for layer, channels in ((convolutions[1], 3), (convolutions[2], 12)):  # each gathers 2 x 2 neighbours into channels
-            for corner in range(4):
-                rows = torch.arange(channels)
-                layer.weight[corner * channels + rows, rows, 1 + corner // 2, 1 + corner % 2] = 1
-        gathered = vae.encoder.layers[:-1](scaled(images[:3000]).add(1).div(2)).movedim(1, -1).reshape(-1, size)
-        variance, axes = torch.linalg.eigh(torch.cov(gathered.T).double())
-        spread = variance.flip(0)[:LATENTS].sqrt()  # halfway to whitened: fine strokes count, but colour and light count more
-        weights = axes.flip(1)[:, :LATENTS] / spread.sqrt() / spread.mean().sqrt() / SCALE
-        convolutions[3].weight[:, :, 1, 1] = weights.T.float()
-        convolutions[3].bias.copy_(-(gathered.double().mean(0) @ weights).float())
-    return vae.to(memory_format=torch.channels_last)
+__all__ = ["LATENTS", "encode", "load", "train"]
 
 
 def load(out: Path) -> AutoencoderTiny:
     """Load the finished autoencoder of a build folder, in single precision."""
     return AutoencoderTiny.from_pretrained(out / "vae").float()
-
-
-@torch.inference_mode()
-def encode(vae: AutoencoderTiny, images: Tensor) -> Tensor:
-    """Encode N images to the latents that are diffused, (N, 12, 8, 8), mean square about 1."""
-    return torch.cat([vae.encode(scaled(part)).latents for part in images.split(500)]) * SCALE
 
 
 def _loss(vae: AutoencoderTiny, latents: Tensor, images: Tensor) -> Tensor:
@@ -90,7 +47,7 @@ def train(out: Path, images: Tensor, seconds: float, *, resume: bool = False) ->
     folder = out / "vae"
     if resume and (folder / "config.json").exists():
         return
-    vae = build(images)
+    vae = build(images, seed=SEED)
     latents = encode(vae, images)
     optimizer = torch.optim.AdamW(vae.decoder.parameters(), lr=LEARNING_RATE, weight_decay=0.0, betas=(0.9, 0.98))
     average = torch.optim.swa_utils.AveragedModel(vae, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.995))
