@@ -71,7 +71,7 @@ def _finding(measured: Measured, cause: Cause) -> Finding:
         statement=_statement(measured, cause),
         students=list(measured.students),
         evidence=_evidence(cause),
-        alternatives=_ruled_out(cause) if suspect is not None else [],
+        alternatives=_ruled_out(measured, cause) if fails and cause.status == "named" else [],
         recommendation=_remedy(suspect) if fails and cause.status == "named" and suspect is not None else "",
     )
 
@@ -163,15 +163,15 @@ def _evidence(cause: Cause) -> list[Evidence]:
     return found
 
 
-def _ruled_out(cause: Cause) -> list[Alternative]:
-    """Go through the families that were not named."""
+def _ruled_out(measured: Measured, cause: Cause) -> list[Alternative]:
+    """Go through the families that were not named for a failing loss."""
     named = cause.suspect(cause.family)
     followed = None if named is None or named.followed is None else named.followed.estimate
     found = []
     for item in cause.suspects:
         if item.family == cause.family or item.followed is None:
             continue
-        name = f"{FAMILIES[item.family]} as the cue"
+        name = f"{FAMILIES[item.family]} as the cue of {plain(measured.name)}"
         carried = CARRIED[item.followed.edit.removeprefix("swapped_")]
         because = f"Given {carried} of another class, it goes over in {_more(item.followed.estimate)} of the images."
         if item.family == cause.substance:

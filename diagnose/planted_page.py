@@ -103,7 +103,12 @@ def _names(names: Sequence[str]) -> str:
 
 
 def _share(found: Found) -> str:
-    return "none" if found is None else f"{100 * found[0]:.0f} % ({100 * found[1][0]:.0f} to {100 * found[1][1]:.0f}), n = {found[2]}"
+    return "no draws" if found is None else f"{100 * found[0]:.0f} % ({100 * found[1][0]:.0f} to {100 * found[1][1]:.0f}), n = {found[2]}"
+
+
+def _whole(value: float) -> str:
+    """Write a difference of accuracies in whole points, with a true minus sign and none for a rounded zero."""
+    return f"{round(100 * value)}".replace("-", "\N{MINUS SIGN}")
 
 
 def _percent(value: float | None) -> str:
@@ -153,7 +158,7 @@ def _by_strength(records: Sequence[Record], cost: dict[str, float]) -> str:
         rows.append(
             (
                 f"{100 * strength:.0f} %",
-                f"{100 * sum(known) / len(known):.0f}" if known else "unknown",
+                _whole(sum(known) / len(known)) if known else "unknown",
                 _share(scores.share([scores.fires(record) for record in here])),
                 _percent(scores.power_at(here, null)),
                 "unknown" if auc is None else f"{auc:.3f}",
@@ -184,7 +189,7 @@ def _by_cue(records: Sequence[Record], cost: dict[str, float]) -> str:
             (
                 f"`{cue}`{', held out' if CUES[cue].held_out else ''}",
                 FAMILIES[scores.expected(here[0])],
-                f"{100 * min(known):.0f} to {100 * max(known):.0f}" if known else "unknown",
+                f"{_whole(min(known))} to {_whole(max(known))}" if known else "unknown",
                 str(len(costly)),
                 *(str(count[name]) for name in ("right", "wrong", "open", "silent")),
             )
@@ -217,15 +222,17 @@ def _wrong(records: Sequence[Record], cost: dict[str, float]) -> str:
         said, draw = record["said"], record["draw"]
         if draw["kind"] != "cue":
             if scores.fires(record):
-                lines.append(f"- `{record['name']}`: a null; the toolkit says {said['status']} {said['family'] or ''}.")
+                lines.append(f"- `{record['name']}`: a null; the toolkit says {_said(said)}.")
         elif scores.naming(record) == "wrong" or (
             scores.naming(record) in ("silent", "open") and cost.get(record["name"], 0) >= scores.COSTS
         ):
             price = f"{100 * cost[record['name']]:.0f} points" if record["name"] in cost else "unknown"
-            lines.append(
-                f"- `{record['name']}`: should be {scores.expected(record)}, cost {price}; the toolkit says {said['status']} {said['family'] or ''}."
-            )
+            lines.append(f"- `{record['name']}`: should be {scores.expected(record)}, cost {price}; the toolkit says {_said(said)}.")
     return "## Where it went wrong\n\n" + ("\n".join(lines) if lines else "Nowhere in these draws.") if scores.judged(records) else ""
+
+
+def _said(said: dict[str, Any]) -> str:
+    return " ".join(part for part in (said["status"], said["family"]) if part)
 
 
 def _places(records: Sequence[Record]) -> str:
@@ -242,7 +249,10 @@ def _places(records: Sequence[Record]) -> str:
         for method, values in found.items()
     ]
     head = ("method", "largest value lies in the mask", "overlap (IoU) with the mask", "draws")
-    return "## Where it is\n\nCues that have a place; maps of the predicted class on held-out planted images.\n\n" + _table(head, rows)
+    return (
+        "## Where it is\n\nCues that have a place, in draws in which the toolkit fires; maps of the predicted class on held-out planted images.\n\n"
+        + _table(head, rows)
+    )
 
 
 def _coverage(records: Sequence[Record]) -> str:
@@ -290,7 +300,7 @@ def _dose(records: Sequence[Record], config: PlantedConfig) -> str:
 
 def _points(found: tuple[float, Interval | None]) -> str:
     mean, interval = found
-    return f"{100 * mean:+.0f}" + ("" if interval is None else f" ({100 * interval[0]:+.0f} to {100 * interval[1]:+.0f})")
+    return _whole(mean) + ("" if interval is None else f" ({_whole(interval[0])} to {_whole(interval[1])})")
 
 
 def _places_change(first: str, second: str, by_strength: dict[float, tuple[float, Interval | None, list[float]]]) -> str:

@@ -121,9 +121,9 @@ def coverage(records: Iterable[Record]) -> dict[str, tuple[float, Interval, int]
 
 
 def places(records: Iterable[Record]) -> dict[str, dict[str, float]]:
-    """Give the means over draws, by method, of pointing game, overlap and their chances, where the student uses a cue that has a place."""
+    """Give the means over draws, by method, of pointing game, overlap and their chances, where the toolkit fires on a cue that has a place."""
     found: dict[str, list[dict[str, float]]] = {}
-    for record in positives(records):
+    for record in filter(fires, positives(records)):
         for method, values in record["said"].get("place", {}).items():
             found.setdefault(method, []).append(values)
     return {

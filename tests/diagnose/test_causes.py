@@ -139,9 +139,9 @@ def test_the_finding_tells_the_proof_the_remedy_and_what_is_ruled_out() -> None:
     assert "80 % (74 to 86)" in finding.statement
     assert finding.recommendation.startswith("Vary colours in training")
     status = {item.name: item.status for item in finding.alternatives}
-    assert status["border or background as the cue"] == "ruled out"
-    assert status["local texture as the cue"] == "ruled out"
-    assert "colour as the cue" not in status
+    assert status["border or background as the cue of image-text"] == "ruled out"
+    assert status["local texture as the cue of image-text"] == "ruled out"
+    assert "colour as the cue of image-text" not in status
 
 
 def test_a_rival_within_the_error_is_not_ruled_out() -> None:

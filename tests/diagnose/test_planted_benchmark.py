@@ -149,7 +149,7 @@ def test_the_page_tells_the_goals_and_every_mistake() -> None:
     assert "`unused" not in text
     assert "- `grating-0-image_text-s0`: a null; the toolkit says named frequency." in text
     assert "- `overlay-0.9-image_text-s0`: should be texture, cost 10 points; the toolkit says named codec." in text
-    assert "- `speckle-0.9-image_text-s0`: should be texture, cost 8 points; the toolkit says none ." in text
+    assert "- `speckle-0.9-image_text-s0`: should be texture, cost 8 points; the toolkit says none." in text
     assert "`tone-0.9" not in text
 
 
