@@ -11,11 +11,11 @@ from diagnose.words import more_or_less, negative, plain, points, short_points, 
 COSTS = {
     "text_target": "the text target",
     "negatives": "the use of negatives",
-    "text_target_and_negatives": "the text target and negatives together",
+    "text_target_and_negatives": "the combination of text target and negatives",
     "synthetic_images": "training on synthetic instead of real images",
-    "synthetic_images_and_text_target": "synthetic images and the text target together",
-    "synthetic_images_and_negatives": "synthetic images and negatives together",
-    "synthetic_images_and_text_target_and_negatives": "synthetic images, the text target and negatives together",
+    "synthetic_images_and_text_target": "the combination of synthetic images and text target",
+    "synthetic_images_and_negatives": "the combination of synthetic images and negatives",
+    "synthetic_images_and_text_target_and_negatives": "the combination of synthetic images, text target and negatives",
     "remainder": "what none of these explains",
 }
 """Parts of a gap, as the subject of a sentence."""
