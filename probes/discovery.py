@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from probes.embeddings import DOMAINS
+from probes.embeddings import DOMAINS, EmbeddingTable
 from probes.found_components import found_components
 from probes.found_names import Vocabulary, found_names, read_images
 from probes.found_slices import found_slices
@@ -67,7 +67,7 @@ def discovery(
         )
     words = vocabulary if isinstance(vocabulary, Mapping) else BUILT_IN if vocabulary is None else read_vocabulary(vocabulary)
     told = progress or (lambda done, total: None)
-    rows = sample_rows(student.table.labels, student.table.domain, limit=limit, seed=seed)
+    rows = _rows(student.table, limit=limit, seed=seed)
     seen = read_images(student, teacher, rows, weights / np.linalg.norm(weights, axis=0), least=LEAST_IMAGES)
     told(0, 4)
     known = Vocabulary.of(student, teacher, seen, words, seed=seed)
@@ -103,3 +103,11 @@ def discovery(
         seed=seed,
         versions=versions(),
     )
+
+
+def _rows(table: EmbeddingTable, *, limit: int, seed: int) -> np.ndarray:
+    """Choose images; of many classes only as many as `limit` leaves twice `LEAST_IMAGES` for."""
+    count = np.array([np.bincount(table.labels[table.domain == name], minlength=table.labels.max() + 1) for name in DOMAINS]).min(axis=0)
+    able = np.random.default_rng(seed).permutation(np.flatnonzero(count >= LEAST_IMAGES))[: max(2, limit // (2 * LEAST_IMAGES))]
+    kept = np.flatnonzero(np.isin(table.labels, able)) if len(able) > 1 else np.arange(len(table))  # refused by `read_images`
+    return kept[sample_rows(table.labels[kept], table.domain[kept], limit=limit, seed=seed)]

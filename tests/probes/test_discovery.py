@@ -233,12 +233,30 @@ def test_progress_is_told_and_the_order_of_images_in_the_table_does_not_matter_t
     assert {(entry["class"], entry["word"]) for entry in result.params["names"]} == set(zip(NAMES, COLOURS, strict=True))
 
 
+def test_of_many_classes_some_are_chosen_so_that_each_has_enough_images():
+    rng = np.random.default_rng(0)
+    labels, domain = np.arange(40 * 24) % 40, np.where(np.arange(40 * 24) < 40 * 12, "real", "synthetic")
+    table = EmbeddingTable(np.arange(40 * 24).astype(str), rng.normal(size=(40 * 24, 6)), labels, domain, "student")
+    sight = Sight(table, [np.zeros((40 * 24, 3, 8, 8), dtype=np.uint8)], lambda images: images, tuple(map(str, range(40))))
+
+    result = discovery(sight, None, class_weights=rng.normal(size=(6, 40)), limit=100, permutations=19)
+
+    assert result.counts["classes"] == 100 // 16
+
+
+def test_classes_that_are_all_too_small_are_refused():
+    student, teacher, weights = world(count=20)
+
+    with pytest.raises(ValueError, match="8 images in each domain of at least 2 classes, got 0 such classes"):
+        discovery(student, teacher, class_weights=weights)
+
+
 @pytest.mark.parametrize(
     ("named", "message"),
     [
         ({"class_weights": None}, r"`class_weights` must be a \(D, C\) array for `discovery`, got None"),
         ({"permutations": 5}, "must be at least 1, 2, 19, 8, got 10, 8, 5, 2000; raise them"),
-        ({"limit": 12}, "8 images in each domain of at least 2 classes, got 0 such classes"),
+        ({"limit": 12}, "8 images in each domain of at least 2 classes, got 0 such classes; raise `limit`"),
     ],
 )
 def test_what_cannot_be_measured_is_refused_with_the_remedy(named, message):
