@@ -83,7 +83,20 @@ def test_two_processes_and_a_kill_make_the_set_that_one_process_makes(tmp_path: 
     import time
 
     def start(out: Path, rank: int, world: int) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "app.cli", "synthesize", "--generator", "pocket", "--classes", "one,two", "--per-class", "10"]
+        command = [
+            sys.executable,
+            "-m",
+            "app.cli",
+            "synthesize",
+            "--generator",
+            "pocket",
+            "--classes",
+            "one,two",
+            "--per-class",
+            "10",
+            "--steps",
+            "2",
+        ]
         environment = {**os.environ, "RANK": str(rank), "WORLD_SIZE": str(world)}
         return subprocess.Popen([*command, "--batch-size", "2", "--out", str(out)], env=environment, stderr=subprocess.DEVNULL)
 
