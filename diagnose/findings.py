@@ -55,6 +55,11 @@ def _outcome(facts: Facts, measured: Measured) -> Finding:
         "holds": f"{against}: it does not fail there by more than {100 * MARGIN:.0f} points.",
         "unclear": f"{against}: the intervals do not settle whether it fails there by more than {100 * MARGIN:.0f} points.",
     }[state]
+    if verdict.no_gap_of_its_own(measured):
+        judgement = (
+            f"{against}. But it is not surely better on synthetic than on real images: the difference in gaps is its teacher's, who does worse on "
+            "the synthetic images, so it is not settled that anything fails to carry over."
+        )
     if verdict.undertrained(measured):
         judgement += (
             f" It is {points(measured.behind_synthetic)} behind the teacher on the synthetic images too, which is most of its shortfall: "

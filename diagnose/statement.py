@@ -191,6 +191,12 @@ def _inconclusive(facts: Facts) -> str:
         return "Nothing can be said: no student was trained on synthetic images, so there is none to judge."
     unclear = [measured for measured in students if verdict.outcome(measured) == "unclear"]
     widest = max(unclear, key=lambda measured: min(measured.excess.value, measured.behind_real.value))
+    if verdict.no_gap_of_its_own(widest):
+        return (
+            f"It is not settled whether {plain(widest.name)} fails on real images: it is {short_points(widest.behind_real)} behind its teacher "
+            f"there, but right on {short_percent(widest.real)} of them and on {short_percent(widest.synthetic)} of the synthetic images, so it has no "
+            "gap of its own; it is the teacher that does worse on the synthetic ones. A student trained on real images would tell."
+        )
     straddles = {
         "its gap beyond the teacher's": widest.excess,
         "its distance behind the teacher on real images": widest.behind_real,

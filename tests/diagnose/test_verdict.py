@@ -81,6 +81,20 @@ def facts(*measured: Measured, half: float = HALF, gap: float = 0.05, classes: i
     return Facts(**(fields | more))  # type: ignore[arg-type]
 
 
+def test_a_teacher_that_alone_stumbles_over_synthetic_images_makes_no_failure_of_its_student() -> None:
+    student = loss(
+        "image_text", 0.62, 0.62, behind_real=value(0.16), behind_synthetic=value(0.0), excess=value(0.16), mostly_behind=value(-0.16)
+    )
+    given = facts(student, gap=-0.16)
+
+    assert verdict.outcome(student) == "unclear"
+    assert verdict.choose_label(given) == "inconclusive"
+    assert "no gap of its own" in statement.state(given).statement
+    [outcome] = [item for item in findings.findings(given, "inconclusive") if item.id.startswith("outcome/")]
+    assert outcome.verdict == "inconclusive"
+    assert "not surely better on synthetic" in outcome.statement
+
+
 TEXT_FAILS = (loss("l2", 0.82, 0.87), loss("image_image", 0.81, 0.86), loss("image_text", 0.48, 0.97))
 ON_REAL = (loss("l2", 0.83, 0.80, trained_on="real"), loss("image_text", 0.84, 0.80, trained_on="real"))
 
