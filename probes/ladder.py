@@ -50,7 +50,7 @@ def ladder(
     class_weights: np.ndarray | None = None,
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
-    limit: int = 1000,
+    limit: int = 600,
 ) -> ProbeResult:
     """Measure the AUC of real vs synthetic by file facts, and at every rung by the student's embedding, the teacher's, and the pixels alone.
 

@@ -1,0 +1,73 @@
+"""Aligned maps: shared axes, the neighbours beside them, and what cannot be mapped. The layout itself is slow: numba compiles it first."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from probes import maps
+from probes.maps import aligned_maps, nearest
+
+
+def test_nearest_are_the_nearest_and_never_oneself():
+    points = np.array([[0.0, 0], [1, 0], [3, 0], [7, 0]])
+
+    np.testing.assert_array_equal(nearest(points, 2), [[1, 2], [0, 2], [1, 0], [2, 1]])
+
+
+@pytest.fixture
+def flat(monkeypatch):
+    """A layout that takes two coordinates of the embedding: tests the bookkeeping around the library, not the library."""
+    monkeypatch.setattr(maps, "_layout", lambda spaces, **_: [space[:, :2].copy() for space in spaces])
+
+
+def test_every_map_has_its_images_and_their_true_neighbours(flat, make_pair):
+    student, teacher, _ = make_pair(200)
+
+    result = aligned_maps({"teacher": teacher, "student": student}, max_images=100, neighbours=5)
+
+    rows = result.arrays["rows"]
+    assert result.arrays["names"].tolist() == ["teacher", "student"]
+    assert (result.arrays["domain"] == "real").sum() == 50
+    np.testing.assert_array_equal(result.arrays["ids"], student.ids[rows])
+    np.testing.assert_array_equal(result.arrays["neighbours/1"], nearest(student.unit()[rows], 5))
+    share = [
+        len(set(a) & set(b)) / 5 for a, b in zip(nearest(student.unit()[rows], 5), nearest(student.unit()[rows][:, :2], 5), strict=True)
+    ]
+    assert result.scores["kept/student"].value == pytest.approx(np.mean(share))
+    assert result.scores["kept/student"].chance == pytest.approx(5 / 99)
+
+
+def test_a_map_that_is_the_space_keeps_every_neighbour(flat, make_table):
+    angle = np.random.default_rng(0).uniform(0, 2 * np.pi, 120)
+    circle = make_table(np.stack([np.cos(angle), np.sin(angle)], axis=1), np.zeros(120, int), np.arange(120) % 2 == 1)
+
+    assert aligned_maps({"a": circle, "b": circle}, max_images=100, neighbours=5).scores["kept/a"].value == pytest.approx(1.0, abs=0.01)
+
+
+def test_what_cannot_be_aligned_is_refused(flat, make_pair):
+    student, teacher, _ = make_pair(200)
+
+    with pytest.raises(ValueError, match="at least 2 encoders to align, got 1"):
+        aligned_maps({"teacher": teacher})
+    with pytest.raises(ValueError, match="`max_images` must be from 60 to 2000, got 5000"):
+        aligned_maps({"teacher": teacher, "student": student}, max_images=5000)
+    with pytest.raises(ValueError, match="`neighbours` must be from 2"):
+        aligned_maps({"teacher": teacher, "student": student}, max_images=60, neighbours=40)
+    with pytest.raises(ValueError, match="must have the 200 images"):
+        aligned_maps({"teacher": teacher.select(np.arange(160)), "student": student})
+
+
+@pytest.mark.slow
+def test_umap_keeps_neighbours_and_a_twin_stays_in_its_place(make_pair):
+    student, teacher, _ = make_pair(240)
+
+    result = aligned_maps({"teacher": teacher, "twin": teacher, "student": student}, max_images=200, neighbours=10, epochs=60)
+    again = aligned_maps({"teacher": teacher, "twin": teacher, "student": student}, max_images=200, neighbours=10, epochs=60)
+
+    first, twin = result.arrays["map/0"], result.arrays["map/1"]
+    size = np.ptp(first, axis=0).mean()
+    assert np.linalg.norm(first - twin, axis=1).mean() < 0.2 * size
+    for name in ("teacher", "student"):
+        assert result.scores[f"kept/{name}"].low > 3 * result.scores[f"kept/{name}"].chance
+    np.testing.assert_array_equal(result.arrays["map/2"], again.arrays["map/2"])
