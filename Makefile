@@ -29,7 +29,7 @@ demo: install ## the embedded comparison, its verdict, and the dashboard (NO_APP
 	$(BIN)/synthgap demo --out runs/pocket $(if $(NO_APP),--no-app)
 
 test: install-test ## the default test suite, under three minutes on two cores
-	$(BIN)/python -m pytest -q -m "not slow" --durations=10
+	$(BIN)/python -m pytest -q -m "not slow" -n auto --dist loadfile --durations=10
 
 test-slow: install-test ## the slow tests too: coverage of intervals, wheels, browser
 	$(BIN)/python -m pytest -q

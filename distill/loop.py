@@ -194,7 +194,8 @@ class Loop:
         for name, tensor in self.raw.state_dict().items():
             if tensor.is_floating_point() and not torch.isfinite(tensor).all():
                 raise DistillError(
-                    f"the weights must stay finite, got NaN or infinity in `{name}` after epoch {self.epoch}; lower `learning_rate`."
+                    f"the weights must stay finite, got NaN or infinity in `{name}` after epoch {self.epoch}; "
+                    "lower `learning_rate`, or set `precision` to fp32."
                 )
 
     def _step(self, step: Callable[[Tensor, int], tuple[Tensor, dict[str, Tensor]]], order: Tensor, number: int) -> dict[str, float]:

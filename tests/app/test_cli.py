@@ -167,7 +167,8 @@ def test_probe_agrees_with_numpy_on_the_same_embeddings(
 
 
 def test_taught_teacher_is_told_on_stdout(run: Run, tiny_data: Path, tmp_path: Path) -> None:
-    shape = ("--image-tower", "test_byobnet", "--input-size", "16", "--epochs", "1")
+    # At 16 pixels the last maps are 1 x 1, and oneDNN's bf16 gradient of a 3 x 3 kernel there is NaN now and then.
+    shape = ("--image-tower", "test_byobnet", "--input-size", "64", "--epochs", "1")
     data = (tiny_data / "train-real.parquet", "--test", tiny_data / "test-real.parquet")
 
     code, out, err = run("teach", *data, *shape, "--out", tmp_path / "teacher")
