@@ -9,7 +9,7 @@ takes it away.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -134,12 +134,21 @@ def _by_edits(measured: Measured) -> Cause:
     place = next((item for item in used if item.family == PLACE), None)
     made_of = [item for item in used if item.family != PLACE]
     clear = len(made_of) == 1 or (len(made_of) > 1 and _stronger(made_of[0], made_of[1]))
-    there = None if place is None else True if not made_of else verdict.lies_at_border(_followed(place), _followed(made_of[0]), hidden)
+    there = None if place is None else _at_border(place, made_of[:1], hidden)
     if place is not None and there:
         return _named(place, suspects, hidden, substance=made_of[0].family if clear else None)
     if not clear or (place is not None and there is None):
         return Cause("several", suspects=suspects, hidden=hidden)
     return _named(made_of[0], suspects, hidden)
+
+
+def _at_border(place: Suspect, substance: Sequence[Suspect], hidden: Estimate | None) -> bool | None:
+    """Say whether the cue lies at the border. An exchange that is followed outranks blunt edits, whichever of the two it is."""
+    if not substance:
+        return True
+    border = None if place.followed is None else place.followed.estimate
+    known = verdict.lies_at_border(border, _followed(substance[0]), hidden)
+    return True if known is None and place.alarm and not substance[0].alarm else known
 
 
 def _followed(suspect: Suspect) -> Estimate | None:

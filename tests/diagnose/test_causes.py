@@ -85,6 +85,24 @@ def test_even_an_equally_strong_border_is_no_place_when_hiding_it_closes_little(
     assert (cause.status, cause.family) == ("named", "colour")
 
 
+def test_a_border_that_is_hardly_followed_is_no_rival_of_an_exchange_that_is_even_if_hiding_it_settles_nothing() -> None:
+    # As a lattice on photographs gave it: hiding the border breaks the pattern's peaks, so blunt edits speak for the border too.
+    used = {"swapped_peaks": 0.46, "swapped_border": 0.05, "centre_only": 0.36}
+    closed = {"matched_peaks": 1.0, "matched_border": 0.5, "centre_only": 0.5}
+
+    cause = find_cause(measured(used, closed))
+
+    assert (cause.status, cause.family) == ("named", "frequency")
+
+
+def test_a_followed_border_is_the_place_when_blunt_edits_alone_speak_for_a_substance() -> None:
+    used = {"swapped_border": 0.5, "low_pass": 0.3}
+
+    cause = find_cause(measured(used, {"matched_border": 0.8, "matched_detail": 0.2, "centre_only": 0.5}))
+
+    assert (cause.status, cause.family, cause.substance) == ("named", "border", "texture")
+
+
 def test_no_alarm_with_narrow_intervals_is_none_and_with_wide_ones_unsettled() -> None:
     assert find_cause(measured(half=0.06)).status == "none"
     assert find_cause(measured(half=0.30)).status == "unsettled"
