@@ -12,6 +12,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from torch import Tensor, nn
 
+from distill.allocator import keep_freed_memory
 from distill.checkpoint import read_tensors, save_tensors
 from distill.errors import DistillError
 
@@ -59,6 +60,7 @@ def make_accelerator(precision: str) -> Accelerator:
     if precision == "auto":
         fast = torch.cuda.is_bf16_supported() if torch.cuda.is_available() else torch.ops.mkldnn._is_mkldnn_bf16_supported()
         precision = "bf16" if fast else "fp32"
+    keep_freed_memory()
     # accelerate keeps one global state a process and refuses another precision later on.
     AcceleratorState._reset_state()
     accelerator = Accelerator(mixed_precision="bf16" if precision == "bf16" else "no")
