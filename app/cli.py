@@ -102,7 +102,9 @@ def train(
     out: Out,
     overrides: Annotated[list[str] | None, typer.Option("--set", help="key=value, such as training.epochs=3; may be given again.")] = None,
     jobs: Annotated[int, typer.Option(help="Students trained at once, each with its share of the cores.")] = 1,
-    track: Annotated[list[str] | None, typer.Option(help="Metrics also to tensorboard or wandb (offline unless WANDB_MODE=online).")] = None,
+    track: Annotated[
+        list[str] | None, typer.Option(help="Metrics also to tensorboard or wandb (offline unless WANDB_MODE=online).")
+    ] = None,
     smoke: Annotated[bool, typer.Option("--smoke", help="Rehearse with tiny stand-ins: two steps a student, and a diagnosis.")] = False,
     resume: Resume = False,
 ) -> None:

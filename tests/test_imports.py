@@ -113,7 +113,11 @@ def test_no_file_is_a_drawer_for_everything() -> None:
 def test_only_the_teacher_side_opens_open_clip_and_only_checkpoint_files_write_weights() -> None:
     """The pocket's build scripts made what the package ships; users never run them."""
     users = {path.relative_to(ROOT).as_posix() for path in FILES if "open_clip" in {name.split(".")[0] for name in imported(path)}}
-    writers = {path.relative_to(ROOT).as_posix() for path in FILES if {"save_file", "save", "safetensors.torch.save", "torch.save"} & set(calls(path))}
+    writers = {
+        path.relative_to(ROOT).as_posix()
+        for path in FILES
+        if {"save_file", "save", "safetensors.torch.save", "torch.save"} & set(calls(path))
+    }
 
     assert {name for name in users if not name.startswith("distill/packs/pocket/build")} <= {
         "distill/teacher.py",
