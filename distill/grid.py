@@ -122,11 +122,8 @@ def train_grid(
             return workshop.train_all(names)
         from distill.parallel import train_at_once
 
-        failed: dict[str, str] = {}
-        for some in workshop.by_training_set(names):
-            workshop.fill_targets(some)
-            failed |= train_at_once(some, experiment, out, jobs=jobs, resume=resume, progress=progress)
-        return failed
+        groups = workshop.by_training_set(names)
+        return train_at_once(groups, workshop.fill_targets, experiment, out, jobs=jobs, resume=resume, progress=progress)
 
 
 def _is(experiment: Experiment, config: Path) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -30,12 +30,20 @@ _workshop: Workshop | None = None
 
 
 def train_at_once(
-    names: Sequence[str], experiment: Experiment, out: Path, *, jobs: int, resume: bool, progress: Progress | None
+    groups: Sequence[Sequence[str]],
+    prepare: Callable[[Sequence[str]], None],
+    experiment: Experiment,
+    out: Path,
+    *,
+    jobs: int,
+    resume: bool,
+    progress: Progress | None,
 ) -> dict[str, str]:
     """Train students in worker processes.
 
     Args:
-        names: students to train, in this order.
+        groups: students to train, in this order.
+        prepare: called with a group before its students start; those of earlier groups train meanwhile.
         experiment: what they are part of.
         out: run directory, which this process holds.
         jobs: processes; each has `cores // jobs` threads, at least one.
@@ -52,11 +60,15 @@ def train_at_once(
     queue = context.Queue()
     threads = max(1, (os.cpu_count() or 1) // jobs)
     start = (experiment.model_dump_json(), out, threads, resume, queue if progress else None)
+    names = [name for group in groups for name in group]
     failed: dict[str, str] = {}
     overall = progress.add_task("students", total=len(names)) if progress else None
     with _shown(queue, progress), ProcessPoolExecutor(min(jobs, len(names)), context, initializer=_open, initargs=start) as pool:
-        futures: dict[Future[str | None], str] = {pool.submit(_train, name): name for name in names}
+        futures: dict[Future[str | None], str] = {}
         try:
+            for group in groups:
+                prepare(group)
+                futures |= {pool.submit(_train, name): name for name in group}
             for future in as_completed(futures):
                 why = future.result()
                 if why is not None:
