@@ -26,6 +26,7 @@ from distill.experiment import Opened, open_experiment
 from distill.loop import make_accelerator
 from distill.losses import needs_of
 from distill.metrics import MetricsLog
+from distill.parallel import threads_each, train_at_once
 from distill.pixels import cache_folder
 from distill.stream import stream_images
 from distill.student import attach_projection, build_backbone
@@ -120,8 +121,6 @@ def train_grid(
         names = workshop.unfinished()
         if jobs == 1 or len(names) < 2:
             return workshop.train_all(names)
-        from distill.parallel import train_at_once
-
         groups = workshop.by_training_set(names)
         return train_at_once(groups, workshop.fill_targets, experiment, out, jobs=jobs, resume=resume, progress=progress)
 
@@ -272,7 +271,7 @@ def _write_environment(out: Path, accelerator: Accelerator, opened: Opened, jobs
         "processor": platform.processor() or platform.machine(),
         "cores": os.cpu_count(),
         "jobs": jobs,
-        "threads": torch.get_num_threads() if jobs == 1 else max(1, (os.cpu_count() or 1) // jobs),
+        "threads": torch.get_num_threads() if jobs == 1 else threads_each(jobs),
         "precision": accelerator.mixed_precision,
         "teacher_hash": opened.teacher.hash,
         "packages": {name: _version(name) for name in PACKAGES},

@@ -58,7 +58,7 @@ def train_at_once(
     """
     context = get_context("spawn")
     queue = context.Queue()
-    threads = max(1, (os.cpu_count() or 1) // jobs)
+    threads = threads_each(jobs)
     start = (experiment.model_dump_json(), out, threads, resume, queue if progress else None)
     names = [name for group in groups for name in group]
     failed: dict[str, str] = {}
@@ -83,6 +83,11 @@ def train_at_once(
             pool.shutdown(wait=True, cancel_futures=True)
             raise
     return {name: failed[name] for name in names if name in failed}
+
+
+def threads_each(jobs: int) -> int:
+    """Give the threads of each of so many processes that train at once."""
+    return max(1, (os.cpu_count() or 1) // jobs)
 
 
 def _open(experiment: str, out: Path, threads: int, resume: bool, queue: Any) -> None:

@@ -7,7 +7,6 @@ import json
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import InitVar, dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -15,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from probes.evaluating import evaluating
 from probes.result import DiagnosticError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    pass
 
 TABLE_SCHEMA_VERSION = 1
 DOMAINS = ("real", "synthetic")
@@ -243,7 +243,7 @@ def embed(
 
     total, done = len(ids), 0
     parts: list[np.ndarray] = []
-    with torch.inference_mode(), _evaluating(encode):
+    with torch.inference_mode(), evaluating(encode):
         for batch in batches:
             images = batch.to(device)
             images = images.float() / 255 if images.dtype == torch.uint8 else images.float()
@@ -265,21 +265,6 @@ def embed(
     return EmbeddingTable(
         np.asarray(ids, dtype=str), np.concatenate(parts), np.asarray(labels), np.asarray(domain, dtype=str), name, metadata or {}
     )
-
-
-@contextmanager
-def _evaluating(encode: Callable[[Any], Any]) -> Iterator[None]:
-    """Put every module behind `encode` into eval mode, and each back into its own mode at the end."""
-    owner = encode if hasattr(encode, "modules") else getattr(encode, "__self__", None)
-    modules: list[Any] = list(getattr(owner, "modules", list)())
-    modes = [module.training for module in modules]
-    try:
-        for module in modules:
-            module.training = False
-        yield
-    finally:
-        for module, mode in zip(modules, modes, strict=True):
-            module.training = mode
 
 
 def _refuse_unusable(embeddings: np.ndarray, ids: np.ndarray, what: str = "embeddings") -> None:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from probes.embeddings import EmbeddingTable, _evaluating
+from probes.embeddings import EmbeddingTable
+from probes.evaluating import evaluating
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -98,6 +99,6 @@ class Sight:
         import torch
         from torch.nn import functional as F
 
-        with torch.inference_mode(), _evaluating(self.encode):
+        with torch.inference_mode(), evaluating(self.encode):
             parts = [F.normalize(self.encode(images[at : at + batch_size]).float(), dim=-1) for at in range(0, len(images), batch_size)]
         return torch.cat(parts).cpu().numpy()

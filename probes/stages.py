@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from probes.evaluating import evaluating
+
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
@@ -64,7 +66,7 @@ def _leaf_calls(module: nn.Module, image: Tensor) -> dict[str, int]:
         return hook
 
     with _hooked({name: (leaf, counted(name)) for name, leaf in module.named_modules() if name and not any(True for _ in leaf.children())}):
-        with _quiet(module), torch.inference_mode():
+        with evaluating(module), torch.inference_mode():
             module(image)
     return calls
 
@@ -91,7 +93,7 @@ def features_at(module: nn.Module, names: list[str], images: Tensor, *, batch_si
         return hook
 
     modules = dict(module.named_modules())
-    with _hooked({name: (modules[name], keep(name)) for name in names}), _quiet(module), torch.inference_mode():
+    with _hooked({name: (modules[name], keep(name)) for name in names}), evaluating(module), torch.inference_mode():
         for start in range(0, len(images), batch_size):
             part = images[start : start + batch_size]
             count = len(part)
@@ -141,15 +143,3 @@ def _hooked(hooks: dict[str, tuple[Any, Any]]) -> Iterator[None]:
     finally:
         for handle in handles:
             handle.remove()
-
-
-@contextmanager
-def _quiet(module: nn.Module) -> Iterator[None]:
-    """Put every module into eval mode, and each back into its own mode at the end."""
-    modes = [(each, each.training) for each in module.modules()]
-    try:
-        module.eval()
-        yield
-    finally:
-        for each, mode in modes:
-            each.training = mode

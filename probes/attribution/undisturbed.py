@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from probes.evaluating import evaluating
+
 
 @contextmanager
 def undisturbed(encode: Any) -> Iterator[None]:
@@ -21,17 +23,10 @@ def undisturbed(encode: Any) -> Iterator[None]:
     """
     import torch
 
-    owner = encode if hasattr(encode, "modules") else getattr(encode, "__self__", None)
-    modules: list[Any] = list(getattr(owner, "modules", list)())
-    modes = [module.training for module in modules]
     numbers, python = np.random.get_state(), random.getstate()  # noqa: NPY002 -- the global state is what must be kept
-    with torch.random.fork_rng(), torch.inference_mode(False), torch.enable_grad():
+    with torch.random.fork_rng(), torch.inference_mode(False), torch.enable_grad(), evaluating(encode):
         try:
-            for module in modules:
-                module.training = False
             yield
         finally:
-            for module, mode in zip(modules, modes, strict=True):
-                module.training = mode
             np.random.set_state(numbers)  # noqa: NPY002
             random.setstate(python)
