@@ -141,3 +141,11 @@ def test_tests_have_unique_names_and_are_no_packages() -> None:
 
     assert len(names) == len(set(names))
     assert not list((ROOT / "tests").rglob("__init__.py"))
+
+
+def test_only_charts_draws_with_plotly() -> None:
+    """One place decides colours, markers and the escaping of outside strings."""
+    users = {path.relative_to(ROOT).as_posix() for path in FILES if "plotly" in {name.split(".")[0] for name in imported(path)}}
+
+    assert {user for user in users if not user.startswith("app/charts/")} == set()
+    assert len(users) >= 5

@@ -1,0 +1,33 @@
+"""Every chart of the app, one module a kind; the only importer of plotly.
+
+One colour a loss (Okabe-Ito), one marker a domain (real: circle, synthetic: diamond), grey for the teacher, on every page.
+Outside strings are escaped, since plotly reads a subset of HTML.
+"""
+
+from app.charts.dots import Dot, dot_chart
+from app.charts.frame import Figure, safe
+from app.charts.grid import grid_chart
+from app.charts.histogram import score_histogram
+from app.charts.lines import Line, line_chart
+from app.charts.marks import Mark, mark_chart
+from app.charts.palette import FIXED, GUIDE, MARKERS, NEUTRAL, OKABE_ITO, TEACHER, colours
+
+__all__ = [
+    "FIXED",
+    "GUIDE",
+    "MARKERS",
+    "NEUTRAL",
+    "OKABE_ITO",
+    "TEACHER",
+    "Dot",
+    "Figure",
+    "Line",
+    "Mark",
+    "colours",
+    "dot_chart",
+    "grid_chart",
+    "line_chart",
+    "mark_chart",
+    "safe",
+    "score_histogram",
+]

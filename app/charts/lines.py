@@ -1,0 +1,73 @@
+"""Curves over epochs or depth, with bands where intervals are known."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import plotly.graph_objects as go
+
+from app.charts.frame import finish, safe
+from app.charts.palette import MARKERS
+
+
+@dataclass(frozen=True)
+class Line:
+    """A curve, with a band where the interval is known.
+
+    Args:
+        name: for the legend and the pointer; curves of one name share an entry.
+        x: (E,) epochs.
+        y: (E,) values.
+        colour: of its loss, or `TEACHER`.
+        domain: `real` (drawn through, circles), `synthetic` (dashed, diamonds), or empty.
+        low: (E,) lower ends, or None.
+        high: (E,) upper ends, or None.
+    """
+
+    name: str
+    x: Sequence[float]
+    y: Sequence[float]
+    colour: str
+    domain: str = ""
+    low: Sequence[float] | None = None
+    high: Sequence[float] | None = None
+
+
+def line_chart(lines: Sequence[Line], axis: str, *, percent: bool = False, across: str = "epoch") -> go.Figure:
+    """Draw curves over epochs, real drawn through with circles, synthetic dashed with diamonds."""
+    scale = 100 if percent else 1
+    figure = go.Figure()
+    named: set[str] = set()
+    for line in lines:
+        if line.low is not None and line.high is not None:
+            band_x = [*line.x, *reversed(list(line.x))]
+            band_y = [scale * end for end in [*line.high, *reversed(list(line.low))]]
+            figure.add_scatter(
+                x=band_x,
+                y=band_y,
+                fill="toself",
+                fillcolor=line.colour,
+                opacity=0.15,
+                line={"width": 0},
+                mode="lines",
+                hoverinfo="skip",
+                showlegend=False,
+            )
+        figure.add_scatter(
+            x=list(line.x),
+            y=[scale * value for value in line.y],
+            mode="lines+markers",
+            name=safe(line.name),
+            legendgroup=line.name,
+            showlegend=line.name not in named,
+            line={"color": line.colour, "width": 2, "dash": "dash" if line.domain == "synthetic" else "solid"},
+            marker={"symbol": MARKERS[line.domain], "size": 7},
+            hovertemplate=f"{safe(line.name)}, {across} %{{x}}: %{{y:.{1 if percent else 3}f}}<extra></extra>",
+        )
+        named.add(line.name)
+    longest = max((max(line.x, default=0) for line in lines), default=0)
+    figure.update_xaxes(title=across, fixedrange=True, rangemode="tozero", dtick=max(1, -(-int(longest) // 8)))
+    figure.update_yaxes(title=axis, fixedrange=True)
+    figure = finish(figure, 320 + 29 * len(named))
+    return figure.update_layout(legend={"y": -0.25, "yanchor": "top"}, margin={"t": 12})

@@ -1,0 +1,56 @@
+"""Many compact rows of marks without intervals of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import plotly.graph_objects as go
+
+from app.charts.frame import finish, safe
+from app.charts.palette import MARKERS
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A value on a compact row, without an interval of its own (the caption gives the precision).
+
+    Args:
+        row: the row's label.
+        value: fraction of one.
+        colour: of its loss, or `TEACHER`.
+        domain: decides the marker.
+        name: for the legend and the pointer.
+    """
+
+    row: str
+    value: float
+    colour: str
+    domain: str
+    name: str
+
+
+def mark_chart(marks: Sequence[Mark], axis: str) -> go.Figure:
+    """Draw many rows compactly, the first on top, one legend entry a name; values in percent."""
+    rows = list(dict.fromkeys(mark.row for mark in marks))
+    figure = go.Figure()
+    for name in dict.fromkeys(mark.name for mark in marks):
+        own = [mark for mark in marks if mark.name == name]
+        figure.add_scatter(
+            x=[100 * mark.value for mark in own],
+            y=[-rows.index(mark.row) for mark in own],
+            mode="markers",
+            name=safe(name),
+            marker={"symbol": MARKERS[own[0].domain], "size": 12, "color": own[0].colour, "line": {"width": 1, "color": "white"}},
+            customdata=[safe(mark.row) for mark in own],
+            hovertemplate=f"%{{customdata}}, {safe(name)}: %{{x:.1f}} %<extra></extra>",
+        )
+    figure.update_yaxes(
+        tickvals=[-index for index in range(len(rows))],
+        ticktext=[safe(row[:28]) for row in rows],
+        range=[-len(rows) + 0.4, 0.6],
+        fixedrange=True,
+    )
+    figure.update_xaxes(title=axis, range=[-3, 103], ticksuffix=" %", fixedrange=True, zeroline=False)
+    figure = finish(figure, 110 + 30 * len(rows) + 22 * len({mark.name for mark in marks}))
+    return figure.update_layout(legend={"y": 1.02, "yanchor": "bottom"})
