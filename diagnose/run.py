@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from diagnose import junit, render, report, samples, summary
+from diagnose import edited_samples, junit, render, report, samples, summary
 from diagnose.intervals import Sample, estimate
 from diagnose.schema import Estimate, ProbeRecord, Report, ZeroShot
 from diagnose.subjects import Encode, Images, Subject
@@ -88,7 +88,7 @@ def diagnose(
         embed_text: the teacher's text tower, or None where there is none.
 
     Returns:
-        The report, as written to `<out>/report.json`; beside it `report.html`, `junit.xml`, `thumbnails.parquet` and `probes/`.
+        The report, as written to `<out>/report.json`; beside it `report.html`, `junit.xml`, `thumbnails.parquet`, `edited.parquet` and `probes/`.
 
     Raises:
         ValueError: for names that occur twice, unknown probes, no images, or class weights that do not fit the classes.
@@ -141,7 +141,8 @@ def diagnose(
 def _write(said: Report, results: dict[str, dict[str, ProbeResult]], setting: Setting) -> None:
     out = setting.out
     rows = samples.choose(setting.images, results.get("transfer", {}), seed=setting.seed)
-    samples.write(rows, out / "thumbnails.parquet")
+    samples.write([*rows, *samples.pointed(setting.images, results, {row.id for row in rows})], out / "thumbnails.parquet")
+    edited_samples.write(edited_samples.edited_samples(setting.images, results.get("interventions", {})), out / "edited.parquet")
     report.write(said, out / "report.json")
     report.write_text(out / "report.html", render.page(said, rows, results))
     report.write_text(out / "summary.md", summary.page(said))

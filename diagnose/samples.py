@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import io
-import os
-import tempfile
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
+from diagnose.parquet import write_table
 from diagnose.subjects import Images
 from probes.result import ProbeResult
 
 LIMIT = 400
 """Most rows of `thumbnails.parquet`, both domains together."""
+
+POINTED = 800
+"""Most rows that are added because a probe names their ids."""
+
+FEW = 8
+"""Images kept of each list that a probe names."""
 
 SIDE = 96
 """Longest side of a thumbnail in pixels."""
@@ -67,6 +73,55 @@ def choose(given: Sequence[Images], transfers: Mapping[str, ProbeResult], *, lim
     return rows
 
 
+def pointed(
+    given: Sequence[Images], results: Mapping[str, Mapping[str, ProbeResult]], known: Collection[str], *, limit: int = POINTED
+) -> list[Row]:
+    """Add the images that a report's numbers lead to: tops of components and slices, extremes of the domain score, confused classes.
+
+    Args:
+        given: images of each domain.
+        results: probe -> student -> result.
+        known: ids that are in the sample already.
+        limit: most rows; each list of ids gives its first ones first.
+    """
+    lists = [ids for probe, of in LISTS.items() for result in results.get(probe, {}).values() for ids in of(result)]
+    turns = itertools.chain.from_iterable(itertools.zip_longest(*lists))
+    wanted = dict.fromkeys(str(name) for name in turns if name is not None and str(name) not in known)
+    place = {name: (images, row) for images in given for row, name in enumerate(images.ids.tolist())}
+    return [_row(*place[name], {}, 0) for name in itertools.islice((name for name in wanted if name in place), limit)]
+
+
+def _tops(result: ProbeResult) -> list[np.ndarray]:
+    return [ids for name in ("component/top_images", "slice/top_images") for ids in result.arrays.get(name, np.zeros((0, 0), dtype=str))]
+
+
+def _extremes(result: ProbeResult) -> list[np.ndarray]:
+    """List ids at both ends of the domain score, synthetic and real apart."""
+    if not {"domain_score", "ids", "domain"} <= set(result.arrays):
+        return []
+    score, ids, domain = (result.arrays[name] for name in ("domain_score", "ids", "domain"))
+    order = np.argsort(score, kind="stable")
+    ends = ((order[::-1], "synthetic"), (order[::-1], "real"), (order, "synthetic"))
+    return [ids[ranked[domain[ranked] == where][:FEW]] for ranked, where in ends]
+
+
+def _confused(result: ProbeResult) -> list[np.ndarray]:
+    """List ids of real images of each class that the student takes for the class it most often takes them for."""
+    if not {"prediction", "labels", "ids", "domain"} <= set(result.arrays):
+        return []
+    said, labels, ids, domain = (result.arrays[name] for name in ("prediction", "labels", "ids", "domain"))
+    found = []
+    for label in np.unique(labels):
+        wrong = np.flatnonzero((labels == label) & (domain == "real") & (said != label) & (said >= 0))
+        if len(wrong):
+            found.append(ids[wrong[said[wrong] == np.bincount(said[wrong]).argmax()][:FEW]])
+    return found
+
+
+LISTS = {"discovery": _tops, "separability": _extremes, "transfer": _confused}
+"""Probe -> lists of ids that its result names."""
+
+
 def _predictions(result: ProbeResult, images: Images, array: str) -> np.ndarray:
     if array not in result.arrays:
         return np.full(len(images), -1)
@@ -77,10 +132,11 @@ def _row(images: Images, index: int, predicted: Mapping[str, np.ndarray], right:
     names = images.class_names
     guesses = {name: names[int(guess[index])] for name, guess in predicted.items() if 0 <= guess[index] < len(names)}
     label = int(images.labels[index])
-    return Row(str(images.ids[index]), _png(images.pixels[index]), images.domain, label, names[label], guesses, right)
+    return Row(str(images.ids[index]), png(images.pixels[index]), images.domain, label, names[label], guesses, right)
 
 
-def _png(pixels: np.ndarray) -> bytes:
+def png(pixels: np.ndarray) -> bytes:
+    """Encode an image (3, H, W) uint8 as PNG, at most `SIDE` pixels a side."""
     from PIL import Image
 
     image = Image.fromarray(np.ascontiguousarray(np.asarray(pixels).transpose(1, 2, 0)))
@@ -93,25 +149,6 @@ def _png(pixels: np.ndarray) -> bytes:
 
 def write(rows: Sequence[Row], path: Path | str) -> Path:
     """Write `thumbnails.parquet` under a temporary name and then rename it."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    table = pa.table(
-        {
-            "id": pa.array([row.id for row in rows], pa.string()),
-            "image": pa.array([row.image for row in rows], pa.binary()),
-            "domain": pa.array([row.domain for row in rows], pa.string()),
-            "label": pa.array([row.label for row in rows], pa.int64()),
-            "class_name": pa.array([row.class_name for row in rows], pa.string()),
-        }
+    return write_table(
+        {column: [getattr(row, column) for row in rows] for column in ("id", "image", "domain", "label", "class_name")}, path
     )
-    handle, partial = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    os.close(handle)
-    try:
-        pq.write_table(table, partial)
-        Path(partial).chmod(0o644)
-        return Path(partial).replace(path)
-    finally:
-        Path(partial).unlink(missing_ok=True)
