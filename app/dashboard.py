@@ -5,6 +5,7 @@ Run by `synthgap app`, or with the package installed: `SYNTHGAP_RUNS=runs stream
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 from functools import partial
@@ -13,16 +14,20 @@ from pathlib import Path
 import streamlit as st
 
 from app.reports import Run, find_runs
-from app.views import drift, separability, students, why
-from app.views.notices import no_runs
 
 STATES = {"done": "", "going": " (still going)", "report only": "", "empty": " (nothing trained yet)"}
+
+# Module in `app.views`, with `show(run)` -> its title; imported when first opened, so that the first page is soon there.
+# Comments, since Streamlit would print a bare string of this script on the page.
 PAGES = {
-    "why": ("Why", why.show),
-    "students": ("Students", students.show),
-    "separability": ("Separability", separability.show),
-    "drift": ("Drift", drift.show),
+    "why": "Why",
+    "students": "Students",
+    "separability": "Separability",
+    "drift": "Drift",
 }
+STYLE = (
+    "<style>.stMainBlockContainer {padding-top: 2.75rem;} @media (max-width: 640px) {.stMainBlockContainer {padding-bottom: 3rem;}}</style>"
+)
 
 
 def runs_folder() -> Path:
@@ -47,22 +52,34 @@ def pick_run(runs: list[Run]) -> Run:
     return run
 
 
+def show_page(name: str, run: Run) -> None:
+    """Import a page and show it."""
+    importlib.import_module(f"app.views.{name}").show(run)
+
+
 def main() -> None:
     """Draw the frame and the page that the address asks for."""
-    st.set_page_config(page_title="synthgap", page_icon=":material/compare:", layout="centered", initial_sidebar_state="collapsed")
+    # The picture is ours: Streamlit fetches an icon that is given by name from a server on the network.
+    icon = str(Path(__file__).with_name("icon.png"))
+    st.set_page_config(page_title="synthgap", page_icon=icon, layout="centered", initial_sidebar_state="collapsed")
+    st.html(STYLE)
     root = runs_folder()
     runs = find_runs(root)
     if not runs:
+        from app.views.notices import no_runs
+
         no_runs(str(root))
         return
-    asked_page = st.query_params.get("page")
     bar = st.container()
     run = pick_run(runs)
-    pages = {name: st.Page(partial(show, run), title=title, url_path=name, default=name == "why") for name, (title, show) in PAGES.items()}
+    pages = {
+        name: st.Page(partial(show_page, name, run), title=title, url_path=name, default=name == "why") for name, title in PAGES.items()
+    }
     page = st.navigation(list(pages.values()), position="hidden")
-    if asked_page in pages:
-        st.switch_page(pages[asked_page], query_params={"run": run.name})
-    with bar.container(horizontal=True, gap="small"):
+    asked = st.query_params.to_dict() | {"run": run.name}
+    if (asked_page := asked.pop("page", None)) in pages:
+        st.switch_page(pages[asked_page], query_params=asked)
+    with bar.container(horizontal=True, gap="xxsmall"):
         for link in pages.values():
             st.page_link(link, query_params={"run": run.name})
     page.run()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -119,6 +121,26 @@ def test_an_unknown_run_in_the_address_falls_back(monkeypatch: pytest.MonkeyPatc
 
     assert not test.exception
     assert test.query_params["run"] in {path.name for path in runs.iterdir()}
+
+
+def test_the_page_in_the_address_is_opened_and_the_rest_of_the_address_stays(monkeypatch: pytest.MonkeyPatch, runs: Path) -> None:
+    monkeypatch.setenv("SYNTHGAP_RUNS", str(runs))
+    test = AppTest.from_file(str(ENTRY), default_timeout=30)
+    test.query_params["run"], test.query_params["page"], test.query_params["chosen"] = "made-up", "drift", "7"
+    test.run()
+
+    assert test.title[0].value == "How far is it from its teacher?"
+    assert test.query_params["run"] == "made-up"
+    assert test.query_params["chosen"] == "7"
+    assert "page" not in test.query_params
+
+
+def test_every_page_is_a_module_with_show() -> None:
+    entry = ast.parse(ENTRY.read_text(encoding="utf-8"))
+    pages = next(node.value for node in entry.body if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "PAGES")
+
+    for name in ast.literal_eval(pages):
+        assert callable(importlib.import_module(f"app.views.{name}").show)
 
 
 def test_class_names_and_statements_are_data_and_never_markup(monkeypatch: pytest.MonkeyPatch, stored: ModuleType, tmp_path: Path) -> None:
