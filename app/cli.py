@@ -11,6 +11,7 @@ import typer
 
 from app.planted_command import planted
 from app.synthesize_command import synthesize
+from app.train_command import QUICK_PROBES, train, train_students
 
 app = typer.Typer(
     name="synthgap",
@@ -34,10 +35,6 @@ Resume = Annotated[bool, typer.Option("--resume", help="Go on with an interrupte
 Weights = Annotated[list[str] | None, typer.Option(help="State dict for a --student, in the same order.")]
 
 
-DEMO_PROBES = ["transfer", "separability", "drift"]
-"""The demo shows the effect in four minutes; `synthgap diagnose runs/pocket` runs every probe."""
-
-
 @app.command()
 def demo(
     out: Out = Path("runs/pocket"),
@@ -47,8 +44,8 @@ def demo(
     """Run the embedded comparison, print the verdict, open the dashboard."""
     from distill.packs import pocket
 
-    _train(Path(pocket.__file__).with_name("pocket.toml"), out, overrides=[], resume=True, jobs=min(os.cpu_count() or 1, 5))
-    _diagnose_run(out, probes=DEMO_PROBES)
+    train_students(Path(pocket.__file__).with_name("pocket.toml"), out, overrides=[], resume=True, jobs=min(os.cpu_count() or 1, 5))
+    _diagnose_run(out, probes=QUICK_PROBES)
     if not no_app and not os.environ.get("CI"):
         from app.launch import launch
 
@@ -94,30 +91,7 @@ def teach(
 
 app.command()(synthesize)
 app.command()(planted)
-
-
-@app.command()
-def train(
-    config: Annotated[Path, typer.Argument(help="Experiment, TOML; see configs/.")],
-    out: Out,
-    overrides: Annotated[list[str] | None, typer.Option("--set", help="key=value, such as training.epochs=3; may be given again.")] = None,
-    jobs: Annotated[int, typer.Option(help="Students trained at once, each with its share of the cores.")] = 1,
-    track: Annotated[
-        list[str] | None, typer.Option(help="Metrics also to tensorboard or wandb (offline unless WANDB_MODE=online).")
-    ] = None,
-    smoke: Annotated[bool, typer.Option("--smoke", help="Rehearse with tiny stand-ins: two steps a student, and a diagnosis.")] = False,
-    resume: Resume = False,
-) -> None:
-    """Train the comparison students of an experiment."""
-    chosen = [*(overrides or []), *([f"training.trackers={track}"] if track else [])]
-    failed = _train(config, out, overrides=chosen, resume=resume, jobs=jobs, smoke=smoke)
-    if smoke and not failed:
-        _diagnose_run(out, probes=DEMO_PROBES)
-    typer.echo(f"run: {out}")
-    if failed:
-        for name, why in failed.items():
-            _say(f"failed: {name}: {why}")
-        raise typer.Exit(2)
+app.command()(train)
 
 
 @app.command()
@@ -276,22 +250,6 @@ def dashboard(
     raise typer.Exit(launch(runs, port, open_browser=not no_browser))
 
 
-def _train(config: Path, out: Path, *, overrides: list[str], resume: bool, jobs: int = 1, smoke: bool = False) -> dict[str, str]:
-    from distill.config import read_experiment
-
-    experiment = read_experiment(config, overrides)
-    if smoke:
-        from distill.smoke import stand_ins
-
-        if out.exists():
-            raise FileExistsError(f"`out` must be a new folder for --smoke, got {out}; choose another.")
-        experiment = stand_ins(experiment, out / "stand-ins")
-    from distill.grid import train_grid
-
-    with _progress() as progress:
-        return train_grid(experiment, out, resume=resume, jobs=jobs, progress=progress)
-
-
 def _check_probes(names: list[str] | None) -> None:
     """Refuse an unknown probe before anything is loaded."""
     if names:
@@ -356,6 +314,8 @@ def _reporter(progress: Any) -> Any:
 
     def report(what: str, done: int, total: int) -> None:
         if what not in tasks:
+            if not progress.console.is_terminal:
+                _say(what)  # a log shows no bars, and must still say what is being done
             tasks[what] = progress.add_task(what, total=total)
         progress.update(tasks[what], completed=done, total=total)
 

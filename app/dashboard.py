@@ -24,6 +24,7 @@ PAGES = {
     "students": "Students",
     "separability": "Separability",
     "drift": "Drift",
+    "run": "Run",
 }
 STYLE = (
     "<style>.stMainBlockContainer {padding-top: 2.75rem;} @media (max-width: 640px) {.stMainBlockContainer {padding-bottom: 3rem;}}</style>"
@@ -40,6 +41,8 @@ def pick_run(runs: list[Run]) -> Run:
     """Let the reader pick a run; the address says which is open."""
     names = [run.name for run in runs]
     asked = st.query_params.get("run")
+    if (opened := st.session_state.pop("open_run", None)) in names:
+        asked = st.session_state["run"] = opened
     if len(runs) > 1:
         labels = {run.name: f"{run.name}{STATES[run.state]}" for run in runs}
         index = names.index(asked) if asked in names else 0
@@ -57,6 +60,13 @@ def show_page(name: str, run: Run) -> None:
     importlib.import_module(f"app.views.{name}").show(run)
 
 
+def show_first(name: str, root: Path) -> None:
+    """Show one of the pages that need no run."""
+    from app.views import notices, run
+
+    (run.show_new if name == "run" else notices.no_runs)(root)
+
+
 def main() -> None:
     """Draw the frame and the page that the address asks for."""
     # The picture is ours: Streamlit fetches an icon that is given by name from a server on the network.
@@ -65,23 +75,20 @@ def main() -> None:
     st.html(STYLE)
     root = runs_folder()
     runs = find_runs(root)
-    if not runs:
-        from app.views.notices import no_runs
-
-        no_runs(str(root))
-        return
     bar = st.container()
-    run = pick_run(runs)
-    pages = {
-        name: st.Page(partial(show_page, name, run), title=title, url_path=name, default=name == "why") for name, title in PAGES.items()
+    run = pick_run(runs) if runs else None
+    shown = {
+        name: partial(show_page, name, run) if run else partial(show_first, name, root) for name in PAGES if run or name in ("why", "run")
     }
+    pages = {name: st.Page(show, title=PAGES[name], url_path=name, default=name == "why") for name, show in shown.items()}
     page = st.navigation(list(pages.values()), position="hidden")
-    asked = st.query_params.to_dict() | {"run": run.name}
+    place = {"run": run.name} if run else {}
+    asked = st.query_params.to_dict() | place
     if (asked_page := asked.pop("page", None)) in pages:
         st.switch_page(pages[asked_page], query_params=asked)
     with bar.container(horizontal=True, gap="xxsmall"):
         for link in pages.values():
-            st.page_link(link, query_params={"run": run.name})
+            st.page_link(link, query_params=place)
     page.run()
 
 

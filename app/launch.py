@@ -20,6 +20,11 @@ ADDRESS = "127.0.0.1"
 HEADINGS = "1.9rem, 1.45rem, 1.2rem, 1.1rem, 1rem, 0.9rem"
 """Smaller headings than Streamlit's, so that the verdict is on a phone's first screen."""
 
+ACCENTS = {"light": "#3B5B88", "dark": "#8FB0DC"}
+"""Colour of what is chosen: no loss's, and not red, which would look like an error."""
+
+MAX_UPLOAD_MIB = 20
+
 
 def serve_command(runs: Path, port: int) -> list[str]:
     """Give the command that serves the dashboard: bound to this machine, without a browser and without usage statistics."""
@@ -28,7 +33,9 @@ def serve_command(runs: Path, port: int) -> list[str]:
         *(sys.executable, "-P", "-m", "streamlit", "run", str(Path(__file__).with_name("dashboard.py"))),
         *(f"--server.address={ADDRESS}", f"--server.port={port}", "--server.headless=true", "--server.fileWatcherType=none"),
         *("--browser.gatherUsageStats=false", "--client.toolbarMode=minimal", "--client.showErrorDetails=none"),
-        *(f"--theme.{shade}.headingFontSizes={HEADINGS}" for shade in ("light", "dark")),
+        f"--server.maxUploadSize={MAX_UPLOAD_MIB}",
+        *(f"--theme.{shade}.headingFontSizes={HEADINGS}" for shade in ACCENTS),
+        *(f"--theme.{shade}.primaryColor={colour}" for shade, colour in ACCENTS.items()),
         *("--", str(runs)),
     ]
 

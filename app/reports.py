@@ -16,12 +16,13 @@ import pandas as pd
 from PIL import Image
 from pydantic import ValidationError
 
+from app import jobs
 from diagnose.schema import REPORT_SCHEMA_VERSION, ProbeRecord, Report
 from probes.result import DiagnosticError, ProbeResult
 
 State = Literal["done", "going", "report only", "empty"]
 
-SIGNS = ("report.json", "metrics.jsonl", "config.toml", "done", "students")
+SIGNS = ("report.json", "metrics.jsonl", "config.toml", "done", "students", jobs.STATE)
 """A folder that holds one of these is a run."""
 
 MAX_REPORT_BYTES = 64 * 2**20
@@ -50,7 +51,7 @@ class Run:
         """Say how far the run is: `done`, still `going`, a `report only`, or `empty`."""
         if (self.path / "done").is_file():
             return "done"
-        if (self.path / "metrics.jsonl").is_file():
+        if (self.path / "metrics.jsonl").is_file() or jobs.is_alive(jobs.read_job(self.path)):
             return "going"
         return "report only" if (self.path / "report.json").is_file() else "empty"
 

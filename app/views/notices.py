@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import streamlit as st
 
 from app import charts
@@ -11,15 +13,15 @@ from diagnose.schema import Report
 from probes.result import DiagnosticError
 
 
-def no_runs(root: str) -> None:
+def no_runs(root: Path) -> None:
     """Offer the demo where there is nothing to show."""
     st.title("No runs yet")
     st.markdown(
-        f"There is no run in the folder {plain(root)}. The demo trains a few small students in some minutes, without a network, and "
+        f"There is no run in the folder {plain(str(root))}. The demo trains a few small students in some minutes, without a network, and "
         "shows them here:"
     )
     st.code("synthgap demo", language="bash")
-    st.markdown("Or name the folder that holds your runs:")
+    st.markdown("Page Run starts it, or any other experiment, from here. Or name the folder that holds your runs:")
     st.code("synthgap app path/to/runs", language="bash")
 
 
@@ -77,7 +79,7 @@ def _no_report(run: Run) -> None:
         return
     st.subheader("This run is still going")
     _progress(run)
-    st.markdown("The verdict appears here once the run is diagnosed. If it was interrupted, go on where it stopped:")
+    st.markdown("The verdict appears here once the run is diagnosed. If it was interrupted, go on where it stopped, here or on page Run:")
     st.code(run.resume_command, language="bash")
     st.markdown("Or judge what is there:")
     st.code(run.diagnose_command, language="bash")

@@ -1,0 +1,59 @@
+"""`synthgap train`: an experiment's students, and their diagnosis where it is asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+QUICK_PROBES = ["transfer", "separability", "drift"]
+"""These show the effect in minutes; `synthgap diagnose runs/pocket` runs every probe."""
+
+
+def train(
+    config: Annotated[Path, typer.Argument(help="Experiment, TOML; see configs/.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder to write.")],
+    overrides: Annotated[list[str] | None, typer.Option("--set", help="key=value, such as training.epochs=3; may be given again.")] = None,
+    jobs: Annotated[int, typer.Option(help="Students trained at once, each with its share of the cores.")] = 1,
+    track: Annotated[
+        list[str] | None, typer.Option(help="Metrics also to tensorboard or wandb (offline unless WANDB_MODE=online).")
+    ] = None,
+    smoke: Annotated[bool, typer.Option("--smoke", help="Rehearse with tiny stand-ins: two steps a student, and a diagnosis.")] = False,
+    diagnose: Annotated[bool, typer.Option("--diagnose", help="Judge the students when they are trained.")] = False,
+    probes: Annotated[list[str] | None, typer.Option("--probe", help="With --diagnose, only this probe; may be given again.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")] = False,
+) -> None:
+    """Train the comparison students of an experiment."""
+    from app.cli import _check_probes, _diagnose_run, _say
+
+    if probes and not diagnose:
+        raise ValueError(f"`--probe` must be given with --diagnose, got {probes[0]} alone; add --diagnose.")
+    _check_probes(probes)
+    chosen = [*(overrides or []), *([f"training.trackers={track}"] if track else [])]
+    failed = train_students(config, out, overrides=chosen, resume=resume, jobs=jobs, smoke=smoke)
+    for name, why in failed.items():
+        _say(f"failed: {name}: {why}")
+    if (smoke and not failed) or (diagnose and any((out / "students").glob("*/student.safetensors"))):
+        _diagnose_run(out, probes=probes or (QUICK_PROBES if smoke else None))
+    typer.echo(f"run: {out}")
+    if failed:
+        raise typer.Exit(2)
+
+
+def train_students(config: Path, out: Path, *, overrides: list[str], resume: bool, jobs: int = 1, smoke: bool = False) -> dict[str, str]:
+    """Train the students of an experiment; give the name of each that failed -> why."""
+    from app.cli import _progress
+    from distill.config import read_experiment
+
+    experiment = read_experiment(config, overrides)
+    if smoke:
+        from distill.smoke import stand_ins
+
+        if out.exists():
+            raise FileExistsError(f"`out` must be a new folder for --smoke, got {out}; choose another.")
+        experiment = stand_ins(experiment, out / "stand-ins")
+    from distill.grid import train_grid
+
+    with _progress() as progress:
+        return train_grid(experiment, out, resume=resume, jobs=jobs, progress=progress)

@@ -1,0 +1,189 @@
+"""Page Run: start a real training and diagnosis, watch it, stop it, go on with it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from app import charts, jobs, new_run
+from app.reports import Run, is_run, load_progress
+from app.views.measures import draw
+from app.views.notices import progress_lines
+from app.views.wording import plain
+from distill.errors import DistillError
+
+QUICK = ("transfer", "separability", "drift")
+LOOK = "2s"
+"""How often a run that goes is looked at."""
+
+
+def show(run: Run) -> None:
+    """Show the page of one run."""
+    st.title("Train and judge students")
+    st.header(f"This run: {plain(run.name)}")
+    going = jobs.is_alive(jobs.read_job(run.path))
+    st.fragment(_watch, run_every=LOOK if going else None)(run, going)
+    _new(run.root)
+
+
+def show_new(root: Path) -> None:
+    """Show the page where there is no run yet."""
+    st.title("Train and judge students")
+    _new(root, first=True)
+
+
+def _watch(run: Run, was_going: bool) -> None:
+    """Show how far the run is; looked at again every two seconds while it goes."""
+    job = jobs.read_job(run.path)
+    going = jobs.is_alive(job)
+    if going != was_going:
+        st.rerun(scope="app")  # the picker and the other pages say so too
+    st.markdown(state_words(run, job, going))
+    done, total = progress(run)
+    if total and not (run.path / "done").is_file():
+        st.progress(min(done / total, 1.0), text=f"{done:,} of {total:,} epochs of all students")
+    _buttons(run, job, going)
+    lines = progress_lines(load_progress(run))
+    if lines:
+        alt = "Zero-shot accuracy of each student so far, by epoch, on real and on synthetic images"
+        st.caption("Zero-shot accuracy (share of images whose class is found) on held-out images after each epoch; drawn through: real.")
+        draw(charts.line_chart(lines, "zero-shot accuracy (%)", percent=True), alt, "run-progress")
+    words = jobs.last_words(run.path)
+    if words:
+        st.caption(f"The last lines of {jobs.LOG}:")
+        st.code("\n".join(words), language=None, wrap_lines=True)
+
+
+def progress(run: Run) -> tuple[int, int]:
+    """Count a run's finished epochs, and all that its configuration asks for; 0 where it cannot be read."""
+    try:
+        students, epochs = new_run.expected(new_run.read_config(run.path / "config.toml"))
+    except (ValueError, AttributeError, TypeError):
+        return 0, 0
+    return sum(len(rows) for rows in load_progress(run).values()), students * epochs
+
+
+def state_words(run: Run, job: jobs.Job | None, going: bool) -> str:
+    """Say in a sentence or two what happens to a run, or has happened."""
+    done, total = progress(run)
+    if going and job is not None:
+        if job.stopped:
+            return "**Stopping.** What is finished is kept; it is ended by force when it has not stopped in twenty seconds."
+        what = "It is being diagnosed" if total and done >= total else "It is training" if done else "It is starting"
+        return f"**{what}**, since {plain(job.begun[:16].replace('T', ' '))} UTC, in a process of its own (number {job.pid}). You may close this page."
+    if jobs.in_use(run.path):
+        return (
+            "**In use by another process**, which was not started from here: it can be watched here, and be stopped where it was started."
+        )
+    if (run.path / "done").is_file():
+        return "**Finished.** The verdict is on page Why."
+    if job is not None and job.stopped:
+        return "**Stopped.** Go on where it stopped, or leave it."
+    if job is not None:
+        return "**It has ended before it was finished.** Its last words stand below; go on with it once the reason is mended."
+    return "**Not finished, and nobody works on it.**" if total else "**A report alone**: there is no configuration to train from."
+
+
+def _buttons(run: Run, job: jobs.Job | None, going: bool) -> None:
+    if going:
+        stopping = job is not None and job.stopped
+        st.button("Stop", icon=":material/stop:", on_click=jobs.stop_soon, args=(run.path,), disabled=stopping, key="stop")
+        return
+    unfinished = (run.path / "config.toml").is_file() and not (run.path / "done").is_file() and not jobs.in_use(run.path)
+    said = "Takes up each student at its last finished epoch, then judges them."
+    if unfinished and st.button("Go on with it", icon=":material/resume:", key="resume", help=said):
+        _start(run.path, new_run.command_again(run.path, job.command if job is not None else ()))
+
+
+def _start(folder: Path, words: list[str]) -> None:
+    try:
+        jobs.start(folder, words)
+    except (RuntimeError, OSError, DistillError) as error:
+        st.error(plain(str(error)), icon=":material/error:")
+        return
+    st.session_state["open_run"] = folder.name
+    st.rerun(scope="app")
+
+
+def _new(root: Path, first: bool = False) -> None:
+    st.header("A new run")
+    if is_run(root):
+        st.info("The server was opened on one run. To start others, open the folder that holds the runs:", icon=":material/info:")
+        st.code("synthgap app path/to/runs", language="bash")
+        return
+    st.markdown(
+        f"Trains the students of an experiment and judges them, as `synthgap train` and `synthgap diagnose` do, in the folder {plain(str(root))}."
+    )
+    choices = new_run.experiments()
+    name = st.selectbox("Experiment to start from", list(choices), key="experiment", help="The pocket needs no data and takes minutes.")
+    try:
+        config = new_run.read_config(choices[name])
+    except ValueError as error:
+        st.error(plain(str(error)), icon=":material/error:")
+        return
+    if config.get("about"):
+        with st.expander("What it is about"):
+            st.markdown(plain(str(config["about"])))
+    with st.form("new-run", border=True):
+        asked = _form(config, name)
+        if st.form_submit_button("Start", icon=":material/play_arrow:", type="primary" if first else "secondary"):
+            _begin(root, config, asked)
+
+
+def _form(config: dict[str, Any], base: str) -> dict[str, Any]:
+    """Ask what is to be changed; every field begins with what the experiment says."""
+    asked: dict[str, Any] = {"name": st.text_input("Name of the run", max_chars=64, placeholder="letters, digits, - _ .", key="new-name")}
+    losses = list(config["students"])
+    asked["students"] = st.multiselect("Losses to compare", losses, default=losses, key=f"losses-{base}")
+    left, right = st.columns(2)
+    seeds = ", ".join(str(seed) for seed in config.get("seeds", [0]))
+    asked["seeds"] = left.text_input("Seeds", seeds, max_chars=200, help="One student a loss, training set and seed.", key=f"seeds-{base}")
+    epochs = config.get("training", {}).get("epochs", 10)
+    asked["epochs"] = right.number_input("Epochs", 1, 10_000, int(epochs), key=f"epochs-{base}")
+    asked["teacher"] = st.text_input("Teacher", str(config["teacher"].get("model", "")), max_chars=500, key=f"teacher-{base}")
+    with st.expander("Images"):
+        asked["folder"] = st.text_input(
+            "Data folder",
+            str(config["data"].get("folder", "")),
+            max_chars=500,
+            help="Put before relative names below.",
+            key=f"folder-{base}",
+        )
+        for part, words in (("train", "to train on"), ("test", "held out")):
+            specs = config["data"][part]
+            asked[part] = {
+                name: st.text_input(f"{name}, {words}", str(spec), max_chars=500, key=f"{part}-{name}-{base}")
+                for name, spec in specs.items()
+            }
+        limit = int(config["data"].get("limit", 0))
+        asked["limit"] = st.number_input("At most so many of each training set (0: all)", 0, 10**9, limit, key=f"limit-{base}")
+    with st.expander("Effort"):
+        cores = os.cpu_count() or 1
+        asked["at_once"] = st.number_input("Students trained at once", 1, max(cores, 1), 1, key="at-once")
+        asked["all"] = st.toggle("Judge by every probe, not only by transfer, separability and drift", key="all-probes")
+    return asked
+
+
+def _begin(root: Path, config: dict[str, Any], asked: dict[str, Any]) -> None:
+    """Check what was asked for, write the run folder and start it; what is wrong is said and nothing is written."""
+    try:
+        changes = new_run.Changes(
+            teacher=asked["teacher"],
+            folder=asked["folder"],
+            train=asked["train"],
+            test=asked["test"],
+            students=asked["students"],
+            seeds=new_run.read_seeds(asked["seeds"]),
+            epochs=int(asked["epochs"]),
+            limit=int(asked["limit"]) or None,
+        )
+        made = new_run.changed(config, changes)
+        folder = new_run.new_folder(root, asked["name"].strip())
+        new_run.write_config(folder, made)
+    except (ValueError, OSError, DistillError) as error:
+        st.error(plain(str(error)), icon=":material/error:")
+        return
+    _start(folder, new_run.command(folder, at_once=int(asked["at_once"]), probes=() if asked["all"] else QUICK))
