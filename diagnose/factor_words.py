@@ -102,20 +102,18 @@ def share_words(share: Estimate) -> str:
 
 
 def short_division(divided: Divided) -> str:
-    """Say in one clause how the gap is shared, for the verdict; nothing where there are no shares."""
-    shares = [(part, part.share) for part in divided.parts if part.share is not None]
+    """Say in one sentence how the gap is shared, for the verdict: only shares that are surely not zero; nothing where there are none."""
     rest = divided.remainder.share
+    shares = [(COSTS.get(part.name, plain(part.name)), part.share) for part in divided.parts if part.share is not None]
     if not shares or rest is None:
         return ""
-    verbs = [" makes up", *[""] * (len(shares) - 1)]
-    words = [
-        f"{COSTS.get(part.name, plain(part.name))}{verb} {signless(100 * share.value, 0)} %"
-        for (part, share), verb in zip(shares, verbs, strict=True)
-    ]
-    return (
-        f" Of the {short_points(divided.gap)} that {plain(divided.end)} is behind its teacher there, "
-        f"{joined([*words, f'{signless(100 * rest.value, 0)} % remain with {plain(divided.start)}'])}."
-    )
+    more = [f"{name} makes up {signless(100 * share.value, 0)} %" for name, share in shares if share.low > 0]
+    less = [f"{name} gives {signless(-100 * share.value, 0)} % back" for name, share in shares if share.high < 0]
+    lacking = [f"{plain(divided.start)} lacks {signless(100 * rest.value, 0)} % too"] if rest.low > 0 else []
+    if not more and not lacking:
+        return ""
+    back = f"; {joined(less)}" if less else ""
+    return f" Of the {short_points(divided.gap)} that {plain(divided.end)} is behind its teacher there, {joined([*more, *lacking])}{back}."
 
 
 def orders_words(orders: int, possible: int, parts: int) -> str:

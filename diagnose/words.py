@@ -32,7 +32,8 @@ def short_points(value: Estimate | None) -> str:
     """Write a difference of accuracies in whole points: `33 points (30 to 36)`."""
     if value is None:
         return "an unknown number of points"
-    return f"{signless(100 * value.value, 0)} points ({signless(100 * value.low, 0)} to {signless(100 * value.high, 0)})"
+    number = signless(100 * value.value, 0)
+    return f"{number} {'point' if number == '1' else 'points'} ({signless(100 * value.low, 0)} to {signless(100 * value.high, 0)})"
 
 
 def number(value: Estimate) -> str:

@@ -12,12 +12,15 @@ from diagnose import findings, statement
 from diagnose.contrasts import level_contrasts, only_difference
 from diagnose.evidence import gather
 from diagnose.factor_findings import divisions as division_rows
+from diagnose.factor_words import short_division
 from diagnose.factors import FULL, cells, contrasts, divisions
-from diagnose.facts import Divided, Facts
+from diagnose.facts import Divided, Facts, Part
 from diagnose.groups import Group
 from diagnose.intervals import Sample
+from diagnose.schema import Estimate
 from diagnose.subjects import Subject
 from diagnose.verdict import judged
+from diagnose.words import short_points
 from probes.result import ProbeResult
 
 IMAGES = 400
@@ -339,9 +342,33 @@ def test_the_verdict_says_what_share_of_the_gap_the_text_target_makes_up(facts: 
     assert said.label == "text_target_costs_real_accuracy"
     assert "the text target costs 20 points" in said.statement
     assert "the text target makes up 74 %" in said.statement
-    assert "19 % remain with L2" in said.statement
+    assert "L2 lacks 19 % too" in said.statement
     # The statement is about the students that are compared, not about the coldest, which do worst.
     assert said.statement.startswith("Image-text fails on real images: it is right on 58 %")
+
+
+def _share(value: float, spread: float = 0.05) -> Estimate:
+    return Estimate(value=value, low=value - spread, high=value + spread, n=3, over="seeds")
+
+
+def test_the_verdict_tells_only_shares_that_are_surely_not_zero() -> None:
+    gap = _share(0.3)
+    parts = [
+        Part("text_target", _share(0.2), _share(0.67)),
+        Part("negatives", _share(-0.1), _share(-0.41)),
+        Part("other", gap, _share(0.02)),
+    ]
+    divided = Divided("l2", "image_text", gap, tuple(parts), Part("remainder", _share(0.2), _share(0.74)), 2, 2)
+
+    said = short_division(divided)
+
+    assert said.endswith("the text target makes up 67 % and L2 lacks 74 % too; the use of negatives gives 41 % back.")
+    assert "other" not in said
+
+
+@pytest.mark.parametrize(("value", "words"), [(0.011, "1 point (1 to 1)"), (0.019, "2 points (2 to 2)"), (-0.011, "−1 points (−1 to −1)")])
+def test_one_point_is_written_in_the_singular(value: float, words: str) -> None:
+    assert short_points(_share(value, 0.0)) == words
 
 
 def test_students_that_saw_some_real_images_are_not_judged(facts: Facts) -> None:

@@ -134,7 +134,7 @@ def test_a_text_target_that_fails_is_named_with_its_cost_and_the_cure() -> None:
     loss_finding = next(item for item in findings.findings(CASES[said.label], said.label) if item.id == "loss")  # type: ignore[arg-type]
 
     assert "the text target costs 33 points (31 to 35)" in said.statement
-    assert "the use of negatives costs 1 points" in said.statement
+    assert "the use of negatives costs 1 point (" in said.statement
     assert "so the training as such works" in said.statement
     assert loss_finding.verdict == "fail"
     assert "image embedding" in loss_finding.recommendation
