@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from app.explain_command import explain
 from app.planted_command import planted
 from app.synthesize_command import synthesize
 from app.train_command import QUICK_PROBES, train, train_students
@@ -92,6 +93,7 @@ def teach(
 app.command()(synthesize)
 app.command()(planted)
 app.command()(train)
+app.command()(explain)
 
 
 @app.command()
@@ -182,16 +184,19 @@ def diagnose(
     image_size: Size = None,
     skip_bad: SkipBad = False,
     seed: Annotated[int, typer.Option(help="Seed of every random draw.")] = 0,
-    probes: Annotated[list[str] | None, typer.Option("--probe", help="Only this probe; may be given again. By default all.")] = None,
+    probes: Annotated[
+        list[str] | None, typer.Option("--probe", help="Only this probe, or map; may be given again. By default all.")
+    ] = None,
     fail_on: Annotated[list[str] | None, typer.Option(help="Condition such as 'separability > 0.9'; exit code 1 when it holds.")] = None,
     as_json: Json = False,
 ) -> None:
     """Weigh the evidence: report.json, report.html, JUnit XML, and a verdict in words."""
+    from app.inputs import check_probes
     from diagnose import conditions
 
     for expression in fail_on or []:
         conditions.parse(expression)
-    _check_probes(probes)
+    check_probes(probes)
     if (run is None) == (not student):
         raise ValueError(
             "`diagnose` must be given a run directory or --student, got " + ("both" if run else "neither") + "; give one of them."
@@ -248,15 +253,6 @@ def dashboard(
 
     _say(f"dashboard: http://127.0.0.1:{port} (stop it with Ctrl-C)")
     raise typer.Exit(launch(runs, port, open_browser=not no_browser))
-
-
-def _check_probes(names: list[str] | None) -> None:
-    """Refuse an unknown probe before anything is loaded."""
-    if names:
-        from probes.registry import find_probe
-
-        for name in names:
-            find_probe(name)
 
 
 def _diagnose_run(run: Path, *, seed: int = 0, quiet: bool = False, probes: list[str] | None = None) -> Any:

@@ -76,6 +76,21 @@ def open_models(
     )  # type: ignore[arg-type]
 
 
+def check_probes(names: Sequence[str] | None) -> None:
+    """Refuse an unknown probe before anything is loaded; `map` is the map of the whole run.
+
+    Raises:
+        ValueError: naming the nearest probes.
+    """
+    if names:
+        from diagnose.mapping import MAP
+        from probes.registry import find_probe
+
+        for name in names:
+            if name != MAP:
+                find_probe(name)
+
+
 def is_users_fault(error: Exception) -> bool:
     """Tell bad input, which gets one line and exit code 2, from a fault of ours."""
     from distill.errors import DistillError

@@ -25,11 +25,12 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")] = False,
 ) -> None:
     """Train the comparison students of an experiment."""
-    from app.cli import _check_probes, _diagnose_run, _say
+    from app.cli import _diagnose_run, _say
+    from app.inputs import check_probes
 
     if probes and not diagnose:
         raise ValueError(f"`--probe` must be given with --diagnose, got {probes[0]} alone; add --diagnose.")
-    _check_probes(probes)
+    check_probes(probes)
     chosen = [*(overrides or []), *([f"training.trackers={track}"] if track else [])]
     failed = train_students(config, out, overrides=chosen, resume=resume, jobs=jobs, smoke=smoke)
     for name, why in failed.items():

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
@@ -13,8 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
-from diagnose import edited_samples, junit, render, report, samples, summary
+from diagnose import edited_samples, junit, mapping, render, report, samples, summary
+from diagnose.arrays import save_array
+from diagnose.epochs import explained_rows, few_images
 from diagnose.intervals import Sample, estimate
+from diagnose.names import file_name
 from diagnose.schema import Estimate, ProbeRecord, Report, ZeroShot
 from diagnose.subjects import Encode, Images, Subject
 from diagnose.tables import distinct, ids_of, table_of
@@ -25,9 +27,6 @@ from probes.sight import EmbedText, Sight
 
 Progress = Callable[[str, int, int], None]
 """`progress(what, done, total)`."""
-
-CHECKPOINT_IMAGES = 1000
-"""Images of each domain that are embedded for each checkpoint: enough for means, and cheap for twenty epochs of many students."""
 
 
 @dataclass(frozen=True)
@@ -82,19 +81,20 @@ def diagnose(
         about: one paragraph on the data.
         logit_scale: multiplier of the cosines, positive; the calibration depends on it.
         seed: seed of every random draw.
-        probes: see `probes.registry.probe_names`; None for all of them.
+        probes: see `probes.registry.probe_names`, and `map` for the map of the whole run; None for all of them.
         progress: called as `progress(what, done, total)`.
         batch_size: images in one forward pass.
         embed_text: the teacher's text tower, or None where there is none.
 
     Returns:
-        The report, as written to `<out>/report.json`; beside it `report.html`, `junit.xml`, `thumbnails.parquet`, `edited.parquet` and `probes/`.
+        The report, as written to `<out>/report.json`; beside it `report.html`, `junit.xml`, `thumbnails.parquet`, `edited.parquet`,
+        `class_weights.npy` and `probes/`.
 
     Raises:
         ValueError: for names that occur twice, unknown probes, no images, or class weights that do not fit the classes.
     """
     given = distinct(tuple(images for images in (real, synthetic) if images is not None))
-    probes = probe_names() if probes is None else probes
+    probes = diagnosis_names() if probes is None else probes
     _check(subjects, teacher, given, probes, class_weights)
     told = progress or (lambda what, done, total: None)
     setting = Setting(given, np.asarray(class_weights), Path(out), logit_scale, seed, batch_size, told, embed_text)
@@ -103,23 +103,31 @@ def diagnose(
     teacher_key, teacher_table = _table(teacher, setting)
     looking = _sight(teacher, teacher_table, setting)
     records: list[ProbeRecord] = []
-    results: dict[str, dict[str, ProbeResult]] = {probe: {} for probe in probes}
+    each = [probe for probe in probes if probe != mapping.MAP]
+    results: dict[str, dict[str, ProbeResult]] = {probe: {} for probe in each}
+    tables: dict[str, tuple[str, EmbeddingTable]] = {}
     accuracies = {teacher.name: _accuracy(teacher_table, setting)}
     for number, student in enumerate(subjects):
         setting.progress("students", number, len(subjects))
         try:
             table_key, table = _table(student, setting)
         except Exception as error:  # one encoder that cannot run must not cost the others their report
-            records += [ProbeRecord(probe=probe, subject=student.name, status="failed", error=_said(error)) for probe in probes]
+            records += [ProbeRecord(probe=probe, subject=student.name, status="failed", error=_said(error)) for probe in each]
             continue
+        tables[student.name] = (table_key, table)
         accuracies[student.name] = _accuracy(table, setting)
-        for probe in probes:
+        for probe in each:
             content = _content(probe, table_key, teacher_key, student, setting)
             record, result = _run(probe, student, _sight(student, table, setting), looking, content, setting)
             records.append(record)
             if result is not None:
                 results[probe][student.name] = result
     setting.progress("students", len(subjects), len(subjects))
+    shown: dict[str, dict[str, ProbeResult]] = {}
+    if mapping.MAP in probes:
+        record, result = _map([s for s in subjects if s.name in tables], teacher, tables, (teacher_key, teacher_table), setting)
+        records.append(record)
+        shown = {mapping.MAP: {teacher.name: result}} if result is not None else {}
     missing = [f"No {domain} images were given" for domain in ("real", "synthetic") if domain not in {images.domain for images in given}]
     said = report.assemble(
         subjects,
@@ -134,14 +142,20 @@ def diagnose(
         counts={**{f"images/{images.domain}": len(images) for images in given}, "classes": len(given[0].class_names)},
         environment=_environment(setting),
     )
-    _write(said, results, setting)
+    _write(said, results, shown, setting)
     return said
 
 
-def _write(said: Report, results: dict[str, dict[str, ProbeResult]], setting: Setting) -> None:
+def diagnosis_names() -> list[str]:
+    """List what a diagnosis can be asked for: all probes, and the map of the run."""
+    return [*probe_names(), mapping.MAP]
+
+
+def _write(said: Report, results: dict[str, dict[str, ProbeResult]], shown: dict[str, dict[str, ProbeResult]], setting: Setting) -> None:
     out = setting.out
+    save_array(setting.class_weights.astype(np.float32), out / "class_weights.npy")
     rows = samples.choose(setting.images, results.get("transfer", {}), seed=setting.seed)
-    samples.write([*rows, *samples.pointed(setting.images, results, {row.id for row in rows})], out / "thumbnails.parquet")
+    samples.write([*rows, *samples.pointed(setting.images, results | shown, {row.id for row in rows})], out / "thumbnails.parquet")
     edited_samples.write(edited_samples.edited_samples(setting.images, results.get("interventions", {})), out / "edited.parquet")
     report.write(said, out / "report.json")
     report.write_text(out / "report.html", render.page(said, rows, results))
@@ -161,9 +175,9 @@ def _check(
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise ValueError(f"`name` of students and teacher must be unique, got {twice[0]!r} {names.count(twice[0])} times; rename one.")
-    unknown = [probe for probe in probes if probe not in probe_names()]
+    unknown = [probe for probe in probes if probe not in diagnosis_names()]
     if unknown:
-        raise ValueError(f"`probes` must be among {sorted(probe_names())}, got {unknown[0]!r}; choose from these.")
+        raise ValueError(f"`probes` must be among {sorted(diagnosis_names())}, got {unknown[0]!r}; choose from these.")
     if any(images.class_names != given[0].class_names for images in given):
         differ = sorted(set(given[0].class_names) ^ set(given[-1].class_names)) or ["their order"]
         raise ValueError(
@@ -263,15 +277,18 @@ def _run(
         setting.progress(f"{probe} {student.name}", 1, 1)
     except Exception as error:  # a probe that raises is recorded, and the others go on
         return ProbeRecord(probe=probe, subject=student.name, status="failed", error=_said(error)), None
-    record = ProbeRecord(
-        probe=probe,
-        subject=student.name,
+    return _done(result, stem), result
+
+
+def _done(result: ProbeResult, stem: Path) -> ProbeRecord:
+    return ProbeRecord(
+        probe=result.probe,
+        subject=result.subject,
         status="done",
-        path=f"probes/{probe}/{stem.name}.json",
+        path=f"probes/{result.probe}/{stem.name}.json",
         scores={name: score.to_dict() for name, score in sorted(result.scores.items())},
         counts=dict(result.counts),
     )
-    return record, result
 
 
 def _finished(stem: Path, content: str, student: Subject) -> ProbeResult | None:
@@ -286,29 +303,51 @@ def _finished(stem: Path, content: str, student: Subject) -> ProbeResult | None:
 
 def _with_epochs(result: ProbeResult, student: Subject, table: EmbeddingTable, teacher: EmbeddingTable, setting: Setting) -> ProbeResult:
     """Add drift over the epochs, measured on the same few images with the encoder of each epoch."""
-    few = replace(setting, images=tuple(_few(images) for images in setting.images))
+    few = replace(setting, images=few_images(setting.images, seed=setting.seed))
     rows = np.flatnonzero(np.isin(table.ids, ids_of(few.images)))
-    checkpoints = {}
-    for epoch, load in sorted(student.checkpoints.items()):
-        named = replace(student, name=f"{student.name} epoch {epoch}")
-        hashed = f"{student.weights_hash}@{epoch}" if student.weights_hash else ""
-        checkpoints[epoch] = _table(named, few, load(), hashed)[1]
+    checkpoints = {epoch: _epoch(student, epoch, few)[1] for epoch in sorted(student.checkpoints)}
     pair = (table.select(rows), teacher.select(rows))
     over = PROBES["drift"](*pair, class_weights=setting.class_weights, seed=setting.seed, checkpoints=checkpoints)
     arrays = {name: array for name, array in over.arrays.items() if name == "epochs" or name.endswith("/by_epoch")}
     return replace(result, arrays={**result.arrays, **arrays}, counts={**result.counts, "images/by_epoch": len(rows)})
 
 
-def _few(images: Images) -> Images:
-    rows = np.unique(np.linspace(0, len(images) - 1, min(len(images), CHECKPOINT_IMAGES)).astype(int))
-    chosen = {name: getattr(images, name)[rows] for name in ("ids", "labels", "pixels")}
-    return replace(images, **chosen, metadata={name: fact[rows] for name, fact in images.metadata.items()}, fingerprint="")
+def _epoch(student: Subject, epoch: int, few: Setting) -> tuple[str, EmbeddingTable]:
+    """Embed the few images with the encoder of one epoch, or read the embeddings back."""
+    named = replace(student, name=f"{student.name} epoch {epoch}")
+    return _table(named, few, student.checkpoints[epoch](), f"{student.weights_hash}@{epoch}" if student.weights_hash else "")
 
 
-def file_name(subject: str) -> str:
-    """Make a file name of a subject's name; names that need changing get a hash so that no two fall together."""
-    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", subject).strip(".-") or "subject"
-    return plain[:100] if plain == subject and len(plain) <= 100 else f"{plain[:80]}-{hashlib.sha256(subject.encode()).hexdigest()[:8]}"
+def _map(
+    students: Sequence[Subject],
+    teacher: Subject,
+    tables: dict[str, tuple[str, EmbeddingTable]],
+    own: tuple[str, EmbeddingTable],
+    setting: Setting,
+) -> tuple[ProbeRecord, ProbeResult | None]:
+    """Lay out teacher, students and epochs, or read the map back; a layout that fails is recorded."""
+    stem = setting.out / "probes" / mapping.MAP / file_name(teacher.name)
+    try:
+        setting.progress(mapping.MAP, 0, 1)
+        few = replace(setting, images=few_images(setting.images, seed=setting.seed))
+        kept = np.flatnonzero(np.isin(own[1].ids, ids_of(few.images)))
+        way = mapping.stops(mapping.choose_students(students))
+        found = [(stop, *(tables[stop.subject.name] if stop.epoch is None else _epoch(stop.subject, stop.epoch, few))) for stop in way]
+        first = ids_of(setting.images)[explained_rows(setting.images, seed=setting.seed)]
+        hashes = [(stop.name, key, stop.subject.weights_hash) for stop, key, _ in found]
+        content = mapping.map_key([SCHEMA_VERSION, setting.seed, own[0], hashes], own[1].ids[kept], first)
+        result = _finished(stem, content, teacher) if all(hashed for *_, hashed in hashes) else None
+        if result is None:
+            small = own[1].select(kept)
+            rows = mapping.choose_rows(small, first, seed=setting.seed)
+            few_tables = [(stop, table.select(kept) if stop.epoch is None else table) for stop, _, table in found]
+            result = mapping.lay_out(small, few_tables, rows, seed=setting.seed)
+            result = replace(result, params={**result.params, "inputs": content})
+            result.save(stem)
+        setting.progress(mapping.MAP, 1, 1)
+    except Exception as error:
+        return ProbeRecord(probe=mapping.MAP, subject=teacher.name, status="failed", error=_said(error)), None
+    return _done(result, stem), result
 
 
 def _said(error: Exception) -> str:

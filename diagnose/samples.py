@@ -17,7 +17,7 @@ from probes.result import ProbeResult
 LIMIT = 400
 """Most rows of `thumbnails.parquet`, both domains together."""
 
-POINTED = 800
+POINTED = 1400
 """Most rows that are added because a probe names their ids."""
 
 FEW = 8
@@ -118,7 +118,15 @@ def _confused(result: ProbeResult) -> list[np.ndarray]:
     return found
 
 
-LISTS = {"discovery": _tops, "separability": _extremes, "transfer": _confused}
+def _explained(result: ProbeResult) -> list[np.ndarray]:
+    return [result.arrays["gallery/ids"]] if "gallery/ids" in result.arrays else []
+
+
+def _mapped(result: ProbeResult) -> list[np.ndarray]:
+    return [result.arrays["ids"]] if "ids" in result.arrays else []
+
+
+LISTS = {"attribution": _explained, "map": _mapped, "discovery": _tops, "separability": _extremes, "transfer": _confused}
 """Probe -> lists of ids that its result names."""
 
 

@@ -80,7 +80,12 @@ def aligned_maps(
         scores=scores,
         arrays=arrays,
         counts={"images": len(rows), "maps": len(maps), "neighbours": neighbours},
-        params={"max_images": max_images, "neighbours": neighbours, "epochs": epochs, "metric": "cosine"},
+        params={
+            "max_images": max_images,
+            "neighbours": neighbours,
+            "epochs": epochs,
+            "metric": "euclidean between unit rows: the neighbours of the cosine",
+        },
         seed=seed,
         versions=versions(),
     )
@@ -94,7 +99,7 @@ def _layout(spaces: list[np.ndarray], *, seed: int, neighbours: int, epochs: int
     named = {} if epochs is None else {"n_epochs": epochs}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of one thread for the sake of the seed, and of numba's own business
-        model = umap.AlignedUMAP(n_neighbors=neighbours, metric="cosine", random_state=seed, **named)
+        model = umap.AlignedUMAP(n_neighbors=neighbours, metric="euclidean", random_state=seed, **named)
         model.fit(spaces, relations=[same] * (len(spaces) - 1))
     return [np.asarray(part, dtype=np.float32) for part in model.embeddings_]
 

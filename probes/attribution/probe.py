@@ -13,7 +13,7 @@ from probes.attribution.faithfulness import CELLS, FRACTIONS
 from probes.attribution.foreground import Foreground, discover
 from probes.attribution.look import Look
 from probes.attribution.methods import METHODS, check_method
-from probes.attribution.request import STEPS, Target, lens_of
+from probes.attribution.request import STEPS, Target, absent_colour, lens_of
 from probes.attribution.sample import draw
 from probes.attribution.undisturbed import undisturbed
 from probes.auc import auc_interval
@@ -68,7 +68,8 @@ def attribution(
         those that beat both baselines border_energy, centre_energy, map_<band>, uses_<band>, object_energy and (with given masks)
         pointing and overlap, by domain and as `difference`, teacher_agreement by domain; the same under `teacher/`, and `excess/...`.
         `domain/auc`, `masks/content_kept`. `params["status"]` says of each `<method>/<number>` whether it is informative. Arrays:
-        `gallery/...` (G, h, w), `mean_map/...` (K, 2, h, w), `by_class/...` (K, 2, 3), `curve/...`, with `gallery/ids`, `mean_map/classes`, `curve/fractions`.
+        `gallery/...` (G, h, w), `mean_map/...` (K, 2, h, w), `by_class/...` (K, 2, 3), `curve/...`, with `gallery/ids`, `mean_map/classes`, `curve/fractions`; `lens/domain (D,)` and `lens/absent (3,)`, with which
+        any other image can be explained (`probes.attribution.one`).
 
     Raises:
         ValueError: for tables that cannot be compared, masks of another size, an unknown method, or settings out of range.
@@ -186,6 +187,8 @@ def _arrays(sides: dict[str, Answer], student: Sight, rows: np.ndarray, gallery:
         "gallery/labels": student.table.labels[shown],
     }
     arrays |= {"mean_map/classes": sides[""].classes, "curve/fractions": np.array([0.0, *FRACTIONS, 1.0])}
+    arrays["lens/absent"] = absent_colour(student).numpy().reshape(3)
+    arrays |= {f"{prefix}lens/domain": side.logit.normals.mean(axis=0).astype(np.float32) for prefix, side in sides.items()}
     if found.masks is not None:
         arrays["gallery/masks"] = pictures(resized(found.masks[: 2 * gallery], student.size))
     return arrays

@@ -68,6 +68,13 @@ def held_out(tiny_data: Path) -> tuple[str, ...]:
     return "--real", str(tiny_data / "test-real.parquet"), "--synthetic", str(tiny_data / "test-synthetic.parquet")
 
 
+@pytest.fixture
+def quick_layout(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take two coordinates in place of the map's layout, which costs a minute of compiling."""
+    monkeypatch.setattr("probes.maps._layout", lambda spaces, **_: [space[:, :2].copy() for space in spaces])
+
+
+@pytest.mark.usefixtures("quick_layout")
 def test_way_from_a_config_to_a_verdict(run: Run, write_config: Callable[..., Path], tmp_path: Path) -> None:
     folder = tmp_path / "run"
     code, out, err = run("train", write_config(), "--out", folder, "--set", "training.epochs=1")

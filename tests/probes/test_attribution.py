@@ -12,6 +12,8 @@ from torch import nn
 from probes.attribution import attribution, maps
 from probes.attribution.aggregate import values_by_class
 from probes.attribution.methods import METHODS
+from probes.attribution.one import explain_one
+from probes.attribution.request import absent_colour
 from probes.attribution.sample import draw
 from probes.attribution.scalars import domain_logit
 from probes.embeddings import embed
@@ -383,3 +385,49 @@ def test_one_domain_or_a_teacher_of_other_images_is_refused(planted):
         attribution(real, None, class_weights=weights)
     with pytest.raises(ValueError, match="`teacher` must have the 160 images of `student`, got 100"):
         attribution(student, fewer, class_weights=weights)
+
+
+def test_one_image_without_a_table_has_the_map_that_it_has_in_the_table(planted):
+    student, _, weights = planted
+    row = 11
+    absent = absent_colour(student).numpy().reshape(3)
+    direction = domain_logit(student.table, seed=0).normals.mean(axis=0).astype(np.float32)
+
+    found, said = explain_one(
+        student.encode,
+        student.raw(np.array([row]))[0],
+        method="integrated_gradients",
+        absent=absent,
+        class_weights=weights,
+        label=int(student.table.labels[row]),
+        domain=direction,
+    )
+
+    expected = maps(student, [row], of="zero_shot", class_weights=weights)[0]
+    np.testing.assert_allclose(found["zero_shot"], expected, atol=1e-5)
+    assert said["domain"] == pytest.approx(float(student.table.unit()[row] @ direction), abs=1e-5)
+    assert said["predicted"] == float(np.argmax(student.table.unit()[row] @ (weights / np.linalg.norm(weights, axis=0))))
+
+
+def test_the_result_keeps_what_is_needed_to_explain_any_other_image(found, planted):
+    assert found.arrays["lens/absent"].shape == (3,)
+    assert np.linalg.norm(found.arrays["lens/domain"] - found.arrays["teacher/lens/domain"]) > 0.1
+    assert found.arrays["lens/domain"].shape == (planted[0].table.dimension,)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"pixels": np.zeros((16, 16, 3), dtype=np.uint8)}, r"uint8 of shape \(3, H, W\), got uint8 \(16, 16, 3\)"),
+        ({"label": 9}, "`label` must be from 0 to 1, got 9"),
+        ({"domain": np.zeros(5)}, "`domain` must have 24 rows"),
+        ({"class_weights": None}, "must not both be None"),
+        ({"method": "gradcam"}, "`method` must be one of"),
+    ],
+)
+def test_one_image_that_cannot_be_explained_is_refused(changes, said, planted):
+    student, _, weights = planted
+    given = {"pixels": student.raw(np.array([0]))[0], "method": "occlusion", "absent": np.zeros(3), "class_weights": weights}
+
+    with pytest.raises(ValueError, match=said):
+        explain_one(student.encode, **(given | changes))

@@ -1,0 +1,156 @@
+"""Explain any picture with the encoders of a run: what `synthgap explain` and the dashboard's child process do."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from diagnose.names import file_name
+from probes.result import DiagnosticError, ProbeResult
+
+MOST_BYTES = 8 * 2**20
+MOST_PIXELS = 16 * 10**6
+FORMATS = ("PNG", "JPEG", "WEBP")
+
+
+@dataclass(frozen=True)
+class Explained:
+    """What one encoder says of one picture.
+
+    Args:
+        encoder: its name.
+        maps: `zero_shot`, `domain` -> (H, W) float32, signed.
+        numbers: the attributed cosines, `predicted` and `explained` class.
+    """
+
+    encoder: str
+    maps: dict[str, np.ndarray]
+    numbers: dict[str, float]
+
+
+def read_picture(content: bytes, size: int) -> np.ndarray:
+    """Decode a picture, cut its middle square and bring it to the size that the students see.
+
+    Args:
+        content: PNG, JPEG or WebP, at most 8 MiB and 16 megapixels.
+        size: side in pixels.
+
+    Returns:
+        (3, size, size) uint8.
+
+    Raises:
+        ValueError: for anything else, saying what it must be.
+    """
+    if len(content) > MOST_BYTES:
+        raise ValueError(f"`image` must be at most {MOST_BYTES // 2**20} MiB, got {len(content) / 2**20:.1f}; make it smaller.")
+    try:
+        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+            if image.width * image.height > MOST_PIXELS:
+                raise ValueError(
+                    f"`image` must have at most {MOST_PIXELS // 10**6} megapixels, got {image.width} x {image.height}; make it smaller."
+                )
+            whole = image.convert("RGB")
+    except (OSError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ValueError(f"`image` must be a whole {', '.join(FORMATS)} picture, got {type(error).__name__}; save it anew.") from error
+    side = min(whole.size)
+    left, top = (whole.width - side) // 2, (whole.height - side) // 2
+    square = whole.crop((left, top, left + side, top + side))
+    if square.size != (size, size):
+        square = square.resize((size, size), Image.Resampling.BICUBIC)
+    return np.ascontiguousarray(np.asarray(square).transpose(2, 0, 1))
+
+
+def explain(run: Path, content: bytes, encoders: Sequence[str], *, method: str, label: int | None = None) -> list[Explained]:
+    """Explain one picture with students of a run, and with its teacher.
+
+    Args:
+        run: a diagnosed run whose students still have their checkpoints.
+        content: the picture, see `read_picture`.
+        encoders: names of students, or `teacher`.
+        method: key in `probes.attribution.methods.METHODS`.
+        label: class of the zero-shot logit, or None for the one that each encoder predicts.
+
+    Raises:
+        FileNotFoundError: when the run lacks a checkpoint, `class_weights.npy` or a result of `attribution`.
+        ValueError: for a picture, method or class that cannot be used.
+        DiagnosticError: for results of an older version.
+    """
+    from distill.checkpoint import load_student, read_description
+    from probes.attribution.one import explain_one
+
+    weights = _class_weights(run)
+    found: list[Explained] = []
+    for name in encoders:
+        paths = sorted((run / "students").glob("*/student.safetensors"))
+        own = {path.parent.name: path for path in paths}
+        if name != "teacher" and name not in own:
+            raise FileNotFoundError(f"`student` must have a checkpoint in {run / 'students'}, got {name!r}; train it with --resume.")
+        if not own:
+            raise FileNotFoundError(f"`run` must hold a student, got none in {run / 'students'}; train it with --resume.")
+        absent, domain = _lens(run, name, list(own))
+        size = int(read_description(own.get(name, paths[0]))["image_size"])
+        encoder = _teacher(run, size) if name == "teacher" else load_student(own[name])[0]
+        maps, numbers = explain_one(
+            encoder, read_picture(content, size), method=method, absent=absent, class_weights=weights, label=label, domain=domain
+        )
+        found.append(Explained(name, maps, numbers))
+    return found
+
+
+def _class_weights(run: Path) -> np.ndarray:
+    path = run / "class_weights.npy"
+    if not path.is_file():
+        raise FileNotFoundError(f"`run` must hold class_weights.npy, got {run} without it; run `synthgap diagnose` again.")
+    try:
+        return np.load(path, allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise DiagnosticError(f"{path} must be a whole array, got {error}; run `synthgap diagnose` again.") from error
+
+
+def _lens(run: Path, name: str, students: Sequence[str]) -> tuple[np.ndarray, np.ndarray | None]:
+    """Read the absent colour and the domain direction of an encoder; the teacher's stands beside any student's."""
+    prefix = "teacher/" if name == "teacher" else ""
+    for student in students if name == "teacher" else [name]:
+        try:
+            arrays = ProbeResult.load(run / "probes" / "attribution" / file_name(student)).arrays
+        except FileNotFoundError:
+            continue
+        if "lens/absent" in arrays:
+            return arrays["lens/absent"], arrays.get(f"{prefix}lens/domain")
+        raise DiagnosticError(f"`attribution` of {student} must hold `lens/absent`, got an older result; run `synthgap diagnose` again.")
+    raise FileNotFoundError(f"`run` must hold a result of attribution for {name}, got none; run `synthgap diagnose` on it.")
+
+
+def _teacher(run: Path, size: int) -> Any:
+    from distill.config import read_experiment
+    from distill.experiment import open_teacher
+
+    return open_teacher(read_experiment(run / "config.toml"), image_size=size).encoder
+
+
+def write_explained(found: Sequence[Explained], path: Path | str) -> Path:
+    """Write maps and numbers into one `.npz` under a temporary name and then rename it.
+
+    Arrays `map/<i>/zero_shot` and `map/<i>/domain` of the i-th encoder, and `said`, JSON text with name and numbers of each.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    arrays = {f"map/{row}/{name}": values for row, one in enumerate(found) for name, values in one.maps.items()}
+    arrays["said"] = np.array(json.dumps([{"encoder": one.encoder, "numbers": one.numbers} for one in found]))
+    handle, partial = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".npz", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+        Path(partial).chmod(0o644)
+        return Path(partial).replace(path)
+    finally:
+        Path(partial).unlink(missing_ok=True)
