@@ -24,6 +24,9 @@ PAGES = {
     "students": "Students",
     "separability": "Separability",
     "drift": "Drift",
+    "cues": "Cues",
+    "factors": "Factors",
+    "compare": "Compare",
     "run": "Run",
 }
 STYLE = (

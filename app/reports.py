@@ -30,6 +30,7 @@ MAX_THUMBNAIL_BYTES = 2**20
 MAX_THUMBNAIL_PIXELS = 1024 * 1024
 MAX_THUMBNAILS = 2000
 THUMBNAIL_COLUMNS = ("id", "image", "domain", "label", "class_name")
+EDITED_COLUMNS = ("id", "edit", "image", "partner", "domain", "class_name", "telling")
 
 
 @dataclass(frozen=True)
@@ -221,22 +222,40 @@ def load_thumbnails(run: Run) -> pd.DataFrame:
         FileNotFoundError: when the run has no `thumbnails.parquet`.
         DiagnosticError: when it cannot be read or lacks a column.
     """
-    path = inside(run, "thumbnails.parquet")
+    table = _images(run, "thumbnails.parquet", THUMBNAIL_COLUMNS)
+    return table.drop_duplicates("id").set_index("id")
+
+
+def load_edited(run: Run) -> pd.DataFrame:
+    """Read the images before (`edit` is `none`) and after the edits of `interventions`.
+
+    Returns:
+        Columns `EDITED_COLUMNS`, `image` as checked PNG bytes; at most `MAX_THUMBNAILS` rows.
+
+    Raises:
+        FileNotFoundError: when the run has no `edited.parquet`.
+        DiagnosticError: when it cannot be read or lacks a column.
+    """
+    return _images(run, "edited.parquet", EDITED_COLUMNS)
+
+
+def _images(run: Run, name: str, columns: tuple[str, ...]) -> pd.DataFrame:
+    path = inside(run, name)
     if not path.is_file():
-        raise FileNotFoundError(f"`run` must hold thumbnails.parquet, got {run.name} without it; diagnose it where the images are.")
-    return _load_thumbnails(_stamp(path))
+        raise FileNotFoundError(f"`run` must hold {name}, got {run.name} without it; diagnose it where the images are.")
+    return _load_images(_stamp(path), columns)
 
 
-@lru_cache(maxsize=4)
-def _load_thumbnails(stamp: tuple[str, int, int]) -> pd.DataFrame:
+@lru_cache(maxsize=8)
+def _load_images(stamp: tuple[str, int, int], columns: tuple[str, ...]) -> pd.DataFrame:
     try:
-        table = pd.read_parquet(stamp[0], columns=list(THUMBNAIL_COLUMNS)).head(MAX_THUMBNAILS)
+        table = pd.read_parquet(stamp[0], columns=list(columns)).head(MAX_THUMBNAILS)
     except Exception as error:  # pyarrow raises its own family, and KeyError, for what a damaged file holds
         raise DiagnosticError(
-            f"`thumbnails.parquet` must hold the columns {', '.join(THUMBNAIL_COLUMNS)}, got {error}; diagnose the run again."
+            f"`{Path(stamp[0]).name}` must hold the columns {', '.join(columns)}, got {error}; diagnose the run again."
         ) from error
     table = table[[_is_small_image(content) for content in table["image"]]]
-    return table.astype({"id": str}).drop_duplicates("id").set_index("id")
+    return table.astype({"id": str})
 
 
 def _is_small_image(content: Any) -> bool:

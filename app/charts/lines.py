@@ -34,8 +34,16 @@ class Line:
     high: Sequence[float] | None = None
 
 
-def line_chart(lines: Sequence[Line], axis: str, *, percent: bool = False, across: str = "epoch") -> go.Figure:
-    """Draw curves over epochs, real drawn through with circles, synthetic dashed with diamonds."""
+def line_chart(lines: Sequence[Line], axis: str, *, percent: bool = False, across: str = "epoch", ticks: Sequence[str] = ()) -> go.Figure:
+    """Draw curves over epochs (or depth, or steps with names), real drawn through with circles, synthetic dashed with diamonds.
+
+    Args:
+        lines: the curves.
+        axis: title of the vertical axis.
+        percent: show fractions of one as percent.
+        across: title of the horizontal axis.
+        ticks: names of x = 0, 1, ...; numbers where empty.
+    """
     scale = 100 if percent else 1
     figure = go.Figure()
     named: set[str] = set()
@@ -68,6 +76,8 @@ def line_chart(lines: Sequence[Line], axis: str, *, percent: bool = False, acros
         named.add(line.name)
     longest = max((max(line.x, default=0) for line in lines), default=0)
     figure.update_xaxes(title=across, fixedrange=True, rangemode="tozero", dtick=max(1, -(-int(longest) // 8)))
+    if ticks:
+        figure.update_xaxes(tickvals=list(range(len(ticks))), ticktext=[safe(tick) for tick in ticks], range=[-0.2, len(ticks) - 0.8])
     figure.update_yaxes(title=axis, fixedrange=True)
     figure = finish(figure, 320 + 29 * len(named))
     return figure.update_layout(legend={"y": -0.25, "yanchor": "top"}, margin={"t": 12})

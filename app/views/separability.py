@@ -7,8 +7,11 @@ import streamlit as st
 
 from app import charts
 from app.reports import Run, count_words, load_probe, load_thumbnails, records
+from app.views.depths import show_depths
+from app.views.directions import show_direction, show_distances
 from app.views.groups import group_students, keys_in_order
 from app.views.images import by_id, strip
+from app.views.ladders import show_ladder
 from app.views.measures import LEGEND_SEEDS, Measure, available, draw, measure_chart, measure_sentence, measured
 from app.views.notices import failed_probes, missing, report_or_notice
 from app.views.wording import plain
@@ -63,6 +66,16 @@ def show(run: Run) -> None:
         "images it has not seen. A teacher separates them too, so a high value alone proves nothing: **what counts is how much more "
         "the student separates than its teacher.**"
     )
+    _told_apart(report, run)
+    show_depths(report, run)
+    show_ladder(report, run)
+    if available(MEASURES, records(report, "separability")):
+        show_direction(report, run)
+        show_distances(report)
+        _scores(report, run)
+
+
+def _told_apart(report: Report, run: Run) -> None:
     failed_probes(report, "separability", run)
     held = records(report, "separability")
     choices = available(MEASURES, held)
@@ -80,7 +93,6 @@ def show(run: Run) -> None:
         st.markdown(words)
         st.caption(f"{LEGEND_SEEDS} {counts_sentence(report, 'separability')}")
     _excess(report)
-    _scores(report, run)
 
 
 def counts_sentence(report: Report, probe: str) -> str:

@@ -9,7 +9,7 @@ import streamlit as st
 from app import charts
 from app.views.groups import Group, group_students, keys_in_order
 from app.views.measures import draw
-from app.views.wording import VERDICT_WORDS, estimate, plain
+from app.views.wording import VERDICT_WORDS, estimate, first_sentence, plain
 from diagnose.schema import Evidence, Factor, Finding, Report
 
 QUESTIONS = {
@@ -129,10 +129,10 @@ def evidence_words(evidence: Evidence) -> str:
     return words + (f"; the teacher's own: {estimate(evidence.teacher, evidence.unit)}" if evidence.teacher else "")
 
 
-def finding_words(finding: Finding) -> str:
-    """Write a finding's judgement as a badge with its statement behind it."""
+def finding_words(finding: Finding, *, short: bool = False) -> str:
+    """Write a finding's judgement as a badge with its statement behind it, or the statement's first sentence alone."""
     words, icon, colour = VERDICT_WORDS[finding.verdict]
-    return f":{colour}-badge[{icon} {words}] {plain(finding.statement)}"
+    return f":{colour}-badge[{icon} {words}] {plain(first_sentence(finding.statement)[0] if short else finding.statement)}"
 
 
 def factor_words(factor: Factor) -> str:
@@ -142,17 +142,13 @@ def factor_words(factor: Factor) -> str:
     return f"**{name}** costs {estimate(factor.points, 'points')} on real images{share}."
 
 
-def show_step(index: int, step: Step, report: Report) -> None:
-    """Put one step on the page.
+def show_evidence(step: Step, report: Report) -> None:
+    """Put the chart of a step on the page, and its numbers with intervals and n.
 
     Args:
-        index: its number on the page.
         step: the step.
         report: the report it belongs to.
     """
-    st.subheader(f"{index}. {plain(step.question)}")
-    for finding in step.findings:
-        st.markdown(finding_words(finding))
     pairs = step.charted
     for unit in dict.fromkeys(evidence.unit for _, evidence in pairs):
         chosen = [pair for pair in pairs if pair[1].unit == unit]
@@ -166,17 +162,12 @@ def show_step(index: int, step: Step, report: Report) -> None:
         draw(figure, alt, f"step-{step.key}-{unit}")
     if step.key == "loss":
         st.markdown("\n".join(f"- {factor_words(factor)}" for factor in report.factors))
-    lines = [f"- {evidence_words(evidence)}" for finding in step.findings for evidence in finding.evidence]
-    if lines:
-        with st.expander("The numbers behind this, with intervals and n"):
-            for finding in step.findings:
-                group = group_of(finding, group_students(report))
-                if finding.evidence:
-                    st.markdown(
-                        "\n".join(
-                            [f"**{plain(group.title)}**" if group else "", "", *(f"- {evidence_words(item)}" for item in finding.evidence)]
-                        )
-                    )
+    for finding in step.findings:
+        group = group_of(finding, group_students(report))
+        if finding.evidence:
+            st.markdown(
+                "\n".join([f"**{plain(group.title)}**" if group else "", "", *(f"- {evidence_words(item)}" for item in finding.evidence)])
+            )
 
 
 def show_factors(index: int, report: Report) -> None:

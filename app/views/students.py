@@ -10,10 +10,13 @@ import streamlit as st
 
 from app import charts
 from app.reports import Run, load_probe, records
+from app.views.confusions import show_confusions
+from app.views.fragility import show_fragility
 from app.views.groups import Group, group_students, keys_in_order, over_seeds, zero_shot
 from app.views.measures import draw
 from app.views.notices import failed_probes, missing, report_or_notice
 from app.views.outcome import show_outcome
+from app.views.sizes import show_sizes
 from app.views.wording import DOMAIN_WORDS, plain
 from diagnose.schema import Estimate, Report, Student, Teacher
 from probes.result import DiagnosticError
@@ -31,8 +34,10 @@ def show(run: Run) -> None:
     with st.expander("Every student in a table"):
         st.dataframe(student_table(report), hide_index=True, alt="Zero-shot accuracy of every student with its 95 % interval")
     _grid(report)
+    show_sizes(report)
     _curves(report, run)
     _classes(report, run)
+    show_fragility(report, run)
 
 
 def student_table(report: Report) -> pd.DataFrame:
@@ -233,6 +238,8 @@ def _classes(report: Report, run: Run) -> None:
         else ""
     )
     st.caption(f"Means over seeds, the worst class first, at most {MOST_CLASSES} classes.{margin}")
+    lowest = np.min([held.groups[group.title] for group in chosen], axis=0)
+    show_confusions(report, run, domain, report.class_names[int(np.nanargmin(lowest))] if np.isfinite(lowest).any() else "")
 
 
 def class_marks(report: Report, held: ClassAccuracy, groups: list[Group], domain: str) -> list[charts.Mark]:

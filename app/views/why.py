@@ -7,8 +7,7 @@ import streamlit as st
 from app.reports import Run, load_thumbnails
 from app.views.images import strip
 from app.views.notices import missing, report_or_notice
-from app.views.outcome import show_outcome
-from app.views.steps import show_factors, show_step, steps
+from app.views.story import show_story
 from app.views.wording import LOSS_WORDS, STATUS_WORDS, first_sentence, loss_name, plain
 from diagnose.schema import Report
 from probes.result import DiagnosticError
@@ -37,15 +36,7 @@ def show(run: Run) -> None:
     _compared(report)
     _pictures(run, report)
     st.header("The evidence, step by step")
-    st.subheader("1. The outcome: real and synthetic images, side by side")
-    show_outcome(report, "why-outcome")
-    chain = steps(report)
-    for index, step in enumerate(chain):
-        show_step(index + 2, step, report)
-    if not chain:
-        missing("This report holds no findings.", run)
-    if report.factors and not any(step.key == "loss" for step in chain):
-        show_factors(len(chain) + 2, report)
+    show_story(report, run)
     table = alternatives_table(report)
     if table:
         st.header("Could it be something else?")

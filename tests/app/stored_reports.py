@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import stored_probes
 from PIL import Image
 
 from diagnose.schema import Alternative, Estimate, Evidence, Factor, Finding, ProbeRecord, Report, Student, Teacher, Verdict, ZeroShot
@@ -87,6 +88,8 @@ def _transfer(
             "ids": ids,
             "domain": domain,
             "labels": labels,
+            "prediction": np.where(rng.random(len(ids)) < np.where(domain == "real", real, synthetic), labels, (labels + 1) % classes),
+            "teacher/prediction": labels,
         },
         {"images/real": N, "images/synthetic": N, "classes": classes},
     )
@@ -110,6 +113,7 @@ def _separability(name: str, auc: float, rng: np.random.Generator, ids: np.ndarr
     scores = {key: score(value, 0.008, 0.5) for key, value in measured.items()} | {
         f"teacher/{key}": score(value, 0.008, 0.5) for key, value in own.items()
     }
+    scores |= stored_probes.used_and_apart(auc, -0.3 if auc > 0.9 else -0.01)
     scores |= {f"excess/{key}": score(measured[key] - own[key], 0.01, 0.0) for key in ("linear/auc", "knn/auc", "within_class/linear/auc")}
     arrays = {
         "domain_score": rng.normal(size=len(ids)) + shift * (domain == "synthetic"),
@@ -156,7 +160,7 @@ def _curve(real: float, synthetic: float) -> list[dict[str, float]]:
 
 
 def _findings() -> list[Finding]:
-    return [*_outcomes(), _controls(), _loss(), *_separabilities(), *_drifts()]
+    return [*_outcomes(), _controls(), _loss(), *stored_probes.causes(_students("image_text_contrastive")), *_separabilities(), *_drifts()]
 
 
 def _students(loss: str) -> list[str]:
@@ -326,6 +330,11 @@ def build_report(name: str, *, classes: list[str] = CLASSES, images: int = 60) -
                 _transfer(student, real + jitter, synthetic + jitter / 2, rng, ids, domain, labels, len(classes)),
                 _separability(student, auc + jitter / 2, rng, ids, domain),
                 _drift(student, cosine_real + jitter / 3, cosine_synthetic + jitter / 3),
+                stored_probes.interventions(student, loss, trained_on, ids, domain, labels),
+                stored_probes.discovery(student, ids, domain, classes),
+                stored_probes.depth(student, auc + jitter / 2),
+                stored_probes.ladder(student, auc + jitter / 2),
+                stored_probes.corruptions(student, 0.1 if auc > 0.9 else 0.01),
             ]
     records = [
         ProbeRecord(
@@ -352,6 +361,8 @@ def build_report(name: str, *, classes: list[str] = CLASSES, images: int = 60) -
             Factor(name="text_target", share=around(0.97, 0.05), points=around(0.325, 0.02), statement="The class-text target costs"),
             Factor(name="negatives", share=around(0.03, 0.05), points=around(0.009, 0.015), statement="The negatives cost"),
         ],
+        divisions=stored_probes.divisions(),
+        contrasts=stored_probes.contrasts(),
         verdict=Verdict(
             label="text_target_costs_real_accuracy",
             statement="Image text contrastive fails on real images: it is right on 96.1 % of held-out synthetic but on 43.3 % "
@@ -379,6 +390,10 @@ def store_complete(root: Path, name: str = "made-up", **given: object) -> Path:
     for result in results:
         result.save(folder / "probes" / result.probe / result.subject)
     thumbnails.to_parquet(folder / "thumbnails.parquet")
+    labels = thumbnails["label"].to_numpy()
+    stored_probes.edited(
+        thumbnails["id"].to_numpy(), thumbnails["domain"].to_numpy(), report.class_names, labels, list(thumbnails["image"])
+    ).to_parquet(folder / "edited.parquet")
     (folder / "report.json").write_text(report.model_dump_json())
     (folder / "done").touch()
     return folder
@@ -393,7 +408,9 @@ def store_partial(root: Path, name: str = "partial") -> Path:
     folder = root / name
     folder.mkdir(parents=True)
     (folder / "report.json").write_text(
-        report.model_copy(update={"probes": [*records, failed], "students": students, "findings": [], "factors": []}).model_dump_json()
+        report.model_copy(
+            update={"probes": [*records, failed], "students": students, "findings": [], "factors": [], "divisions": [], "contrasts": []}
+        ).model_dump_json()
     )
     return folder
 

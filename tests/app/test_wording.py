@@ -149,7 +149,7 @@ def test_a_dot_chart_holds_values_and_both_ends_of_the_interval() -> None:
 def test_findings_become_steps_by_the_first_part_of_their_id(report: Report) -> None:
     chain = steps(report)
 
-    assert [step.key for step in chain] == ["outcome", "controls", "loss", "separability", "drift"]
+    assert [step.key for step in chain] == ["outcome", "controls", "loss", "cause", "separability", "drift"]
     assert len(chain[0].findings) == 3
     assert {evidence.source for _, evidence in chain[0].charted} == {"excess_gap"}
 

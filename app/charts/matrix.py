@@ -1,0 +1,108 @@
+"""A matrix of numbers, one cell a row and column, that can be clicked; colour says sign and size, the text says it too."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import plotly.graph_objects as go
+
+from app.charts.frame import finish, safe
+from app.charts.palette import GUIDE, TEACHER
+
+ABOVE, BELOW = "213,94,0", "0,114,178"
+"""Okabe-Ito's vermilion and blue as red, green, blue: numbers above and below nothing."""
+
+DEEPEST = 0.6
+"""Opacity of the strongest cell; text stays readable on it in light and dark."""
+
+ROW, HEAD = 62, 74
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One number of a matrix.
+
+    Args:
+        row: the row's label.
+        column: the column's label.
+        value: decides colour and depth.
+        text: what stands in the cell; ours, never from outside.
+        strong: framed, for what stands out.
+        hover: one line for the pointer, outside strings allowed.
+    """
+
+    row: str
+    column: str
+    value: float
+    text: str
+    strong: bool = False
+    hover: str = ""
+
+
+def matrix_chart(
+    cells: Sequence[Cell], rows: Sequence[str], columns: Sequence[str], *, limit: float, chosen: tuple[str, str] | None = None
+) -> go.Figure:
+    """Draw a matrix with each row's label above its cells; readable at phone width.
+
+    Args:
+        cells: at most one a row and column; the others stay empty.
+        rows: labels, top first.
+        columns: labels, left first.
+        limit: size of a value that is drawn deepest, positive.
+        chosen: row and column of the cell that is open.
+
+    Returns:
+        A figure whose points carry `[row label, column label]` as `customdata`.
+    """
+    figure = go.Figure()
+    known = [cell for cell in cells if cell.row in rows and cell.column in columns]
+    for cell in known:
+        x, y = list(columns).index(cell.column), -list(rows).index(cell.row)
+        depth = DEEPEST * min(abs(cell.value) / limit, 1.0)
+        open_ = chosen == (cell.row, cell.column)
+        figure.add_shape(
+            type="rect",
+            x0=x - 0.47,
+            x1=x + 0.47,
+            y0=y - 0.36,
+            y1=y + 0.14,
+            fillcolor=f"rgba({ABOVE if cell.value >= 0 else BELOW},{depth:.3f})",
+            line={"color": TEACHER if cell.strong or open_ else GUIDE, "width": 3 if open_ else 2 if cell.strong else 0.5},
+            layer="below",
+        )
+        text = f"<b>{cell.text}</b>" if cell.strong else cell.text
+        figure.add_annotation(x=x, y=y - 0.11, text=text, showarrow=False, font={"size": 12})
+    figure.add_scatter(
+        x=[list(columns).index(cell.column) for cell in known],
+        y=[-list(rows).index(cell.row) - 0.11 for cell in known],
+        mode="markers",
+        marker={"symbol": "square", "size": 30, "color": TEACHER},
+        opacity=0.01,
+        selected={"marker": {"opacity": 0.01}},
+        unselected={"marker": {"opacity": 0.01}},
+        customdata=[[cell.row, cell.column] for cell in known],
+        hovertext=[safe(cell.hover or cell.row) for cell in known],
+        hovertemplate="%{hovertext}<extra></extra>",
+        showlegend=False,
+    )
+    for index, row in enumerate(rows):
+        figure.add_annotation(
+            x=0, xref="paper", y=-index + 0.3, text=safe(row), showarrow=False, xanchor="left", align="left", font={"size": 13}
+        )
+    for index, column in enumerate(columns):
+        figure.add_annotation(x=index, y=0.5, text=wrapped(column), showarrow=False, yanchor="bottom", align="center", font={"size": 11})
+    figure.update_xaxes(visible=False, range=[-0.5, len(columns) - 0.5], fixedrange=True)
+    figure.update_yaxes(visible=False, range=[-len(rows) + 0.5, 0.5], fixedrange=True)
+    figure = finish(figure, HEAD + ROW * len(rows))
+    return figure.update_layout(margin={"l": 2, "r": 2, "t": HEAD, "b": 2})
+
+
+def wrapped(text: str, width: int = 13) -> str:
+    """Break an outside string into lines of about `width` letters, escaped, at most four."""
+    lines = [""]
+    for word in text.split():
+        if lines[-1] and len(lines[-1]) + len(word) + 1 > width:
+            lines.append("")
+        lines[-1] = f"{lines[-1]} {word}".strip()
+    return "<br>".join(safe(line[: width + 4]) for line in lines[:4])

@@ -1,0 +1,139 @@
+"""Page Compare: two runs side by side, both in the address: verdicts, outcomes with intervals, findings that changed."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from app import charts
+from app.reports import Run, find_runs, load_report
+from app.views.differences import Changed, alone, badge, changed_findings, outcome_dots, outcome_words, outcomes, settings
+from app.views.groups import keys_in_order
+from app.views.measures import draw
+from app.views.notices import report_or_notice
+from app.views.wording import estimate, first_sentence, listing, plain
+from diagnose.schema import Report
+from probes.result import DiagnosticError
+
+
+def show(run: Run) -> None:
+    """Show the page of one run."""
+    st.title("What changed between two runs?")
+    report = report_or_notice(run)
+    if report is None:
+        return
+    others = [other for other in find_runs(run.root) if other.name != run.name]
+    if not others:
+        st.info(
+            "There is no other run beside this one to compare it with. Serve the folder that holds several runs:", icon=":material/info:"
+        )
+        st.code("synthgap app path/to/runs", language="bash")
+        return
+    names = [other.name for other in others]
+    start = readable(others)
+    named = st.selectbox("Compared with (the earlier run)", names, index=start, key="with", bind="query-params") or names[start]
+    other = others[names.index(named)]
+    try:
+        earlier = load_report(other)
+    except (FileNotFoundError, DiagnosticError) as error:
+        st.info(f"The other run has no report that can be read. {plain(str(error))}", icon=":material/info:")
+        st.code(other.diagnose_command, language="bash")
+        return
+    _verdicts(earlier, other.name, report, run.name)
+    _outcomes(earlier, report)
+    _findings(earlier, report)
+    _settings(earlier, other.name, report, run.name)
+
+
+def readable(runs: list[Run]) -> int:
+    """Find the first run whose report can be read, 0 where none can."""
+    for place, run in enumerate(runs):
+        try:
+            load_report(run)
+        except (FileNotFoundError, DiagnosticError):
+            continue
+        return place
+    return 0
+
+
+def _verdicts(first: Report, first_name: str, second: Report, second_name: str) -> None:
+    st.header("The verdicts")
+    for column, report, name, when in zip(st.columns(2), (first, second), (first_name, second_name), ("Before", "Now"), strict=True):
+        with column.container(border=True):
+            head, rest = first_sentence(report.verdict.statement)
+            st.caption(f"{when}: {plain(name)}, {plain(report.verdict.label.replace('_', ' '))}")
+            st.markdown(f"**{plain(head)}**")
+            if rest:
+                with st.expander("The whole verdict"):
+                    st.markdown(plain(rest))
+    same = first.verdict.label == second.verdict.label
+    st.markdown("Both runs come to the same verdict." if same else "The two runs come to **different verdicts**.")
+    own = [report.teacher.zero_shot.real for report in (first, second)]
+    if own[0] is not None and own[1] is not None:
+        st.caption(f"The teacher on real images: {estimate(own[0], 'share')} before, {estimate(own[1], 'share')} now.")
+
+
+def _outcomes(first: Report, second: Report) -> None:
+    st.header("The outcomes, loss by loss")
+    found = outcomes(first, second)
+    if not found:
+        st.info("The two runs have no loss in common that was trained on the same kind of images.", icon=":material/info:")
+    else:
+        lines = [outcome_words(given) for given in found]
+        st.markdown(change_sentence(first, second))
+        dots = outcome_dots(found, charts.colours(keys_in_order(first)))
+        figure = charts.dot_chart(dots, "change in accuracy, percentage points", percent=True, guide=0.0, guide_label="no change")
+        draw(figure, "Accuracy now minus before. " + " ".join(lines).replace("*", "").replace("\\", ""), "compare-outcomes")
+        st.caption(
+            "Now minus before: right of the line it got better. Circle: real images, diamond: synthetic ones. Whiskers: 95 % interval over seeds "
+            "and images, as if the two runs shared no image; where they were tested on the same images it is wider than it need be."
+        )
+        with st.expander("The same in words, with intervals and n"):
+            st.markdown("\n".join(lines))
+    for report, other, when in ((first, second, "before"), (second, first, "now")):
+        titles = alone(report, other)
+        if titles:
+            st.caption(f"Only {when}: {listing(plain(title) for title in titles)}.")
+
+
+def change_sentence(first: Report, second: Report) -> str:
+    """Say on how many losses real accuracy surely changed."""
+    found = [given for given in outcomes(first, second) if given.domain == "real"]
+    better = [plain(given.title) for given in found if given.change[1] > 0]
+    worse = [plain(given.title) for given in found if given.change[2] < 0]
+    parts = [f"surely {word} for {listing(titles)}" for word, titles in (("better", better), ("worse", worse)) if titles]
+    rest = len(found) - len(better) - len(worse)
+    parts += [f"not surely changed for {rest} of {len(found)} losses"] if rest else []
+    return f"On real images accuracy is {listing(parts)}." if parts else "Accuracy on real images is in one of the two runs only."
+
+
+def _findings(first: Report, second: Report) -> None:
+    st.header("Which findings changed?")
+    moved, stayed = changed_findings(first, second)
+    if not moved:
+        st.markdown(f"None: all {len(stayed)} findings are judged alike.")
+    else:
+        st.markdown(f"{len(moved)} of {len(moved) + len(stayed)} findings are judged otherwise, or stand in one of the runs only.")
+    for pair in moved:
+        _pair(pair)
+    if stayed:
+        with st.expander(f"{len(stayed)} findings that stayed"):
+            for pair in stayed:
+                _pair(pair)
+
+
+def _pair(pair: Changed) -> None:
+    st.markdown(f"**{plain(pair.id.replace('_', ' ').replace('/', ', '))}**: {badge(pair.first)} → {badge(pair.second)}")
+    for finding, when in ((pair.first, "before"), (pair.second, "now")):
+        if finding is not None:
+            st.caption(f"{when}: {plain(first_sentence(finding.statement)[0])}")
+
+
+def _settings(first: Report, first_name: str, second: Report, second_name: str) -> None:
+    st.header("What differs in the setting?")
+    rows = settings(first, second)
+    if not rows:
+        st.markdown("Nothing that the reports say: same teacher, classes, losses, seeds, images and versions.")
+        return
+    lines = [f"- **{plain(name)}**: {plain(one)} → {plain(two)}" for name, one, two in rows]
+    st.markdown(f"From {plain(first_name)} to {plain(second_name)}; a difference in the outcome may come from any of these:")
+    st.markdown("\n".join(lines))

@@ -1,0 +1,111 @@
+"""What a student calls the images of one class, with the images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import streamlit as st
+
+from app.reports import Run, load_probe, load_thumbnails, records
+from app.views.images import by_id, strip
+from app.views.notices import missing
+from app.views.wording import plain
+from diagnose.schema import Report
+from probes.result import DiagnosticError, ProbeResult
+
+SHOWN = 3
+"""Wrong classes on the page."""
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """Images of one class that a student calls by one other class.
+
+    Args:
+        said: the class it names.
+        count: how many.
+        of: images of the class.
+        teacher: how many of them the teacher calls so too, -1 where not stored.
+        ids: their ids.
+    """
+
+    said: str
+    count: int
+    of: int
+    teacher: int
+    ids: tuple[str, ...]
+
+
+def confusions(result: ProbeResult, class_names: list[str], label: int, domain: str) -> list[Confusion]:
+    """Count what a student calls the images of a class, wrong names only, the commonest first; empty without the arrays.
+
+    Args:
+        result: of `transfer`.
+        class_names: C names.
+        label: the class, in [0, C).
+        domain: `real` or `synthetic`.
+    """
+    arrays = result.arrays
+    needed = ("prediction", "labels", "ids", "domain")
+    if any(name not in arrays for name in needed) or len({len(arrays[name]) for name in needed}) > 1:
+        return []
+    here = (arrays["labels"] == label) & (arrays["domain"].astype(str) == domain)
+    said, theirs = arrays["prediction"], arrays.get("teacher/prediction")
+    found = []
+    for other in np.unique(said[here]):
+        rows = np.flatnonzero(here & (said == other))
+        if other == label or not 0 <= other < len(class_names):
+            continue
+        its = int((theirs[rows] == other).sum()) if theirs is not None and len(theirs) == len(said) else -1
+        found.append(Confusion(class_names[int(other)], len(rows), int(here.sum()), its, tuple(arrays["ids"][rows].astype(str))))
+    return sorted(found, key=lambda item: -item.count)
+
+
+def confusion_words(item: Confusion, class_name: str, domain: str) -> str:
+    """Say how many images of a class are called by another, with n."""
+    its = "" if item.teacher < 0 else f" The teacher calls {item.teacher:,} of them so too."
+    return (
+        f"**{100 * item.count / item.of:.0f} %** of {domain} images of {plain(class_name)} are called **{plain(item.said)}** "
+        f"({item.count:,} of n = {item.of:,}).{its}"
+    )
+
+
+def show_confusions(report: Report, run: Run, domain: str, worst: str) -> None:
+    """Put one student's confusions of one class on the page.
+
+    Args:
+        report: the report.
+        run: the run.
+        domain: `real` or `synthetic`.
+        worst: class to begin with.
+    """
+    held = {name: record for name, record in records(report, "transfer").items() if name != report.teacher.name and record.status == "done"}
+    if not held or not report.class_names:
+        return
+    st.subheader("What does it take them for?")
+    left, right = st.columns(2)
+    student = left.selectbox("Student", list(held), key="student", bind="query-params") or next(iter(held))
+    start = report.class_names.index(worst) if worst in report.class_names else 0
+    label = right.selectbox(
+        "Class", range(len(report.class_names)), index=start, format_func=lambda place: report.class_names[place], key="class"
+    )
+    label = start if label is None else label
+    try:
+        found = confusions(load_probe(run, held[student]), report.class_names, label, domain)
+    except (FileNotFoundError, DiagnosticError) as error:
+        missing("What each image was taken for is not stored with this report.", run, error)
+        return
+    if not found:
+        missing(f"No {domain} image of this class was taken for another, or the answers are not stored.", run)
+        return
+    try:
+        thumbnails = load_thumbnails(run)
+    except (FileNotFoundError, DiagnosticError) as error:
+        missing("The pictures are not stored with this run.", run, error)
+        thumbnails = None
+    for item in found[:SHOWN]:
+        st.markdown(confusion_words(item, report.class_names[label], domain))
+        if thumbnails is not None:
+            stored = by_id(thumbnails, list(item.ids), 8)
+            strip(stored, f"{len(stored)} of these {item.count:,} images (of the stored sample)")

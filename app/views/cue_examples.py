@@ -1,0 +1,173 @@
+"""Images before and after an edit, with what student and teacher call them, from what the run stores."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from app.reports import Run, load_edited, load_probe, records
+from app.views.images import SIDE
+from app.views.notices import missing
+from app.views.wording import plain
+from diagnose.schema import Report
+from probes.result import DiagnosticError, ProbeResult
+
+CARD = 3 * SIDE + 64
+"""Pixels that a card of three images takes."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one encoder calls an image before and after an edit; class names, empty where not known."""
+
+    before: str
+    after: str
+
+
+@dataclass(frozen=True)
+class Example:
+    """One image before and after an edit.
+
+    Args:
+        before: PNG bytes.
+        after: PNG bytes.
+        partner: PNG bytes of the image that the cue was taken from, or None.
+        partner_class: its class.
+        class_name: the image's own class.
+        domain: `real` or `synthetic`.
+        telling: whether it was chosen for what the students answer.
+        student: the student's answers.
+        teacher: the teacher's answers.
+    """
+
+    before: bytes
+    after: bytes
+    partner: bytes | None
+    partner_class: str
+    class_name: str
+    domain: str
+    telling: bool
+    student: Answer
+    teacher: Answer
+
+
+def examples(edited: pd.DataFrame, result: ProbeResult | None, edit: str, class_names: Sequence[str]) -> list[Example]:
+    """Join stored images with the probe's answers; those without the image before the edit are left out.
+
+    Args:
+        edited: from `load_edited`.
+        result: of the student, or None: then the answers are empty.
+        edit: key of `probes.edits.EDITS`.
+        class_names: C names.
+    """
+    whole = edited[edited["edit"] == "none"].drop_duplicates("id").set_index("id")
+    found = []
+    for row in edited[edited["edit"] == edit].drop_duplicates("id").itertuples():
+        if row.id not in whole.index:
+            continue
+        partner = whole.loc[row.partner] if row.partner in whole.index else None
+        found.append(
+            Example(
+                whole.loc[row.id, "image"],
+                row.image,
+                None if partner is None else partner["image"],
+                "" if partner is None else str(partner["class_name"]),
+                str(row.class_name),
+                str(row.domain),
+                bool(row.telling),
+                answer(result, row.id, edit, class_names, ""),
+                answer(result, row.id, edit, class_names, "teacher/"),
+            )
+        )
+    return found
+
+
+def answer(result: ProbeResult | None, name: str, edit: str, class_names: Sequence[str], prefix: str) -> Answer:
+    """Look up what an encoder calls an image unchanged and under an edit; arrays of other shapes give empty names."""
+    arrays = {} if result is None else result.arrays
+    said, ids, edits = (arrays.get(key) for key in (f"{prefix}prediction", "ids", "edits"))
+    if said is None or ids is None or edits is None or said.shape != (len(edits), len(ids)):
+        return Answer("", "")
+    column = np.flatnonzero(ids.astype(str) == name)
+    words = []
+    for wanted in ("none", edit):
+        row = np.flatnonzero(edits.astype(str) == wanted)
+        label = int(said[row[0], column[0]]) if len(row) and len(column) else -1
+        words.append(class_names[label] if 0 <= label < len(class_names) else "")
+    return Answer(*words)
+
+
+def changed_sentence(result: ProbeResult, edit: str) -> str:
+    """Count the images on which student and teacher change their answer under an edit, by domain; empty without arrays."""
+    arrays = result.arrays
+    needed = ("prediction", "edits", "domain")
+    if any(name not in arrays for name in needed) or edit not in arrays["edits"].astype(str):
+        return ""
+    at = {name: int(np.flatnonzero(arrays["edits"].astype(str) == name)[0]) for name in ("none", edit)}
+    domain, parts = arrays["domain"].astype(str), []
+    for where in ("synthetic", "real"):
+        here = (domain == where) & (arrays["prediction"][at[edit]] >= 0)
+        counts = [
+            int((arrays[f"{prefix}prediction"][at[edit]] != arrays[f"{prefix}prediction"][at["none"]])[here].sum())
+            for prefix in ("", "teacher/")
+            if f"{prefix}prediction" in arrays
+        ]
+        if here.any():
+            its = f", its teacher on {counts[1]:,}" if len(counts) > 1 else ""
+            parts.append(f"on {counts[0]:,} of n = {here.sum():,} {where} images{its}")
+    return f"It changes its answer {'; '.join(parts)}." if parts else ""
+
+
+def show_examples(run: Run, report: Report, student: str, edit: str, *, most: int = 16) -> None:
+    """Put the images before and after an edit on the page, at most `most` of each domain, the telling ones first."""
+    result: ProbeResult | None = None
+    try:
+        result = load_probe(run, records(report, "interventions")[student])
+        st.markdown(changed_sentence(result, edit))
+    except (KeyError, FileNotFoundError, DiagnosticError) as error:
+        missing("The answers image by image are not stored with this report.", run, None if isinstance(error, KeyError) else error)
+    try:
+        found = examples(load_edited(run), result, edit, report.class_names)
+    except (FileNotFoundError, DiagnosticError) as error:
+        missing("The images before and after the edit are not stored with this run.", run, error)
+        return
+    if not found:
+        missing("No images before and after this edit are stored with this run.", run)
+        return
+    for domain in ("synthetic", "real"):
+        here = sorted((example for example in found if example.domain == domain), key=lambda example: not example.telling)[:most]
+        if here:
+            telling = sum(example.telling for example in here)
+            st.caption(
+                f"{domain.capitalize()} images. {telling} were chosen because students change their answer and the teacher does not, "
+                f"{len(here) - telling} by lot."
+            )
+            with st.container(horizontal=True, gap="small"):
+                for example in here:
+                    _card(example)
+
+
+def _card(example: Example) -> None:
+    images = [("before", example.before, f"{example.domain} image of class {example.class_name}, unchanged")]
+    if example.partner is not None:
+        images.append((f"cue from: {example.partner_class}", example.partner, f"image of class {example.partner_class} that gives the cue"))
+    images.append(("after", example.after, f"the same {example.class_name} after the edit"))
+    with st.container(border=True, width=CARD if len(images) > 2 else CARD - SIDE, gap="xsmall"):
+        with st.container(horizontal=True, gap="xsmall"):
+            for words, content, alt in images:
+                st.image(content, width=SIDE, caption=plain(words), alt=alt)
+        st.markdown(
+            f"{answer_words('Student', example.student, example.class_name)}  \n{answer_words('Teacher', example.teacher, example.class_name)}"
+        )
+
+
+def answer_words(who: str, given: Answer, truth: str) -> str:
+    """Write an answer before and after: `Student: bird → **frog** ✗`; a cross where it is wrong, so that no colour is needed."""
+    if not given.after:
+        return f"{who}: not stored"
+    before, after = (f"{plain(name)} {'✓' if name == truth else '✗'}" for name in (given.before, given.after))
+    return f"{who}: still {after}" if given.before == given.after else f"{who}: {before} → **{after}**"

@@ -1,0 +1,121 @@
+"""The interventions as a matrix: one row an edit, one column a group of students, each number over seeds with its test."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from app import charts
+from app.views.edits import KINDS, edit_name, edit_words, family_words, kind_of
+from app.views.groups import Group, Over, as_score, over_seeds
+from app.views.measures import images_behind, score_reader
+from app.views.wording import listing, plain
+from diagnose.schema import ProbeRecord
+from diagnose.verdict import ALARM
+
+Records = Mapping[str, ProbeRecord]
+
+
+def edits_of(held: Records, kind: str) -> list[str]:
+    """List the edits of a kind of which the report holds the kind's score, the family together, in the probe's order."""
+    score = KINDS[kind].score
+    names = [name.removeprefix(f"{score}/") for record in held.values() for name in record.scores if name.startswith(f"{score}/")]
+    found = [name for name in dict.fromkeys(names) if kind_of(name) == kind]
+    order = list(dict.fromkeys(family_words(name) for name in found))
+    return sorted(found, key=lambda name: (order.index(family_words(name)), name))
+
+
+def measured_groups(held: Records, groups: Sequence[Group]) -> list[Group]:
+    """Keep the groups of which one student was asked."""
+    return [group for group in groups if any(name in held and held[name].status == "done" for name in group.names)]
+
+
+def over(held: Records, group: Group, score: str) -> Over | None:
+    """Collect one score of a group's seeds."""
+    return over_seeds(group, score_reader(dict(held), score), images_behind(dict(held), group, score, "synthetic"))
+
+
+def alarms(held: Records, group: Group, edit: str) -> tuple[int, int]:
+    """Count the seeds whose use of a cue stands after the correction for all edits (adjusted p at most 0.05), and those tested."""
+    reads = (as_score(held[name].scores.get(f"adjusted_p/{edit}")) for name in group.names if name in held)
+    found = [score.value for score in reads if score is not None]
+    return sum(p <= ALARM for p in found), len(found)
+
+
+def row_label(edit: str) -> str:
+    """Name an edit in the matrix, with the kind of cue it is about."""
+    return f"{edit_name(edit)} ({family_words(edit)})"
+
+
+def cells(held: Records, groups: Sequence[Group], kind: str) -> list[charts.Cell]:
+    """Make the cells of one kind of edits; framed where the use stands in most seeds, or where the share is surely above nothing."""
+    made = []
+    for group in groups:
+        for edit in edits_of(held, kind):
+            found = over(held, group, f"{KINDS[kind].score}/{edit}")
+            if found is None:
+                continue
+            number = f"{100 * found.mean:+.0f}".replace("-", "−").replace("+0", "0").replace("−0", "0") if abs(found.mean) < 9.995 else "≫"
+            if kind == "matched":
+                strong = sum(low > 0 for _, low, _ in found.seeds) * 2 > len(found.seeds)
+                test = f"{sum(low > 0 for _, low, _ in found.seeds)} of {len(found.seeds)} seeds surely above nothing"
+            else:
+                count, tested = alarms(held, group, edit)
+                strong, test = count * 2 > tested > 0, f"adjusted p at most {ALARM:g} in {count} of {tested} seeds"
+            hover = f"{group.title}, {edit_name(edit)}: {found.words(percent=True)}; {test}"
+            made.append(charts.Cell(row_label(edit), group.title, found.mean, number, strong, hover))
+    return made
+
+
+def matrix_sentence(held: Records, groups: Sequence[Group], kind: str) -> str:
+    """Say which cells stand out, the largest first, or that none does."""
+    made = cells(held, groups, kind)
+    lines = []
+    for group in groups:
+        strong = sorted((cell for cell in made if cell.column == group.title and cell.strong), key=lambda cell: -cell.value)
+        if strong:
+            edits = {row_label(edit): edit for edit in edits_of(held, kind)}
+            parts = []
+            for cell in strong[:3]:
+                found = over(held, group, f"{KINDS[kind].score}/{edits[cell.row]}")
+                parts.append(f"{plain(edit_name(edits[cell.row]))} {found.words(percent=True)}" if found else "")
+            more = f", and {len(strong) - 3} more" if len(strong) > 3 else ""
+            lines.append(f"- **{plain(group.title)}** stands out with {listing(parts)}{more}")
+        else:
+            lines.append(f"- **{plain(group.title)}**: nothing stands out in {sum(cell.column == group.title for cell in made)} tests")
+    return "\n".join(lines)
+
+
+def spread_words(held: Records, student: str, edit: str) -> str:
+    """Say what one student's test of one edit gave: reliance with interval and adjusted p, or the share of the gap that closes."""
+    scores = held[student].scores if student in held else {}
+    parts = []
+    reliance, p = as_score(scores.get(f"reliance/{edit}")), as_score(scores.get(f"adjusted_p/{edit}"))
+    if reliance is not None:
+        p_words = "" if p is None else f", adjusted p {'below 0.001' if p.value < 0.001 else f'{p.value:.3f}'}"
+        value, low, high = (f"{100 * end:.1f}".replace("-", "−") for end in (reliance.value, reliance.low, reliance.high))
+        parts.append(f"It uses the cue by **{value} points** ({low} to {high}{p_words}) more than its teacher and than on real images.")
+    closed = as_score(scores.get(f"gap_closed/{edit}"))
+    if closed is not None:
+        value, low, high = (f"{100 * end:.0f}".replace("-", "−") for end in (closed.value, closed.low, closed.high))
+        what = "Given this" if edit.startswith("matched_") else "Without this"
+        parts.append(f"{what}, **{value} %** ({low} to {high}) of the gap between synthetic and real images closes.")
+    return " ".join(parts) or "This edit was not tested for this student."
+
+
+def accuracy_dots(held: Records, student: str, edit: str, colour: str) -> list[charts.Dot]:
+    """Make the marks before and after an edit, student and teacher, each on real and synthetic images."""
+    scores = held[student].scores if student in held else {}
+    dots = []
+    for prefix, who, shade in (("", "student", colour), ("teacher/", "teacher", charts.TEACHER)):
+        for name, when in (("none", "unchanged"), (edit, "edited")):
+            for domain in ("real", "synthetic"):
+                found = as_score(scores.get(f"{prefix}accuracy/{name}/{domain}"))
+                if found is not None:
+                    dots.append(charts.Dot(f"{who}, {when}", found.value, found.low, found.high, shade, domain))
+    return dots
+
+
+def edit_sentence(edit: str) -> str:
+    """Say what an edit does and what its answer means."""
+    kind = KINDS[kind_of(edit)]
+    return f"**{plain(edit_name(edit))}**: {plain(edit_words(edit))}. {kind.means}"

@@ -1,0 +1,155 @@
+"""Page Cues: what is used when one thing in an image is changed, the images before and after, and what discovery finds by itself."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from app import charts
+from app.reports import Run, records
+from app.views.cue_examples import show_examples
+from app.views.cue_matrix import (
+    accuracy_dots,
+    cells,
+    edit_sentence,
+    edits_of,
+    matrix_sentence,
+    measured_groups,
+    row_label,
+    spread_words,
+)
+from app.views.discoveries import show_discoveries
+from app.views.edits import KINDS, edit_name, kind_of
+from app.views.groups import Group, group_students, keys_in_order
+from app.views.measures import CONFIG, draw
+from app.views.notices import failed_probes, missing, report_or_notice
+from app.views.separability import counts_sentence
+from app.views.steps import finding_words
+from app.views.wording import plain
+from diagnose.schema import Report
+
+LIMITS = {"reliance": 0.4, "gap_closed": 1.0}
+"""Size of a number that is drawn deepest: 40 points, the whole gap."""
+
+
+def show(run: Run) -> None:
+    """Show the page of one run."""
+    st.title("Which cue does it use?")
+    report = report_or_notice(run)
+    if report is None:
+        return
+    st.markdown(
+        "We change **one thing** in an image, keep the rest, and ask student and teacher again. A change does some harm to any network. What "
+        "counts is what it does to the student **beyond its teacher**, and on synthetic images **beyond real ones**: that is a cue which "
+        "the student found in the synthetic images and its teacher does not need."
+    )
+    _findings(report)
+    _interventions(report, run)
+    show_discoveries(report, run)
+
+
+def _findings(report: Report) -> None:
+    for finding in report.findings:
+        if finding.id.split("/", 1)[0] == "cause":
+            st.markdown(finding_words(finding))
+
+
+def _interventions(report: Report, run: Run) -> None:
+    st.header("Student by edit")
+    failed_probes(report, "interventions", run)
+    held = records(report, "interventions")
+    groups = measured_groups(held, group_students(report))
+    kinds = [kind for kind in KINDS if edits_of(held, kind)]
+    if not groups or not kinds:
+        missing("The interventions are not in this report.", run)
+        return
+    with st.expander("Four ways of asking, and what the answers mean"):
+        st.markdown("\n".join(f"- **{kind.label}.** {kind.does} {kind.means}" for kind in KINDS.values()))
+    asked = st.query_params.get("edit", "")
+    if "kind" not in st.session_state and "kind" not in st.query_params and asked and kind_of(asked) in kinds:
+        st.session_state["kind"] = kind_of(asked)  # a link to an edit need not name its kind
+    kind = st.segmented_control(
+        "How the cue is changed", kinds, default=kinds[0], format_func=lambda name: KINDS[name].label, key="kind", bind="query-params"
+    )
+    kind = kind or kinds[0]
+    st.markdown(f"{KINDS[kind].does} {KINDS[kind].means}")
+    sentence = matrix_sentence(held, groups, kind)
+    st.markdown(sentence)
+    student, edit = _chosen(report, groups, kind, edits_of(held, kind))
+    _matrix(report, groups, kind, sentence, (student, edit))
+    _one(report, run, student, edit)
+
+
+def _matrix(report: Report, groups: list[Group], kind: str, sentence: str, opened: tuple[str, str]) -> None:
+    held = records(report, "interventions")
+    edits = edits_of(held, kind)
+    column = next((group.title for group in groups if opened[0] in group.names), "")
+    figure = charts.matrix_chart(
+        cells(held, groups, kind),
+        [row_label(edit) for edit in edits],
+        [group.title for group in groups],
+        limit=LIMITS[KINDS[kind].score],
+        chosen=(row_label(opened[1]), column),
+    )
+    key = f"cue-matrix-{kind}"
+    event = st.plotly_chart(
+        figure, config=CONFIG, alt=f"{KINDS[kind].label}: {sentence}".replace("*", ""), key=key, on_select="rerun", selection_mode="points"
+    )
+    st.caption(
+        f"Each number: {KINDS[kind].axis}; the mean over seeds. Framed and bold: "
+        f"{'surely above nothing' if kind == 'matched' else 'adjusted p at most 0.05'} in most seeds. Orange: above nothing, blue: below. "
+        f"Press a cell to see the images. {counts_sentence(report, 'interventions')}"
+    )
+    points = event.selection.points if event else []
+    pressed = points[0].get("customdata") if points else None
+    seen = f"{key}-seen"
+    if pressed and pressed != st.session_state.get(seen):
+        st.session_state[seen] = pressed
+        names = next((group.names for group in groups if group.title == pressed[1]), ())
+        edit = next((edit for edit in edits if row_label(edit) == pressed[0]), None)
+        if names and edit:
+            st.session_state["cue-wanted"] = (names[0], edit)
+            st.rerun()
+
+
+def _chosen(report: Report, groups: list[Group], kind: str, edits: list[str]) -> tuple[str, str]:
+    """Let the reader choose student and edit, from the keyboard too; a pressed cell has set them before."""
+    names = [name for group in groups for name in group.names if name in records(report, "interventions")]
+    wanted = st.session_state.pop("cue-wanted", None)
+    if wanted is not None and wanted[0] in names and wanted[1] in edits:
+        st.session_state["student"], st.session_state["edit"] = wanted
+    best = strongest(report, groups, kind)
+    start = best if best is not None else (names[0], edits[0])
+    if st.session_state.get("edit") not in (None, *edits):
+        del st.session_state["edit"]  # the edit of another kind
+    left, right = st.columns(2)
+    student = left.selectbox("Student", names, index=names.index(start[0]), key="student", bind="query-params")
+    edit = right.selectbox("Edit", edits, index=edits.index(start[1]), format_func=edit_name, key="edit", bind="query-params")
+    return student or start[0], edit or start[1]
+
+
+def strongest(report: Report, groups: list[Group], kind: str) -> tuple[str, str] | None:
+    """Find the student and edit of the framed cell with the largest number, so that the page opens with it."""
+    held = records(report, "interventions")
+    made = [cell for cell in cells(held, groups, kind) if cell.strong] or cells(held, groups, kind)
+    if not made:
+        return None
+    best = max(made, key=lambda cell: cell.value)
+    group = next(group for group in groups if group.title == best.column)
+    edit = next(edit for edit in edits_of(held, kind) if row_label(edit) == best.row)
+    return next(name for name in group.names if name in held), edit
+
+
+def _one(report: Report, run: Run, student: str, edit: str) -> None:
+    held = records(report, "interventions")
+    st.subheader("One cell, and its images")
+    st.markdown(f"**{plain(student)}**, {edit_sentence(edit)}")
+    st.markdown(spread_words(held, student, edit))
+    group = next((group for group in group_students(report) if student in group.names), None)
+    colour = charts.colours(keys_in_order(report)).get(group.key if group else "", charts.NEUTRAL)
+    dots = accuracy_dots(held, student, edit, colour)
+    if dots:
+        alt = "; ".join(f"{dot.row}, {dot.domain}: {100 * dot.value:.1f} % ({100 * dot.low:.1f} to {100 * dot.high:.1f})" for dot in dots)
+        with st.expander(f"Accuracy before and after, {kind_of(edit)}"):
+            draw(charts.dot_chart(dots, "zero-shot accuracy", percent=True, bounds=(0, 1)), alt, "cue-accuracy")
+            st.caption(f"Whiskers: 95 % interval over images. {counts_sentence(report, 'interventions')}")
+    show_examples(run, report, student, edit)

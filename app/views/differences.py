@@ -1,0 +1,158 @@
+"""What differs between two reports: setting, outcomes loss by loss with intervals, findings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean, stdev
+
+from app import charts
+from app.views.groups import Group, group_students, zero_shot
+from app.views.wording import VERDICT_WORDS, plain
+from diagnose.schema import Finding, Report
+
+T_975 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
+"""97.5 % points of Student's t for 1 to 10 degrees of freedom; beyond, 2.2 is a little wide."""
+
+Interval = tuple[float, float, float]
+"""Value, low and high end."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Accuracy of one group of students in two runs on one domain.
+
+    Args:
+        title: loss and training images.
+        key: what its colour stands for.
+        domain: tested on.
+        first: in the first run.
+        second: in the second run.
+        seeds: seeds in either.
+        n: images in either.
+    """
+
+    title: str
+    key: str
+    domain: str
+    first: Interval
+    second: Interval
+    seeds: tuple[int, int]
+    n: tuple[int, int]
+
+    @property
+    def change(self) -> Interval:
+        """Second minus first, as if the two runs shared nothing."""
+        return difference(self.second, self.first)
+
+
+def difference(one: Interval, other: Interval) -> Interval:
+    """Give one minus other with the 95 % interval of independent estimates; where they share images it is wide rather than narrow.
+
+    Source: Zou & Donner (2008), "MOVER", equation 1.
+    """
+    (a, a_low, a_high), (b, b_low, b_high) = one, other
+    return a - b, a - b - ((a - a_low) ** 2 + (b_high - b) ** 2) ** 0.5, a - b + ((a_high - a) ** 2 + (b - b_low) ** 2) ** 0.5
+
+
+def accuracy(group: Group, domain: str) -> tuple[Interval, int] | None:
+    """Give a group's mean accuracy with an interval over seeds and images, and the images behind it; None where it is not measured.
+
+    As in docs/verdict.md: Student's t over seeds and the interval over images, squared half-widths added. With one seed: its own.
+    """
+    found = [given for student in group.students if (given := zero_shot(student, domain)) is not None]
+    if not found:
+        return None
+    mean = fmean(given.value for given in found)
+    low, high = (fmean(end) for end in ([g.value - g.low for g in found], [g.high - g.value for g in found]))
+    if len(found) == 1:
+        return (mean, mean - low, mean + high), found[0].n
+    seeds = (T_975[len(found) - 2] if len(found) - 2 < len(T_975) else 2.2) * stdev(given.value for given in found) / len(found) ** 0.5
+    return (mean, mean - (seeds**2 + low**2) ** 0.5, mean + (seeds**2 + high**2) ** 0.5), found[0].n
+
+
+def outcomes(first: Report, second: Report) -> list[Outcome]:
+    """Pair the groups of students that both reports hold, by loss and training images, on each domain."""
+    others = {(group.key, group.trained_on): group for group in group_students(second)}
+    found = []
+    for group in group_students(first):
+        other = others.get((group.key, group.trained_on))
+        for domain in ("real", "synthetic") if other is not None else ():
+            one, two = accuracy(group, domain), accuracy(other, domain)  # type: ignore[arg-type]
+            if one is not None and two is not None:
+                seeds = (len(group.students), len(other.students))  # type: ignore[union-attr]
+                found.append(Outcome(group.title, group.key, domain, one[0], two[0], seeds, (one[1], two[1])))
+    return found
+
+
+def alone(first: Report, second: Report) -> list[str]:
+    """List the groups of students that only the first report holds."""
+    known = {(group.key, group.trained_on) for group in group_students(second)}
+    return [group.title for group in group_students(first) if (group.key, group.trained_on) not in known]
+
+
+def outcome_words(given: Outcome) -> str:
+    """Write one difference with its interval, seeds and n."""
+    value, low, high = (100 * end for end in given.change)
+    before, after = 100 * given.first[0], 100 * given.second[0]
+    sure = "more" if low > 0 else "fewer" if high < 0 else "not surely another number"
+    numbers = f"{value:+.1f} points ({low:+.1f} to {high:+.1f})".replace("-", "−")
+    n = f"{given.seeds[0]} and {given.seeds[1]} seeds, n = {given.n[0]:,} and {given.n[1]:,} images"
+    return f"- **{plain(given.title)}**, {given.domain} images: {before:.1f} % before, {after:.1f} % now: {numbers}, {sure}; {n}"
+
+
+def outcome_dots(found: Sequence[Outcome], colours: dict[str, str]) -> list[charts.Dot]:
+    """Make a row for each group: the change on real and on synthetic images."""
+    return [
+        charts.Dot(given.title, *given.change, colours[given.key], given.domain, f"{given.title}, {given.domain} images") for given in found
+    ]
+
+
+def settings(first: Report, second: Report) -> list[tuple[str, str, str]]:
+    """List what differs in the setting: name of the thing, in the first, in the second run."""
+
+    def facts(report: Report) -> dict[str, str]:
+        classes = ", ".join(report.class_names[:6]) + (" …" if len(report.class_names) > 6 else "")
+        found = {
+            "Teacher": f"{report.teacher.name}, {report.teacher.params:,} parameters",
+            "Classes": f"{len(report.class_names)}: {classes}",
+        }
+        found["Losses"] = ", ".join(dict.fromkeys(group.title for group in group_students(report)))
+        sizes = sorted({student.params for student in report.students})
+        found["Parameters of the students"] = ", ".join(f"{size:,}" for size in sizes)
+        found["Seeds"] = ", ".join(str(seed) for seed in sorted({student.seed for student in report.students} - {None}, key=str))
+        found |= {f"Count of {name.replace('/', ', ')}": f"{count:,}" for name, count in report.counts.items()}
+        found["Data"] = report.about
+        return found | {f"Version: {name}": version for name, version in report.environment.items() if name != "seed"}
+
+    one, two = facts(first), facts(second)
+    return [(name, one.get(name, "–"), two.get(name, "–")) for name in dict.fromkeys([*one, *two]) if one.get(name) != two.get(name)]
+
+
+@dataclass(frozen=True)
+class Changed:
+    """One finding in two reports; None where a report has none of this id."""
+
+    id: str
+    first: Finding | None
+    second: Finding | None
+
+
+def changed_findings(first: Report, second: Report) -> tuple[list[Changed], list[Changed]]:
+    """Pair findings by id.
+
+    Returns:
+        Those whose judgement differs or that only one report has; and those that stayed.
+    """
+    one, two = ({finding.id: finding for finding in report.findings} for report in (first, second))
+    pairs = [Changed(name, one.get(name), two.get(name)) for name in dict.fromkeys([*one, *two])]
+    moved = [pair for pair in pairs if pair.first is None or pair.second is None or pair.first.verdict != pair.second.verdict]
+    return moved, [pair for pair in pairs if pair not in moved]
+
+
+def badge(finding: Finding | None) -> str:
+    """Write a finding's judgement as a badge."""
+    if finding is None:
+        return ":gray-badge[not in this run]"
+    words, icon, colour = VERDICT_WORDS[finding.verdict]
+    return f":{colour}-badge[{icon} {words}]"

@@ -1,0 +1,134 @@
+"""Whether the answers rest on what tells the kinds of image apart, and how far apart their clouds lie."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from app import charts
+from app.reports import Run, records
+from app.views.groups import as_score, group_students, keys_in_order, over_seeds
+from app.views.measures import (
+    Measure,
+    available,
+    draw,
+    group_dots,
+    images_behind,
+    measure_chart,
+    measure_sentence,
+    score_reader,
+    teacher_score,
+)
+from app.views.notices import missing
+from app.views.wording import plain
+from diagnose.schema import Report
+
+ERASED = "direction/each_class/accuracy_change"
+
+DISTANCES = (
+    Measure(
+        "Fréchet",
+        "distance/frechet",
+        "Fréchet distance",
+        "Distance of the two clouds as if each were a Gaussian: of their means and of their shapes.",
+    ),
+    Measure(
+        "CMMD",
+        "distance/cmmd_median",
+        "CMMD, kernel as wide as the data",
+        "A kernel distance that sees any difference, not means and shapes alone.",
+    ),
+    Measure("Precision", "distance/precision", "precision", "Share of synthetic images that lie among real ones."),
+    Measure(
+        "Recall",
+        "distance/recall",
+        "recall",
+        "Share of real images that lie among synthetic ones: low where synthetic images cover a part of the real ones only.",
+    ),
+    Measure("Coverage", "distance/coverage", "coverage", "Share of real images with a synthetic one nearby."),
+)
+
+
+def show_direction(report: Report, run: Run) -> None:
+    """Put on the page what is lost when the difference between the kinds is erased."""
+    st.header("Is the difference used?")
+    held = records(report, "separability")
+    words = direction_sentence(report)
+    if not words:
+        missing("Whether the difference is used is not in this report.", run)
+        return
+    st.markdown(
+        "To tell the kinds apart is not to rely on it. So we **erase** from the embeddings, class by class, the one direction in which synthetic images "
+        "differ from real ones, and ask for the class again. Who loses accuracy on synthetic images answered them by something that real images lack."
+    )
+    st.markdown(words)
+    colours, dots = charts.colours(keys_in_order(report)), []
+    for domain in ("real", "synthetic"):
+        own = teacher_score(held, report.teacher.name, f"{ERASED}/{domain}")
+        if own is not None:
+            dots.append(charts.Dot("teacher", own.value, own.low, own.high, charts.TEACHER, domain))
+    for group in group_students(report):
+        for domain in ("real", "synthetic"):
+            found = over_seeds(group, score_reader(held, f"{ERASED}/{domain}"))
+            if found is not None:
+                dots += group_dots(group, found, colours[group.key], domain)
+    figure = charts.dot_chart(dots, "change in accuracy, percentage points", percent=True, guide=0.0, guide_label="nothing lost")
+    draw(figure, f"Accuracy after erasing the difference. {words}".replace("*", "").replace("\\", ""), "direction")
+    st.caption(
+        "Accuracy after minus before, on images that had no part in finding the direction. Random directions of the same number cost about half a point. "
+        "It falls also where synthetic images merely show more of the true class; the page Cues changes the images themselves."
+    )
+
+
+def direction_sentence(report: Report) -> str:
+    """Say for each group what erasing the difference changes on synthetic and on real images; empty where it is not measured."""
+    held = records(report, "separability")
+    lines = []
+    for group in group_students(report):
+        parts = []
+        for domain in ("synthetic", "real"):
+            score = f"{ERASED}/{domain}"
+            found = over_seeds(group, score_reader(held, score), images_behind(held, group, score, domain))
+            if found is not None:
+                chance = next((s.chance for n in group.names if n in held and (s := as_score(held[n].scores.get(score)))), None)
+                lot = "" if chance is None else f", by lot {100 * chance:+.1f}".replace("-", "−")
+                parts.append(f"{found.words(percent=True).replace(' %', ' points', 1)}{lot} on {domain} images")
+        if parts:
+            lines.append(f"- **{plain(group.title)}**: {'; '.join(parts)}")
+    return "\n".join(lines)
+
+
+def show_distances(report: Report) -> None:
+    """Put the distances between the two clouds on the page; nothing where they are not measured."""
+    held = records(report, "separability")
+    choices = available(DISTANCES, held)
+    if not choices:
+        return
+    st.header("How far apart are the two clouds?")
+    labels = [measure.label for measure in choices]
+    picked = st.segmented_control("Distance", labels, default=labels[0], key="distance", bind="query-params") or labels[0]
+    measure, groups = choices[labels.index(picked)], group_students(report)
+    st.markdown(f"{measure.meaning} {floor_sentence(report, measure)}")
+    words = measure_sentence(measure, held, groups, report.teacher.name)
+    figure = measure_chart(measure, held, groups, charts.colours(keys_in_order(report)), report.teacher.name)
+    draw(figure, f"{measure.label}: {words}", "distances")
+    with st.expander("The same in words, with intervals and n"):
+        st.markdown(words)
+        st.caption("Encoders have scales of their own: compare how many times its floor a distance is, not the raw numbers.")
+
+
+def floor_sentence(report: Report, measure: Measure) -> str:
+    """Say what half of the real images measure against the other half, for the teacher and for the group furthest from that."""
+    held = records(report, "separability")
+    parts = []
+    own = teacher_score(held, report.teacher.name, measure.score)
+    if own is not None and own.chance is not None:
+        parts.append(f"the teacher {own.value:.3f} against {own.chance:.3f}")
+    best: tuple[float, str] | None = None
+    for group in group_students(report):
+        given = next((s for n in group.names if n in held and (s := as_score(held[n].scores.get(measure.score)))), None)
+        if given is not None and given.chance is not None:
+            apart = abs(given.value - given.chance)
+            if best is None or apart > best[0]:
+                best = (apart, f"**{plain(group.title)}** {given.value:.3f} against {given.chance:.3f}, its widest")
+    parts += [best[1]] if best else []
+    return f"Real images against other real images give the floor: {'; '.join(parts)}." if parts else ""

@@ -1,0 +1,255 @@
+"""What discovery finds by itself: words for what only synthetic images have, components of the classes' scores, groups of errors."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from app.reports import Run, load_probe, load_thumbnails, records
+from app.views.groups import as_score
+from app.views.images import by_id, strip
+from app.views.notices import failed_probes, missing
+from app.views.wording import plain
+from diagnose.schema import ProbeRecord, Report
+from probes.result import DiagnosticError, ProbeResult, Score
+
+SHOWN = 6
+"""Components and slices on the page."""
+
+
+@dataclass(frozen=True)
+class Component:
+    """A direction within a class in which synthetic and real images differ.
+
+    Args:
+        class_name: the class.
+        index: number of the component within its class.
+        auc: how well it tells synthetic from real images.
+        effect: what it adds to the class's score on synthetic images, in units of what the right class has over the others.
+        excess: effect of the student minus that of its teacher, or None.
+        word: the word for its synthetic end, empty where there is none.
+        top: ids of the images at its synthetic end; empty where not stored.
+    """
+
+    class_name: str
+    index: int
+    auc: Score
+    effect: Score
+    excess: Score | None
+    word: str = ""
+    top: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Slice:
+    """A group of real images that lie together.
+
+    Args:
+        number: of the group.
+        error: share of wrong answers on images that did not find the group.
+        teacher: the teacher's on the same images, or None.
+        about: its commonest class with its share and its images, empty where not stored.
+        word: a word that goes with it, empty where there is none.
+        top: ids of some of its images; empty where not stored.
+    """
+
+    number: int
+    error: Score
+    teacher: Score | None
+    about: str = ""
+    word: str = ""
+    top: tuple[str, ...] = ()
+
+
+def show_discoveries(report: Report, run: Run) -> None:
+    """Put names, components and slices of one student on the page."""
+    st.header("What are these images like, without being asked?")
+    failed_probes(report, "discovery", run)
+    held = {name: record for name, record in records(report, "discovery").items() if record.status == "done"}
+    if not held:
+        missing("Discovery is not in this report.", run)
+        return
+    student = st.selectbox("Student", list(held), key="found-in", bind="query-params") or next(iter(held))
+    record = held[student]
+    result, thumbnails = None, pd.DataFrame()
+    try:
+        result = load_probe(run, record)
+        thumbnails = load_thumbnails(run)
+    except (FileNotFoundError, DiagnosticError) as error:
+        missing("The images behind what was found are not stored with this report.", run, error)
+    _names(record, result)
+    _components(components(record, result, report.class_names), thumbnails, record)
+    _slices(slices(record, result), thumbnails)
+
+
+def components(record: ProbeRecord, result: ProbeResult | None, class_names: Sequence[str]) -> list[Component]:
+    """List the components of a student, the largest excess over the teacher first."""
+    arrays = {} if result is None else result.arrays
+    stored = {
+        (str(name), int(index)): (str(word), tuple(top.astype(str)))
+        for name, index, word, top in zip(
+            *(arrays.get(f"component/{key}", ()) for key in ("class", "index", "word", "top_images")), strict=False
+        )
+    }
+    by_stem = {(in_key(name), index): value for (name, index), value in stored.items()}
+    called = {in_key(name): name for name in class_names}
+    found = []
+    for key in record.scores:
+        parts = key.split("/")
+        if parts[0] != "component" or parts[-1] != "auc" or not parts[-2].isdigit():
+            continue
+        stem, name, index = "/".join(parts[:-1]), "/".join(parts[1:-2]), int(parts[-2])
+        auc, effect = as_score(record.scores[key]), as_score(record.scores.get(f"{stem}/effect"))
+        if auc is not None and effect is not None:
+            word, top = by_stem.get((name, index), ("", ()))
+            found.append(
+                Component(called.get(name, name), index, auc, effect, as_score(record.scores.get(f"excess/{stem}/effect")), word, top)
+            )
+    return sorted(found, key=lambda item: -(item.excess or item.effect).value)
+
+
+def in_key(name: str) -> str:
+    """Write a class name as it stands in the name of a score of discovery."""
+    return re.sub(r"[^a-z0-9.-]+", "_", name.lower()).strip("_") or "_"
+
+
+def slices(record: ProbeRecord, result: ProbeResult | None) -> list[Slice]:
+    """List the groups of real images of a student, the most wrong first."""
+    arrays = {} if result is None else result.arrays
+    tops = {
+        int(n): tuple(top.astype(str)) for n, top in zip(arrays.get("slice/number", ()), arrays.get("slice/top_images", ()), strict=False)
+    }
+    said: dict[int, Mapping[str, Any]] = {}
+    for entry in result.params.get("slice_names", []) if result is not None else []:
+        if isinstance(entry, Mapping) and isinstance(entry.get("slice"), int):
+            said[entry["slice"]] = entry
+    found = []
+    for key in record.scores:
+        parts = key.split("/")
+        error = as_score(record.scores[key])
+        if parts[0] == "slice" and parts[2:] == ["error", "real"] and parts[1].isdigit() and error is not None:
+            number, entry = int(parts[1]), said.get(int(parts[1]), {})
+            about = ""
+            if "class" in entry and "images" in entry:
+                about = f"n = {entry['images']:,}, {100 * float(entry.get('class_share', 0)):.0f} % of them {entry['class']}"
+            teacher = as_score(record.scores.get(f"teacher/{key}"))
+            found.append(Slice(number, error, teacher, about, str(entry.get("word", "")), tops.get(number, ())))
+    return sorted(found, key=lambda item: -item.error.value)
+
+
+def name_table(record: ProbeRecord) -> pd.DataFrame:
+    """Give one row a name: the word, where it stands, its effect and whether the student uses it, with their tests."""
+
+    def cell(score: Score | None, scale: float, p: Score | None) -> str:
+        if score is None:
+            return "not measured"
+        value, low, high = (f"{scale * end:.{0 if scale > 1 else 2}f}".replace("-", "−") for end in (score.value, score.low, score.high))
+        return f"{value} ({low} to {high})" + ("" if p is None else f", p {'< 0.001' if p.value < 0.001 else f'= {p.value:.3f}'}")
+
+    rows = []
+    for key in record.scores:
+        how, _, rest = key.partition("/")
+        if how not in ("word", "tied"):
+            continue
+        of, _, word = rest.rpartition("/")
+        effect, p = as_score(record.scores[key]), as_score(record.scores.get(f"adjusted_p/{key}"))
+        used = as_score(record.scores.get(f"used/{rest}"))
+        rows.append(
+            {
+                "word": (word or rest).replace("_", " "),
+                "on synthetic images of": of.replace("_", " ") or "every class",
+                "fits them better by": cell(effect, 1, p),
+                "student takes real images with it for the class, points more than its teacher": cell(
+                    used, 100, as_score(record.scores.get(f"adjusted_p/used/{rest}"))
+                ),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _names(record: ProbeRecord, result: ProbeResult | None) -> None:
+    st.subheader("In words")
+    table = name_table(record)
+    known, tried = record.counts.get("words/known", 0), record.counts.get("words", 0)
+    naming = result.params.get("naming") if result is not None else None
+    if table.empty:
+        why = f" ({plain(naming)})" if isinstance(naming, str) else ""
+        st.markdown(
+            f"No word was found for what the synthetic images have: the teacher's text tower knows {known:,} of the {tried:,} words that were "
+            f"tried{why}. The pictures below have to speak."
+        )
+        return
+    st.markdown(
+        f"{len(table)} {'word fits' if len(table) == 1 else 'words fit'} the synthetic images of a class better than the real ones, of {known:,} that the teacher's text tower knows "
+        f"({tried:,} were tried). The last column says whether the student **uses** what the word names: how much more often it calls real "
+        "images of other classes by this class when they show it. Numbers in brackets are 95 % intervals; p is corrected for all that was tried."
+    )
+    st.dataframe(table, hide_index=True, alt="Words for what synthetic images have, with effect and use")
+
+
+def component_sentence(item: Component) -> str:
+    """Say what one component does."""
+    auc, effect = item.auc, item.effect
+    beyond = "" if item.excess is None else f", {_plain_number(item.excess)} more than on its teacher"
+    word = f", called **{plain(item.word)}**" if item.word else ""
+    return (
+        f"**{plain(item.class_name)}**, component {item.index + 1}{word}: tells synthetic from real {plain(item.class_name)} with an AUC of {auc.value:.2f} "
+        f"({auc.low:.2f} to {auc.high:.2f}; 0.5 = cannot) and raises the class's score on synthetic images by {_plain_number(effect)} of what "
+        f"the right class has over the others{beyond}."
+    )
+
+
+def _plain_number(score: Score) -> str:
+    return f"{score.value:.2f} ({score.low:.2f} to {score.high:.2f})".replace("-", "−")
+
+
+def _components(found: list[Component], thumbnails: pd.DataFrame, record: ProbeRecord) -> None:
+    if not found:
+        return
+    st.subheader("In pictures: what lifts a class's score on synthetic images")
+    n = (
+        f"n = {record.counts['images/real']:,} real and {record.counts.get('images/synthetic', 0):,} synthetic images"
+        if "images/real" in record.counts
+        else ""
+    )
+    st.markdown(
+        "Each component is one direction in which the images of a class differ. The pictures are those in which it is strongest, towards the "
+        f"synthetic side. If they share something that is not the object, it may be the cue. {n}; half found the components, half measured them."
+    )
+    for item in found[:SHOWN]:
+        st.markdown(component_sentence(item))
+        _pictures(item.top, thumbnails)
+
+
+def _slices(found: list[Slice], thumbnails: pd.DataFrame) -> None:
+    if not found:
+        return
+    st.subheader("Groups of real images on which it errs most")
+    st.markdown("Real images that lie together, found on one half and measured on the other. They say where to look, not why.")
+    for item in found[:SHOWN]:
+        st.markdown(slice_sentence(item))
+        _pictures(item.top, thumbnails)
+
+
+def slice_sentence(item: Slice) -> str:
+    """Say how often student and teacher err in a group, and what it holds."""
+    error, its = item.error, item.teacher
+    beside = "" if its is None else f"; its teacher on {100 * its.value:.0f} % ({100 * its.low:.0f} to {100 * its.high:.0f})"
+    about = f" ({plain(item.about)})" if item.about else ""
+    word = f", with **{plain(item.word)}**" if item.word else ""
+    return f"**Group {item.number + 1}**{about}{word}: wrong on {100 * error.value:.0f} % ({100 * error.low:.0f} to {100 * error.high:.0f}){beside}."
+
+
+def _pictures(top: tuple[str, ...], thumbnails: pd.DataFrame) -> None:
+    if top and not thumbnails.empty:
+        names = list(dict.fromkeys(top))
+        stored = by_id(thumbnails, names, 8)
+        kinds = np.unique(stored["domain"], return_counts=True) if len(stored) else ((), ())
+        words = ", ".join(f"{count} {kind}" for kind, count in zip(*kinds, strict=True))
+        strip(stored, f"{words} (of {len(names)}; the others are not stored)" if len(stored) < len(names) else words)

@@ -1,0 +1,166 @@
+"""What a page says of the factors of a recipe: kinds of losses, parts of a gap, contrasts of one factor, levels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from app import charts
+from app.views.groups import Group, group_students, keys_in_order, over_seeds, zero_shot
+from app.views.wording import estimate, loss_name, plain
+from diagnose.factor_words import COSTS, FACTORS, level_words, versus
+from diagnose.schema import Division, Estimate, LevelContrast, Report
+from diagnose.words import upper_first
+
+Kind = tuple[str, bool]
+"""What a loss draws the student to (`image` or `text`), and whether it pushes others away."""
+
+KIND_WORDS: dict[Kind, str] = {
+    ("image", False): "the teacher's image embedding, nothing pushed away",
+    ("image", True): "the teacher's image embedding, others pushed away",
+    ("text", False): "the text of the class, nothing pushed away",
+    ("text", True): "the text of the class, others pushed away (CLIP's own loss)",
+}
+PART_COLOURS = {"text_target": "#D55E00", "negatives": "#0072B2", "synthetic_images": "#009E73", "remainder": charts.TEACHER}
+"""Part of a gap -> its colour, the same in every division; parts of several factors are drawn in `charts.NEUTRAL`."""
+
+
+def kind_of(group: Group) -> Kind | None:
+    """Give the kind of a group's loss, or None where it is not known."""
+    target, negatives = group.students[0].target, group.students[0].negatives
+    return None if target is None or negatives is None else (target, negatives)
+
+
+def kind_dots(report: Report) -> list[charts.Dot]:
+    """Make a row for each kind of loss and a pair of marks for each loss of it that was trained on no real image alone; the teacher first."""
+    own, dots = report.teacher.zero_shot, []
+    for domain, given in (("real", own.real), ("synthetic", own.synthetic)):
+        if given is not None:
+            dots.append(charts.Dot("teacher", given.value, given.low, given.high, charts.TEACHER, domain))
+    colours = charts.colours(keys_in_order(report))
+    groups = [group for group in group_students(report) if group.trained_on in (None, "synthetic")]
+    for kind, words in KIND_WORDS.items():
+        of_kind = [group for group in groups if kind_of(group) == kind]
+        for group in of_kind:
+            for domain in ("real", "synthetic"):
+                found = over_seeds(group, lambda student, domain=domain: zero_shot(student, domain))  # type: ignore[misc]
+                if found is not None:
+                    hover = f"{group.label}, {domain} images, {len(found.seeds)} seeds"
+                    dots.append(charts.Dot(words, found.mean, *found.span, colours[group.key], domain, hover, main=len(of_kind) == 1))
+    return dots
+
+
+def kind_sentences(report: Report) -> list[str]:
+    """Say what the losses of each kind reach on real images, with n; one line a kind."""
+    groups = [group for group in group_students(report) if group.trained_on in (None, "synthetic")]
+    lines = []
+    for kind, words in KIND_WORDS.items():
+        parts = []
+        for group in (group for group in groups if kind_of(group) == kind):
+            found = over_seeds(group, lambda student: zero_shot(student, "real"))
+            if found is not None:
+                parts.append(f"{plain(group.label)} {found.words(percent=True)}")
+        if parts:
+            lines.append(f"**Drawn to {words}**: {'; '.join(parts)}")
+    return lines
+
+
+def division_bars(division: Division) -> list[charts.Bar]:
+    """Stack the parts of a gap from nothing up to the whole of it."""
+    bars, at = [], 0.0
+    for part in (division.remainder, *division.parts):
+        name = (
+            f"what {loss_name(division.start)} lacks as well"
+            if part.name == "remainder"
+            else COSTS.get(part.name, part.name.replace("_", " "))
+        )
+        points = part.points
+        error = max(points.high - points.value, points.value - points.low)
+        share = "" if part.share is None else f", {100 * part.share.value:.0f} % of the gap".replace("-", "−")
+        text = f"{_points(points.value)}{share}"
+        bars.append(charts.Bar(upper_first(name), at, at + points.value, PART_COLOURS.get(part.name, charts.NEUTRAL), text, error))
+        at += points.value
+    whole = division.gap
+    bars.append(
+        charts.Bar(
+            "All of it: behind the teacher",
+            0.0,
+            whole.value,
+            "#444444",
+            _points(whole.value),
+            max(whole.high - whole.value, whole.value - whole.low),
+        )
+    )
+    return bars
+
+
+def _points(value: float) -> str:
+    text = f"{100 * value:.1f}"
+    return (text.removeprefix("-") if not float(text) else text.replace("-", "−")) + " points"
+
+
+def division_words(division: Division) -> str:
+    """Write every part of a gap with its interval, share and n."""
+    lines = [f"- the whole gap: {estimate(division.gap, 'points')}"]
+    for part in (*division.parts, division.remainder):
+        name = COSTS.get(part.name, part.name.replace("_", " "))
+        share = "" if part.share is None else f"; {estimate(part.share, 'share')} of the gap"
+        lines.append(f"- {plain(name)}: {estimate(part.points, 'points')}{share}")
+    return "\n".join(lines)
+
+
+def contrast_dots(items: Sequence[LevelContrast]) -> list[charts.Dot]:
+    """Make a row for each contrast: what changes on real and on synthetic images."""
+    dots = []
+    for item in items:
+        row = f"{upper_first(versus(item.factor, item.level, item.against))}, {item.having.replace('_', ' ')}"
+        for domain, given in (("real", item.real), ("synthetic", item.synthetic)):
+            dots.append(charts.Dot(row, given.value, given.low, given.high, charts.NEUTRAL, domain, f"{row}, {domain} images"))
+    return dots
+
+
+def reading(item: LevelContrast) -> str:
+    """Say what the two intervals of a contrast mean together."""
+    real, synthetic = item.real, item.synthetic
+    if real.high < 0.0 < synthetic.low:
+        return "better on synthetic images and worse on real ones: it fits the synthetic images"
+    if real.high < 0.0:
+        return "worse on both: it trains worse" if synthetic.high < 0.0 else "worse on real images alone"
+    if real.low > 0.0:
+        return "better on both: it trains better" if synthetic.low > 0.0 else "better on real images"
+    return "no sure change on real images"
+
+
+def contrast_words(item: LevelContrast) -> str:
+    """Write a contrast with its intervals, n and what they mean together."""
+    seeds = f"n = {item.real.n:,} {'seeds' if item.real.over != 'images' else 'images, one seed'}"
+    return f"- {plain(item.statement)} {seeds}; {reading(item)}."
+
+
+def factor_label(factor: str) -> str:
+    """Name a factor for people."""
+    return upper_first(FACTORS.get(factor, factor.replace("_", " ")))
+
+
+def level_table(report: Report) -> pd.DataFrame:
+    """Give one row a group of students: its levels and its mean accuracies over seeds; only factors in which groups differ."""
+    groups = group_students(report)
+    levels = [group.students[0].levels for group in groups]
+    factors = [name for name in FACTORS if len({level.get(name, "") for level in levels}) > 1]
+    rows = []
+    for group, level in zip(groups, levels, strict=True):
+        row = {"students": group.title, "seeds": str(len(group.students))}
+        row |= {FACTORS[name]: level_words(name, level[name]) if name in level else "" for name in factors}
+        for domain in ("real", "synthetic"):
+            found = over_seeds(group, lambda student, domain=domain: zero_shot(student, domain))  # type: ignore[misc]
+            row[f"{domain}, %"] = (
+                "" if found is None else f"{100 * found.mean:.1f} ({100 * found.span[0]:.1f} to {100 * found.span[1]:.1f})"
+            )
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def surely_more(one: Estimate, other: Estimate) -> bool:
+    """Say whether two intervals do not touch, the first above the second."""
+    return one.low > other.high

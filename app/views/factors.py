@@ -1,0 +1,168 @@
+"""Page Factors: what each property of the loss, of its texts and of the training images costs on real images."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from app import charts
+from app.reports import Run
+from app.views.factor_parts import (
+    contrast_dots,
+    contrast_words,
+    division_bars,
+    division_words,
+    factor_label,
+    kind_dots,
+    kind_sentences,
+    level_table,
+    surely_more,
+)
+from app.views.links import page_link
+from app.views.measures import draw
+from app.views.notices import report_or_notice
+from app.views.steps import finding_words
+from app.views.wording import plain
+from diagnose.schema import Division, Estimate, Report
+
+EXPLAINED = """
+- **What it is drawn to.** *The teacher's image embedding* is another point for every image: to hit it, the student has to see what the teacher \
+sees in this very image. *The text of the class* is one point for all images of a class: anything that tells the class in the training images \
+is good enough, also a cue that only synthetic images have.
+- **Negatives.** What the student is pushed away from: the other images or texts of the batch. They make it tell classes apart, by \
+whatever tells them apart.
+
+That is why losses are taken apart here: a contrastive loss that fails may do so for its text target, for its negatives, or for both. \
+This is an explanation; what follows is measured.
+"""
+COMMANDS = "synthgap train configs/factors.toml --out runs/factors --jobs 2 --set data.folder=FOLDER\nsynthgap diagnose runs/factors --probe transfer"
+
+
+def show(run: Run) -> None:
+    """Show the page of one run."""
+    st.title("What does each property of the loss cost?")
+    report = report_or_notice(run)
+    if report is None:
+        return
+    st.markdown(
+        "Losses differ in several things at once. Students that differ in **one thing at a time**, with the same start and the same order of "
+        "images, show what each of them costs on real images."
+    )
+    if not (report.factors or report.divisions or report.contrasts):
+        st.info(
+            "This report compares no losses that differ in one thing. A run that does, one factor at a time, is made and judged by:",
+            icon=":material/info:",
+        )
+        st.code(COMMANDS, language="bash")
+        return
+    _target(report)
+    for number, division in enumerate(report.divisions):
+        _division(division, number)
+    _contrasts(report)
+    _levels(report, run)
+
+
+def _target(report: Report) -> None:
+    st.header("Text target or image target, negatives or none?")
+    with st.expander("What the two properties mean"):
+        st.markdown(EXPLAINED)
+    for finding in report.findings:
+        if finding.id == "loss":
+            st.markdown(finding_words(finding, short=True))
+    st.markdown(target_sentence(report))
+    dots, lines = kind_dots(report), kind_sentences(report)
+    if lines:
+        figure = charts.dot_chart(dots, "zero-shot accuracy", percent=True, bounds=(0, 1))
+        draw(figure, "Zero-shot accuracy by kind of loss. " + " ".join(lines).replace("*", "").replace("\\", ""), "factor-kinds")
+        st.caption(
+            "A row a kind of loss, a pair of marks a loss: real images (circle) and synthetic ones (diamond). Students trained on synthetic images."
+        )
+        with st.expander("The same in words, with intervals and n"):
+            st.markdown("\n".join(f"- {line}" for line in lines))
+
+
+def target_sentence(report: Report) -> str:
+    """Say in one sentence which of the two properties costs more, as far as their intervals tell."""
+    known = {factor.name: factor.points for factor in report.factors}
+    text, negatives = known.get("text_target"), known.get("negatives")
+    if text is None or negatives is None:
+        joint = known.get("text_target_and_negatives")
+        if joint is None:
+            return "The losses of this run do not differ in target or negatives alone."
+        return (
+            f"Text target and negatives together: {cost_words(joint)} on real images. To tell them apart, train the image-image "
+            "contrastive loss as well: it has negatives and no text."
+        )
+    numbers = f"the texts as target {cost_words(text)}, the negatives {cost_words(negatives)} on real images"
+    if surely_more(text, negatives) and text.low > 0:
+        return f"So it is not being contrastive that fails zero-shot, it is **the text target**: {numbers}."
+    if surely_more(negatives, text) and negatives.low > 0:
+        return f"So it is not the text target that fails zero-shot, it is **the negatives**: {numbers}."
+    return f"Neither is shown to cost more than the other: {numbers}."
+
+
+def cost_words(given: Estimate) -> str:
+    """Write a cost so that its sign is a word, with its interval over seeds and images."""
+    value, low, high = (100 * end for end in (given.value, given.low, given.high))
+    if value < 0:
+        value, low, high = -value, -high, -low
+    interval = f"{low:.1f} to {high:.1f}".replace("-", "−")
+    return f"{'help by' if given.value < 0 else 'cost'} **{value:.1f} points** ({interval}; n = {given.n:,} {given.over.split()[0]})"
+
+
+def _division(division: Division, number: int) -> None:
+    names = {1: "Of what the gap is made", 2: "The same gap, with the training images among its parts"}
+    st.header(names.get(number + 1, f"The gap, divided another way ({number + 1})"))
+    st.markdown(plain(division.statement))
+    words = division_words(division)
+    figure = charts.bar_chart(division_bars(division), "points behind the teacher on real images")
+    draw(figure, "Parts of the gap. " + words.replace("\\", ""), f"division-{number}")
+    st.caption(
+        "Each bar begins where the one before ends, and together they are the gap; a bar to the left helps. Whiskers: 95 % interval of the "
+        "part. A part is the mean effect of switching this factor over the orders in which the factors can be switched (Shapley value)."
+    )
+    with st.expander("The parts in words, with intervals, shares and n"):
+        st.markdown(words)
+
+
+def _contrasts(report: Report) -> None:
+    st.header("One thing changed at a time")
+    factors = list(dict.fromkeys(item.factor for item in report.contrasts))
+    if not factors:
+        st.info("No two kinds of students of this run differ in one factor alone; docs/factors.md says which do.", icon=":material/info:")
+        st.code(COMMANDS, language="bash")
+        return
+    factor = st.selectbox("Factor", factors, format_func=factor_label, key="factor", bind="query-params") or factors[0]
+    items = [item for item in report.contrasts if item.factor == factor]
+    lines = [contrast_words(item) for item in items]
+    st.markdown(contrast_summary(report, factor))
+    figure = charts.dot_chart(
+        contrast_dots(items), "change in accuracy, percentage points", percent=True, guide=0.0, guide_label="no change"
+    )
+    draw(figure, f"{factor_label(factor)}. " + " ".join(lines).replace("\\", ""), "contrasts")
+    st.caption(
+        "Circle: real images, diamond: synthetic ones; right of the line the first level is better. Whiskers: 95 % interval over seeds and images. "
+        "Worse on both is a training that got worse; worse on real images alone is what this page is about. Each is judged on its own: of 20 "
+        "true zeros one interval misses zero."
+    )
+    with st.expander("The same in words, with intervals and n", expanded=len(lines) <= 3):
+        st.markdown("\n".join(lines))
+
+
+def contrast_summary(report: Report, factor: str) -> str:
+    """Say how many contrasts of a factor surely change real accuracy, and by how much at most."""
+    items = [item for item in report.contrasts if item.factor == factor]
+    sure = [item for item in items if item.real.low > 0 or item.real.high < 0]
+    widest = max(items, key=lambda item: abs(item.real.value))
+    plural = "comparisons change" if len(sure) != 1 else "comparison changes"
+    return (
+        f"**{factor_label(factor)}**: {len(sure)} of {len(items)} {plural} accuracy on real images for sure. The largest: "
+        f"{plain(widest.statement)}"
+    )
+
+
+def _levels(report: Report, run: Run) -> None:
+    table = level_table(report)
+    st.header("Every kind of student and its levels")
+    st.dataframe(table, hide_index=True, alt="Levels and accuracies of every kind of student")
+    st.caption("Accuracy: mean over seeds, in brackets the lowest and highest seed (with one seed: its 95 % interval over images).")
+    page_link("The students, side by side", "students", run)

@@ -1,0 +1,104 @@
+"""What still tells the kinds of image apart once codec, size, colour and detail are made alike: the probe `ladder`."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from statistics import fmean
+
+import streamlit as st
+
+from app import charts
+from app.reports import Run, records
+from app.views.depths import depth_n
+from app.views.groups import as_score, group_students, keys_in_order
+from app.views.measures import draw
+from app.views.notices import failed_probes, missing
+from app.views.wording import plain
+from diagnose.schema import ProbeRecord, Report
+
+RUNGS = {
+    "raw": "as they are",
+    "codec": "same codec",
+    "resize": "same size",
+    "grey": "no colour",
+    "low_pass": "no detail",
+}
+"""Rung of `probes.ladder` -> what is alike from there on; each keeps what the ones before did."""
+
+FALLS = {
+    "codec": "how the files were compressed",
+    "resize": "the pixel grid and the image's rim",
+    "grey": "colour",
+    "low_pass": "fine detail",
+}
+"""Rung -> what a fall there says the kinds were told apart by."""
+
+
+def show_ladder(report: Report, run: Run) -> None:
+    """Put the confound ladder on the page."""
+    st.header("Is it only the file, the size, the colour?")
+    failed_probes(report, "ladder", run)
+    held = {name: record for name, record in records(report, "ladder").items() if record.status == "done"}
+    if not held:
+        missing("The confound ladder is not in this report.", run)
+        return
+    st.markdown(
+        "One thing after another is made alike in **all** images, and the question is asked again. Where a curve falls, that thing told the kinds apart. "
+        "Each step keeps the ones before it."
+    )
+    words = ladder_sentence(report, held)
+    st.markdown(words)
+    figure = charts.line_chart(ladder_lines(report, held), "AUC", across="made alike in all images", ticks=list(RUNGS.values()))
+    draw(figure, f"Separability by step. {words}", "ladder")
+    facts = next((found for record in held.values() if (found := as_score(record.scores.get("metadata/auc"))) is not None), None)
+    files = "" if facts is None else f" By file facts alone, without pixels: {facts.value:.2f} ({facts.low:.2f} to {facts.high:.2f})."
+    st.caption(
+        f"0.5 = cannot tell. Bands: lowest to highest seed, with one seed its 95 % interval; {depth_n(held)}. *Pixels alone*: no network, about a "
+        f"hundred numbers of the picture itself.{files}"
+    )
+
+
+def rung_values(held: Mapping[str, ProbeRecord], names: tuple[str, ...], score: str) -> list[tuple[int, float, float, float]]:
+    """Average a score over seeds at every rung: place, mean, low, high; rungs that a seed lacks are left out."""
+    scores = [held[name].scores for name in names if name in held]
+    found = []
+    for place, rung in enumerate(RUNGS):
+        given = [read for own in scores if (read := as_score(own.get(f"{score}/{rung}"))) is not None]
+        if given and len(given) == len(scores):
+            values = [read.value for read in given]
+            ends = (given[0].low, given[0].high) if len(given) == 1 else (min(values), max(values))
+            found.append((place, fmean(values), *ends))
+    return found
+
+
+def ladder_lines(report: Report, held: Mapping[str, ProbeRecord]) -> list[charts.Line]:
+    """Make the curves: the teacher, each group of students, and the pixels without a network."""
+    colours, first = charts.colours(keys_in_order(report)), tuple(held)[:1]
+    rows = [("teacher", charts.TEACHER, "", rung_values(held, first, "teacher/embedding/auc"))]
+    rows += [(group.title, colours[group.key], "", rung_values(held, group.names, "embedding/auc")) for group in group_students(report)]
+    rows += [("pixels alone", charts.NEUTRAL, "synthetic", rung_values(held, first, "pixels/auc"))]
+    lines = []
+    for title, colour, domain, values in rows:
+        if len(values) > 1:
+            across, middle, low, high = (list(part) for part in zip(*values, strict=True))
+            lines.append(charts.Line(title, across, middle, colour, domain, low, high))
+    return lines
+
+
+def ladder_sentence(report: Report, held: Mapping[str, ProbeRecord]) -> str:
+    """Say of each group what is left after the last step, and where its curve falls most."""
+    rows = [("the teacher", rung_values(held, tuple(held)[:1], "teacher/embedding/auc"))]
+    rows += [(group.title, rung_values(held, group.names, "embedding/auc")) for group in group_students(report)]
+    lines = []
+    for title, values in rows:
+        if len(values) < 2:
+            continue
+        falls = {list(RUNGS)[after[0]]: before[1] - after[1] for before, after in itertools.pairwise(values)}
+        rung, fall = max(falls.items(), key=lambda item: item[1])
+        last = values[-1]
+        most = f"falls most by {fall:.2f} without {FALLS[rung]}" if fall > 0.02 else "hardly falls at any step"
+        lines.append(
+            f"- **{plain(title)}**: {values[0][1]:.2f} as they are, {last[1]:.2f} ({last[2]:.2f} to {last[3]:.2f}) at the end; {most}"
+        )
+    return "\n".join(lines)

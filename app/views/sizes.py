@@ -1,0 +1,63 @@
+"""Whether a student is simply too small: parameters against accuracy."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from app import charts
+from app.views.differences import accuracy
+from app.views.groups import group_students, keys_in_order
+from app.views.measures import draw
+from app.views.wording import plain
+from diagnose.schema import Report
+
+
+def show_sizes(report: Report) -> None:
+    """Put the chart on the page; nothing where no student's size is known."""
+    points = size_points(report)
+    if not any(point.name != "teacher" for point in points):
+        return
+    st.header("Is it just too small?")
+    sentence = size_sentence(report)
+    st.markdown(sentence)
+    figure = charts.scatter_chart(points, "parameters", "zero-shot accuracy", log=True)
+    draw(figure, f"Parameters against accuracy. {sentence}", "sizes")
+    st.caption("Circle: real images, diamond: synthetic ones. Whiskers: 95 % interval over seeds and images.")
+
+
+def size_points(report: Report) -> list[charts.Point]:
+    """Make the marks: the teacher, and each group of students with parameters known, on both kinds of image."""
+    points, own = [], report.teacher
+    for domain, given in (("real", own.zero_shot.real), ("synthetic", own.zero_shot.synthetic)):
+        if given is not None and own.params > 0:
+            points.append(charts.Point(own.params, given.value, given.low, given.high, charts.TEACHER, domain, "teacher"))
+    colours = charts.colours(keys_in_order(report))
+    for group in group_students(report):
+        for domain in ("real", "synthetic"):
+            found = accuracy(group, domain)
+            if found is not None and group.students[0].params > 0:
+                points.append(charts.Point(group.students[0].params, *found[0], colours[group.key], domain, group.title))
+    return points
+
+
+def size_sentence(report: Report) -> str:
+    """Say how far students of one size lie apart on real images, and how many times smaller they are than the teacher."""
+    found = [
+        (group.students[0].params, own[0][0], group.title)
+        for group in group_students(report)
+        if group.students[0].params > 0 and (own := accuracy(group, "real")) is not None
+    ]
+    if not found:
+        return ""
+    sizes = {params for params, _, _ in found}
+    times = f", {report.teacher.params / min(sizes):.0f} times fewer than the teacher" if report.teacher.params > min(sizes) else ""
+    best, worst = max(found, key=lambda item: item[1]), min(found, key=lambda item: item[1])
+    if len(sizes) == 1:
+        return (
+            f"All students have {min(sizes):,} parameters{times}, and yet they lie between {100 * worst[1]:.1f} % ({plain(worst[2])}) and "
+            f"{100 * best[1]:.1f} % ({plain(best[2])}) on real images (n = {len(found)} kinds): size alone does not explain that."
+        )
+    return (
+        f"Students have {min(sizes):,} to {max(sizes):,} parameters{times}; the best on real images, {plain(best[2])} with {100 * best[1]:.1f} %, has "
+        f"{best[0]:,}, the worst, {plain(worst[2])} with {100 * worst[1]:.1f} %, {worst[0]:,} (n = {len(found)} kinds)."
+    )
