@@ -14,7 +14,7 @@ def planted(
     data: Annotated[str | None, typer.Option(help="Real images: pocket, a folder that holds CIFAKE, or any images.")] = None,
     test: Annotated[str | None, typer.Option(help="Held-out real images; by default every third of --data.")] = None,
     teacher: Annotated[str | None, typer.Option(help="Teacher; by default the pocket's, else one taught on the clean images.")] = None,
-    families: Annotated[str | None, typer.Option(help="Cues or families, a,b,c; or dev, held-out, all.")] = None,
+    families: Annotated[str | None, typer.Option(help="Cues or families, a,b,c; or dev, checked, held-out, all.")] = None,
     strengths: Annotated[str | None, typer.Option(help="Shares of images in which the cue goes with the class, 0.6,0.9.")] = None,
     draws: Annotated[int | None, typer.Option(help="Students of each cue and strength.")] = None,
     nulls: Annotated[int | None, typer.Option(help="Students of each kind of null.")] = None,

@@ -10,17 +10,21 @@ from diagnose.facts import Facts, Measured
 from diagnose.schema import Alternative, Estimate, Evidence, Finding, FindingVerdict
 from diagnose.words import listed, negative, plain, points, upper_first
 from probes.edits import EDITS, FAMILIES
+from probes.edits.regions import WINDOWS
 
 CARRIED = {
     "channel_statistics": "the mean and spread of the colours",
-    "chroma": "the colours",
+    "chroma": "the coarse colours",
+    "tones": "the tones",
     "border": "the border",
     "background": "the background",
     "detail": "the fine detail",
     "layout": "the coarse layout",
     "peaks": "the repeating pattern",
-    "sharpness": "the sharpness and noise",
+    "sharpness": "the sharpness",
+    "noise": "the noise",
     "amplitude": "the amplitudes of all frequencies",
+    **{f"window_{name}": f"the {name.replace('_', ' ')} quarter" for name in WINDOWS},
 }
 """What an exchange carries over, as the object of a sentence."""
 
@@ -29,6 +33,7 @@ MOST_WORDS = 3
 REMEDIES = {
     "colour": "vary colours in training, or give the synthetic images the colour statistics of real ones",
     "border": "crop training images at random and vary the backgrounds that the generator is asked for",
+    "mark": "look at what lies at that place, crop training images at random, and cover parts of them",
     "texture": "vary fine detail in training (blur, noise, other generators or styles)",
     "shape": "ask the generator for more poses, places and layouts",
     "frequency": "take the repeating pattern out of the synthetic images (resample or notch them), or decode them differently",
@@ -77,8 +82,9 @@ def _finding(measured: Measured, cause: Cause) -> Finding:
 
 
 def _named(cause: Cause) -> str:
-    """Name the cue: its family, and for one at the border what it is made of."""
+    """Name the cue: its family, and for one that is named by its place which place and what it is made of."""
     words = f"the {FAMILIES['border']}" if cause.family == "border" else FAMILIES[cause.family or ""]
+    words += f" (the {cause.where.replace('_', ' ')} quarter)" if cause.where else ""
     return f"{words}, told by {FAMILIES[cause.substance]}" if cause.substance else words
 
 
@@ -175,7 +181,7 @@ def _ruled_out(measured: Measured, cause: Cause) -> list[Alternative]:
         carried = CARRIED[item.followed.edit.removeprefix("swapped_")]
         because = f"Given {carried} of another class, it goes over in {_more(item.followed.estimate)} of the images."
         if item.family == cause.substance:
-            found.append(Alternative(name=name, status="supported", because=f"{because} The cue at the border is made of it."))
+            found.append(Alternative(name=name, status="supported", because=f"{because} The cue at that place is made of it."))
         elif followed is not None and verdict.surely_more(followed, item.followed.estimate):
             found.append(Alternative(name=name, status="ruled out", because=f"{because} That is surely less than for the named cue."))
         elif item.family == "border" and cause.hidden is not None and verdict.compare(cause.hidden, verdict.MOSTLY) == "below":

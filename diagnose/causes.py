@@ -3,8 +3,8 @@
 The mapping follows from what each edit does, not from examples. An exchange (`swapped_…`, `matched_…`) carries one kind of cue from image
 to image and leaves the other kinds alone. If the student goes over to the class whose cue it was given, it uses a cue of that kind; if real
 images of a class are named right again once they carry the synthetic cue of their class, its absence is what they fail by. Five kinds
-say what a cue is made of. The border says where it is, so it is no rival of the five: the cue lies there when hiding the border
-takes it away.
+say what a cue is made of. Border and windows say where it is, so they are no rivals of the five: the cue lies at the border when hiding
+the border takes it away, and in a window when that quarter of the image alone carries most of it and the border little.
 """
 
 from __future__ import annotations
@@ -23,6 +23,9 @@ SUBSTANCES = ("colour", "texture", "shape", "frequency", "codec")
 """Families that say what a cue is made of; keys of `probes.edits.FAMILIES`."""
 
 PLACE = "border"
+MARK = "mark"
+"""Families that say where a cue is: around the image, or in one window of it."""
+
 HIDING = "centre_only"
 """The edit that takes the whole border away."""
 
@@ -93,7 +96,8 @@ class Cause:
     Args:
         status: see `Status`.
         family: the named family, or None.
-        substance: what the cue at the border is made of, where one exchange says so; else None.
+        substance: what a cue that is named by its place is made of, where one exchange says so; else None.
+        where: the window (key of `probes.edits.regions.WINDOWS`) that a cue named by its place lies in, if it lies in one.
         suspects: all families, the strongest first.
         hidden: share of the gap that closes when the border is hidden, where known.
         words: what discovery calls a cue of the named family, the most used first.
@@ -102,6 +106,7 @@ class Cause:
     status: Status
     family: str | None = None
     substance: str | None = None
+    where: str | None = None
     suspects: tuple[Suspect, ...] = ()
     hidden: Estimate | None = None
     words: tuple[Word, ...] = ()
@@ -125,21 +130,32 @@ def _by_edits(measured: Measured) -> Cause:
     scores = {name.removeprefix("interventions/"): value for name, value in measured.scores.items() if name.startswith("interventions/")}
     if not any(name.startswith("reliance/") for name in scores):
         return Cause("untested")
-    found = sorted((_suspect(family, scores) for family in (*SUBSTANCES, PLACE)), key=lambda item: -item.strength)
+    found = sorted((_suspect(family, scores) for family in (*SUBSTANCES, PLACE, MARK)), key=lambda item: -item.strength)
     suspects = tuple(found)
     hidden = scores.get(f"gap_closed/{HIDING}")
     used = [item for item in suspects if item.used]
     if not used:
         return Cause(_without(suspects, scores), suspects=suspects, hidden=hidden)
-    place = next((item for item in used if item.family == PLACE), None)
-    made_of = [item for item in used if item.family != PLACE]
+    border, mark = (next((item for item in used if item.family == family), None) for family in (PLACE, MARK))
+    made_of = [item for item in used if item.family in SUBSTANCES]
     clear = len(made_of) == 1 or (len(made_of) > 1 and _stronger(made_of[0], made_of[1]))
-    there = None if place is None else _at_border(place, made_of[:1], hidden)
-    if place is not None and there:
-        return _named(place, suspects, hidden, substance=made_of[0].family if clear else None)
-    if not clear or (place is not None and there is None):
+    substance = made_of[0].family if clear else None
+    there = None if border is None else _at_border(border, made_of[:1], hidden)
+    if border is not None and there:
+        where = _where(mark) if mark is not None and verdict.mostly(_followed(mark), _followed(border)) else None
+        return _named(border, suspects, hidden, substance=substance, where=where)
+    around = next(item for item in suspects if item.family == PLACE).followed
+    if mark is not None and verdict.lies_in_window(_followed(mark), [_followed(item) for item in made_of], around and around.estimate):
+        return _named(mark, suspects, hidden, substance=substance, where=_where(mark))
+    if not made_of:
+        return Cause("unnamed", suspects=suspects, hidden=hidden)
+    if not clear or (border is not None and there is None):
         return Cause("several", suspects=suspects, hidden=hidden)
     return _named(made_of[0], suspects, hidden)
+
+
+def _where(mark: Suspect) -> str | None:
+    return None if mark.followed is None else mark.followed.edit.removeprefix("swapped_window_")
 
 
 def _at_border(place: Suspect, substance: Sequence[Suspect], hidden: Estimate | None) -> bool | None:
@@ -165,8 +181,10 @@ def _stronger(first: Suspect, second: Suspect) -> bool:
     return verdict.surely_more(first.closed.estimate, second.closed.estimate)
 
 
-def _named(suspect: Suspect, suspects: tuple[Suspect, ...], hidden: Estimate | None, substance: str | None = None) -> Cause:
-    return Cause("named" if suspect.closed is not None else "used", suspect.family, substance, suspects, hidden)
+def _named(
+    suspect: Suspect, suspects: tuple[Suspect, ...], hidden: Estimate | None, substance: str | None = None, where: str | None = None
+) -> Cause:
+    return Cause("named" if suspect.closed is not None else "used", suspect.family, substance, where, suspects, hidden)
 
 
 def _without(suspects: tuple[Suspect, ...], scores: Mapping[str, Estimate]) -> Status:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,12 +14,16 @@ from diagnose.planted_world import Part, Scene, Sizes, World, stage
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from diagnose.subjects import Images, Subject
+    from diagnose.subjects import Encode, Images, Subject
     from probes.result import ProbeResult
 
-Kind = Literal["cue", "unused", "halves", "imbalance"]
+Kind = Literal["cue", "unused", "halves", "imbalance", "weak_teacher"]
 """`cue`: tied to the class. Nulls: `unused`, a cue that is there but tells nothing; `halves`, two halves of the same real images;
-`imbalance`, the same with classes of unequal size."""
+`imbalance`, the same with classes of unequal size; `weak_teacher`, as `unused`, with a teacher that sees coarse images only and is worse
+than its student."""
+
+PAINTED = ("cue", "unused", "weak_teacher")
+"""Kinds in which a cue is painted."""
 
 LOSSES: dict[str, dict[str, float]] = {
     "image_text": {"image_text_contrastive": 1.0},
@@ -58,7 +62,7 @@ class Draw:
     @property
     def name(self) -> str:
         """A name of its own, also for files."""
-        what = self.cue if self.kind in ("cue", "unused") else self.kind
+        what = {"halves": self.kind, "imbalance": self.kind, "weak_teacher": f"{self.cue}-weak"}.get(self.kind, self.cue)
         some = "" if self.share == 1 else f"-share{self.share:g}"
         plain = "" if self.amplitude == 1 else f"-amp{self.amplitude:g}"
         return f"{what}-{self.strength:g}{some}{plain}-{self.loss}-s{self.seed}{'' if self.judged else '-dose'}"
@@ -129,12 +133,12 @@ def train_one(scene: Scene, world: World, draw: Draw, training: Training, *, cac
     return encoder.eval()
 
 
-def accuracy(encoder: nn.Module, images: np.ndarray, labels: np.ndarray, class_weights: Tensor) -> float:
+def accuracy(encoder: Encode, images: np.ndarray, labels: np.ndarray, class_weights: Tensor) -> float:
     """Measure zero-shot accuracy on uint8 images (n, 3, H, W)."""
     return float(right(encoder, images, labels, class_weights).mean())
 
 
-def right(encoder: nn.Module, images: np.ndarray, labels: np.ndarray, class_weights: Tensor) -> np.ndarray:
+def right(encoder: Encode, images: np.ndarray, labels: np.ndarray, class_weights: Tensor) -> np.ndarray:
     """Tell which images (n, 3, H, W) uint8 an encoder names right, (n,) bool."""
     import torch
 
@@ -173,6 +177,17 @@ def subject_of(encoder: nn.Module, draw: Draw) -> Subject:
     )
 
 
+def teacher_of(world: World, draw: Draw) -> Subject:
+    """Give the teacher as the toolkit takes it."""
+    from diagnose.load import of_teacher
+    from probes.edits.smooth import coarse
+
+    teacher = of_teacher(world.teacher)
+    if draw.kind != "weak_teacher":
+        return teacher
+    return replace(teacher, name="weak teacher", encode=lambda images: world.teacher.encoder(coarse(images)), weights_hash="")
+
+
 def judge(encoder: nn.Module, scene: Scene, world: World, draw: Draw, *, limit: int) -> tuple[dict[str, Any], ProbeResult]:
     """Run the toolkit on one student, as a diagnosis does, and give what it says.
 
@@ -187,14 +202,13 @@ def judge(encoder: nn.Module, scene: Scene, world: World, draw: Draw, *, limit: 
         What was said, JSON types; and the interventions' result.
     """
     from diagnose import causes, evidence, statement
-    from diagnose.load import of_teacher
     from diagnose.tables import table_of
     from probes.interventions import interventions
     from probes.sight import Sight
     from probes.transfer import transfer
 
     given = (images_of(scene.real, "real", scene), images_of(scene.synthetic, "synthetic", scene))
-    student, teacher = subject_of(encoder, draw), of_teacher(world.teacher)
+    student, teacher = subject_of(encoder, draw), teacher_of(world, draw)
     weights = world.teacher.class_weights(scene.class_names, world.templates).numpy()
     sights = [
         Sight(table_of(subject.encode, subject.name, given), [images.pixels for images in given], subject.encode, scene.class_names)
@@ -213,6 +227,7 @@ def judge(encoder: nn.Module, scene: Scene, world: World, draw: Draw, *, limit: 
         "status": cause.status,
         "family": cause.family,
         "substance": cause.substance,
+        "where": cause.where,
         "score": max((value.low for value in followed), default=0.0),
         "outcome": {
             name: [value.value, value.low, value.high]
@@ -262,7 +277,7 @@ def locate(sight: Any, scene: Scene, class_weights: np.ndarray, *, seed: int, co
     return found
 
 
-def truth(encoder: nn.Module, scene: Scene, world: World) -> dict[str, float]:
+def truth(encoder: nn.Module, scene: Scene, world: World, draw: Draw) -> dict[str, float]:
     """Measure student and teacher on all further held-out images, each of them with and without the cue.
 
     The same images stand for both domains, so the difference is what the cue does and nothing else.
@@ -270,7 +285,7 @@ def truth(encoder: nn.Module, scene: Scene, world: World) -> dict[str, float]:
     weights = world.teacher.class_weights(scene.class_names, world.templates)
     more = scene.more
     found = {"n": float(len(more.labels))}
-    for who, module in (("", encoder), ("teacher_", world.teacher.encoder)):
+    for who, module in (("", encoder), ("teacher_", teacher_of(world, draw).encode)):
         for domain, images in (("real", more.clean), ("synthetic", more.images)):
             found[who + domain] = accuracy(module, images, more.labels, weights)
     return found
@@ -304,7 +319,7 @@ def run_draw(draw: Draw, world: World, *, training: Training, sizes: Sizes, limi
         imbalance=IMBALANCE if draw.kind == "imbalance" else 1.0,
     )
     encoder = train_one(scene, world, draw, training, cache=out / "targets")
-    record: dict[str, Any] = {"name": draw.name, "draw": asdict(draw), "truth": truth(encoder, scene, world)}
+    record: dict[str, Any] = {"name": draw.name, "draw": asdict(draw), "truth": truth(encoder, scene, world, draw)}
     if draw.judged:
         record["said"], result = judge(encoder, scene, world, draw, limit=limit)
         result.save(out / "interventions" / draw.name)

@@ -39,8 +39,9 @@ def summary(records: Sequence[Record]) -> dict[str, Any]:
     """Give the numbers that the goals are about, JSON types."""
     positive, null = scores.positives(records), scores.nulls(records)
     cost = scores.costs(records)
-    costly = [record for record in positive if cost.get(record["name"], 0.0) >= scores.COSTS]
+    costly = scores.costly(records, cost)
     named = [scores.naming(record) for record in costly if scores.fires(record)]
+    outside = [scores.naming(record) == "wrong" for record in positive if not scores.carried(record)]
     return {
         "draws": len(records),
         "detection_auc": scores.detection_auc(positive, null),
@@ -49,8 +50,20 @@ def summary(records: Sequence[Record]) -> dict[str, Any]:
         "false_alarms": _plain(scores.share([scores.fires(record) for record in null])),
         "named_right": _plain(scores.share([name == "right" for name in named])),
         "named_wrong": _plain(scores.share([name == "wrong" for name in named])),
+        "held_out": _held_out(records, cost),
+        "named_though_no_exchange_carries_it": _plain(scores.share(outside)),
         "coverage": {name: _plain(found) for name, found in scores.coverage(records).items()},
         "places": scores.places(records),
+    }
+
+
+def _held_out(records: Sequence[Record], cost: dict[str, float]) -> dict[str, Any]:
+    costly = scores.costly(records, cost, ("held-out",))
+    named = [scores.naming(record) for record in costly if scores.fires(record)]
+    return {
+        "power_where_it_costs": _plain(scores.share([scores.fires(record) for record in costly])),
+        "named_right": _plain(scores.share([name == "right" for name in named])),
+        "named_wrong": _plain(scores.share([name == "wrong" for name in named])),
     }
 
 
@@ -81,7 +94,7 @@ def _about(records: Sequence[Record], config: PlantedConfig, world: str, teacher
     teacher = [record["truth"]["teacher_real"] for record in judged]
     clean = [record["truth"]["real"] for record in judged if record["draw"]["kind"] == "halves"]
     used = sorted({record["draw"]["cue"] for record in scores.positives(records)})
-    dev, held = ([name for name in used if CUES[name].held_out is out] for out in (False, True))
+    dev, checked, held = ([name for name in used if CUES[name].role == role] for role in ("dev", "checked", "held-out"))
     seconds = sum(record["seconds"] for record in records)
     learnt = f", a student without any cue on {_mean(clean)}" if clean else ""
     return (
@@ -89,8 +102,9 @@ def _about(records: Sequence[Record], config: PlantedConfig, world: str, teacher
         f"same kind with a cue in them, so a cue is all that tells the domains apart. Each draw: {config.classes} classes, a student trained with a text "
         f"target on {config.train_images} images; the toolkit sees {config.test_images} held-out images of each domain ({config.limit} in the "
         f"interventions). The teacher ({teacher_params:,} parameters) is right on {_mean(teacher)} of the real images{learnt}.\n\n"
-        f"The mapping from evidence to family was written looking at {_names(dev) or 'none of these cues'} on the pocket; it had not seen "
-        f"{_names(held) or 'other cues'}. See [the docs](../../probes/planted.md) for what each word means."
+        f"The rules were written looking at {_names(dev) or 'none of these cues'}. {_names(checked) or 'None'}: held out from an earlier version of "
+        f"them, looked at since. {_names(held) or 'None'}: **held out**, not seen by the toolkit before its rules were frozen. "
+        "See [the docs](../../probes/planted.md) for what each word means."
     )
 
 
@@ -123,9 +137,8 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def _goals(records: Sequence[Record], cost: dict[str, float]) -> str:
     positive, null = scores.positives(records), scores.nulls(records)
     rows = []
-    for title, wanted in (("all cues", (False, True)), ("held-out cues", (True,))):
-        chosen = [record for record in positive if CUES[record["draw"]["cue"]].held_out in wanted]
-        costly = [record for record in chosen if cost.get(record["name"], 0.0) >= scores.COSTS]
+    for title, roles in (("all cues", None), ("held-out cues", ("held-out",))):
+        costly = scores.costly(records, cost, roles)
         firing = [record for record in costly if scores.fires(record)]
         rows += [
             (
@@ -141,7 +154,13 @@ def _goals(records: Sequence[Record], cost: dict[str, float]) -> str:
             (f"wrong family, of those that fire, {title}", "none", _share(scores.share([scores.naming(r) == "wrong" for r in firing]))),
         ]
     auc = scores.detection_auc(positive, null)
+    outside = [record for record in positive if not scores.carried(record)]
     rows += [
+        (
+            "a family named though no exchange carries the cue",
+            "none",
+            _share(scores.share([scores.naming(record) == "wrong" for record in outside])),
+        ),
         ("false alarms on nulls", "at most 5 %", _share(scores.share([scores.fires(record) for record in null]))),
         ("detection AUC, all strengths against nulls", "", "unknown" if auc is None else f"{auc:.3f}"),
     ]
@@ -152,7 +171,7 @@ def _by_strength(records: Sequence[Record], cost: dict[str, float]) -> str:
     null = scores.nulls(records)
     rows = []
     for strength in sorted({record["draw"]["strength"] for record in scores.positives(records)}):
-        here = [record for record in scores.positives(records) if record["draw"]["strength"] == strength]
+        here = [record for record in scores.positives(records) if record["draw"]["strength"] == strength and scores.carried(record)]
         known = [cost[record["name"]] for record in here if record["name"] in cost]
         auc = scores.detection_auc(here, null)
         rows.append(
@@ -187,8 +206,8 @@ def _by_cue(records: Sequence[Record], cost: dict[str, float]) -> str:
         known = [cost[record["name"]] for record in here if record["name"] in cost]
         rows.append(
             (
-                f"`{cue}`{', held out' if CUES[cue].held_out else ''}",
-                FAMILIES[scores.expected(here[0])],
+                f"`{cue}`{f', {CUES[cue].role}' if CUES[cue].role != 'dev' else ''}",
+                " or ".join(FAMILIES[name] for name in scores.expected(here[0])) or "nothing",
                 f"{_whole(min(known))} to {_whole(max(known))}" if known else "unknown",
                 str(len(costly)),
                 *(str(count[name]) for name in ("right", "wrong", "open", "silent")),
@@ -205,6 +224,7 @@ def _by_null(records: Sequence[Record]) -> str:
         "halves": "two halves of the same images",
         "imbalance": "the same with classes of unequal size",
         "unused": "a cue that is there and tells nothing",
+        "weak_teacher": "the same beside a teacher that is worse than the student",
     }
     rows = []
     for kind, what in words.items():
@@ -224,10 +244,12 @@ def _wrong(records: Sequence[Record], cost: dict[str, float]) -> str:
             if scores.fires(record):
                 lines.append(f"- `{record['name']}`: a null; the toolkit says {_said(said)}.")
         elif scores.naming(record) == "wrong" or (
-            scores.naming(record) in ("silent", "open") and cost.get(record["name"], 0) >= scores.COSTS
+            scores.carried(record) and scores.naming(record) in ("silent", "open") and cost.get(record["name"], 0) >= scores.COSTS
         ):
             price = f"{100 * cost[record['name']]:.0f} points" if record["name"] in cost else "unknown"
-            lines.append(f"- `{record['name']}`: should be {scores.expected(record)}, cost {price}; the toolkit says {_said(said)}.")
+            lines.append(
+                f"- `{record['name']}`: should be {' or '.join(scores.expected(record)) or 'unnamed'}, cost {price}; the toolkit says {_said(said)}."
+            )
     return "## Where it went wrong\n\n" + ("\n".join(lines) if lines else "Nowhere in these draws.") if scores.judged(records) else ""
 
 

@@ -18,11 +18,10 @@ from probes.result import DiagnosticError
 Share = Annotated[float, Field(ge=0, le=1)]
 
 SETS = {
-    "dev": tuple(name for name, cue in CUES.items() if not cue.held_out),
-    "held-out": tuple(name for name, cue in CUES.items() if cue.held_out),
+    **{role: tuple(name for name, cue in CUES.items() if cue.role == role) for role in ("dev", "checked", "held-out")},
     "all": tuple(CUES),
 }
-"""Short names for sets of cues: those the diagnosis was developed on, those it was not, and both."""
+"""Short names for sets of cues, by their role, and all of them."""
 
 
 class PlantedConfig(BaseModel):
@@ -33,7 +32,7 @@ class PlantedConfig(BaseModel):
     data: str = Field("pocket", description="pocket, a folder that holds CIFAKE, or any real images")
     test: str | None = Field(None, description="held-out images; by default every third of `data`")
     teacher: str | None = Field(None, description="a teacher; by default the pocket's, else one taught on the clean images")
-    families: tuple[str, ...] = Field(SETS["all"], min_length=1, description="cues, families, or dev, held-out, all")
+    families: tuple[str, ...] = Field(SETS["all"], min_length=1, description="cues, families, or dev, checked, held-out, all")
     strengths: tuple[Share, ...] = Field((0.6, 0.8, 0.9, 0.95), description="how firmly a cue is tied to the class")
     draws: int = Field(2, ge=1, description="seeds of each cue and strength")
     first_seed: int = Field(0, ge=0, description="seed of the first draw")
@@ -83,6 +82,7 @@ def draws_of(config: PlantedConfig) -> list[Draw]:
         if number < config.nulls:
             found.append(Draw("imbalance", "", 0.0, seed))
             found.append(of_cue("unused", config.families[number % len(config.families)], 0.0, seed))
+            found.append(of_cue("weak_teacher", config.families[(number + 1) % len(config.families)], 0.0, seed))
         if number < config.draws:
             found += [of_cue("cue", cue, strength, seed) for strength in config.strengths for cue in config.families]
         if number < config.dose_draws:

@@ -18,6 +18,9 @@ Record = Mapping[str, Any]
 FIRES = ("named", "used", "several", "unnamed")
 """What a cause may be called when something is alarmed at; the others are silence."""
 
+UNCARRIED = "other"
+"""Planted family of cues outside the vocabulary of the exchanges."""
+
 COSTS = 0.05
 """The cost on real images from which the goals count, in accuracy."""
 
@@ -53,10 +56,15 @@ def costs(records: Sequence[Record]) -> dict[str, float]:
     }
 
 
-def expected(record: Record) -> str:
-    """Give the family that the toolkit should name."""
-    family = CUES[record["draw"]["cue"]].family
-    return EXPECTED.get(family, family)
+def expected(record: Record) -> tuple[str, ...]:
+    """Give the families that the toolkit may name, the best one first; empty where no exchange carries the cue and it should name none."""
+    cue = CUES[record["draw"]["cue"]]
+    return tuple(EXPECTED.get(family, family) for family in (cue.family, *cue.also) if family != UNCARRIED)
+
+
+def carried(record: Record) -> bool:
+    """Say whether a family of the vocabulary is planted, so that one can be named."""
+    return CUES[record["draw"]["cue"]].family != UNCARRIED
 
 
 def fires(record: Record) -> bool:
@@ -64,12 +72,21 @@ def fires(record: Record) -> bool:
     return record["said"]["status"] in FIRES
 
 
+def costly(records: Sequence[Record], cost: Mapping[str, float], roles: Sequence[str] | None = None) -> list[Record]:
+    """Keep the judged draws that the goals are about: a cue of the vocabulary that costs at least `COSTS`, of these roles if any are given."""
+    return [
+        record
+        for record in positives(records)
+        if carried(record) and cost.get(record["name"], 0.0) >= COSTS and (roles is None or CUES[record["draw"]["cue"]].role in roles)
+    ]
+
+
 def naming(record: Record) -> str:
     """Say how a draw was named: `right`, `wrong`, `open` (it fires and names no family) or `silent`."""
     if not fires(record):
         return "silent"
     family = record["said"]["family"]
-    return "open" if family is None else "right" if family == expected(record) else "wrong"
+    return "open" if family is None else "right" if family in expected(record) else "wrong"
 
 
 def share(hits: Sequence[bool]) -> tuple[float, Interval, int] | None:

@@ -35,7 +35,9 @@ NOT_FOLLOWED = 0.15
 costs `MARGIN` at ten classes decides in about that many. Wider intervals leave the question open."""
 
 MOSTLY = 0.5
-"""A cue lies at the border when hiding the border surely closes more than half of the gap: more than what is left for all other places."""
+"""A cue lies at a place when that place surely accounts for more than half of what is seen of it: more than all other places together.
+For the border, more than half of the gap closes when it is hidden; for a window, it is followed more than half as much as any exchange
+that covers the whole image, and the border less than half as much as the window."""
 
 Side = Literal["above", "below", "unclear"]
 Outcome = Literal["fails", "holds", "unclear"]
@@ -243,3 +245,27 @@ def lies_at_border(border: Estimate | None, substance: Estimate | None, hidden: 
     if border is None or substance is None:
         return None
     return True if surely_more(border, substance) else False if surely_more(substance, border) else None
+
+
+def mostly(part: Estimate | None, whole: Estimate | None) -> bool:
+    """Say whether a part surely accounts for more than `MOSTLY` of a whole, both as far as they are followed; not where either is unknown."""
+    return part is not None and whole is not None and surely_more(part, _scaled(whole, MOSTLY))
+
+
+def lies_in_window(window: Estimate | None, substances: Sequence[Estimate | None], border: Estimate | None) -> bool:
+    """Say whether a cue lies in one window, a quarter of the image, and not around it or everywhere.
+
+    A cue that covers the image moves with the border, which is larger than a window, at least as much as with a window.
+
+    Args:
+        window: how far the student follows the best exchanged window.
+        substances: the same for the exchanges of the whole image that stand; None for one that only blunt edits speak for.
+        border: the same for the exchanged border.
+    """
+    if window is None or border is None or not surely_more(_scaled(window, MOSTLY), border):
+        return False
+    return all(mostly(window, substance) for substance in substances if substance is not None)
+
+
+def _scaled(value: Estimate, factor: float) -> Estimate:
+    return value.model_copy(update={name: factor * getattr(value, name) for name in ("value", "low", "high")})

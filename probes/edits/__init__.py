@@ -22,17 +22,18 @@ Kind = Literal["removes", "isolates", "matched", "swapped"]
 """
 
 FAMILIES: dict[str, str] = {
-    "colour": "colour",
+    "colour": "colour, brightness or contrast",
     "texture": "local texture",
     "shape": "coarse layout",
     "frequency": "repeating patterns",
     "codec": "sharpness, noise or compression",
     "border": "border or background",
+    "mark": "something at one place of the image",
     "local": "local cues of colour or texture, wherever they are",
     "spectrum": "amplitudes of the spectrum: texture, repeating patterns or sharpness",
 }
 """Family of cues -> what to call it in a sentence. The first five say what a cue is made of, and their exchanges leave each other alone;
-`border` says where it is; the last two hold several of the first."""
+`border` and `mark` say where it is; the last two hold several of the first."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,18 +86,26 @@ def _alone(kind: Kind, family: str, edit: Callable[..., Any], *, drawn: bool = F
 EXCHANGES: dict[str, tuple[str, Callable[[Material], Any]]] = {
     "channel_statistics": ("colour", lambda material: colour.exchange_channel_statistics(material.images, material.partner)),
     "chroma": ("colour", lambda material: colour.exchange_chroma(material.images, material.partner)),
+    "tones": ("colour", lambda material: colour.exchange_tones(material.images, material.partner)),
     "border": ("border", lambda material: regions.exchange_border(material.images, material.partner)),
     "detail": ("texture", lambda material: scales.exchange_detail(material.images, material.partner)),
     "layout": ("shape", lambda material: scales.exchange_layout(material.images, material.partner)),
     "amplitude": ("spectrum", lambda material: spectrum.exchange_amplitude(material.images, material.partner)),
     "peaks": ("frequency", lambda material: spectrum.exchange_peaks(material.images, material.partner)),
     "sharpness": ("codec", lambda material: spectrum.exchange_sharpness(material.images, material.partner)),
+    "noise": ("codec", lambda material: traces.exchange_noise(material.images, material.partner, material.keys)),
     "background": (
         "border",
         lambda material: regions.exchange_background(material.images, material.partner, material.mask, material.partner_mask),
     ),
 }
 """What can be taken from a partner -> its family and the exchange; each makes the edits `matched_<name>` and `swapped_<name>`."""
+
+for _name in regions.WINDOWS:
+    EXCHANGES[f"window_{_name}"] = (
+        "mark",
+        lambda material, name=_name: regions.exchange_window(material.images, material.partner, name),  # type: ignore[misc]
+    )
 
 MASKED = frozenset({"background"})
 """Exchanges that need masks."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from probes.edits.smooth import coarse
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -45,18 +47,51 @@ def level_colour(images: Tensor) -> Tensor:
 
 
 def exchange_channel_statistics(images: Tensor, partner: Tensor) -> Tensor:
-    """Give each channel of an image the mean and spread of its partner's; both (B, 3, H, W) in [0, 1].
+    """Give each channel of an image the mean of its partner's and the spread of its coarse half; both (B, 3, H, W) in [0, 1].
 
-    Source: Reinhard et al. (2001), without their colour space.
+    The spread of the whole would hold the partner's noise and fine detail, which are no colours.
+
+    Source: Reinhard et al. (2001), without their colour space, on the coarse half.
     """
-    mean, std = _statistics(images)
-    wanted_mean, wanted_std = _statistics(partner)
-    return ((images - mean) / std.clamp_min(_FLAT) * wanted_std + wanted_mean).clamp(0, 1)
+    mean, wanted_mean = (part.mean(dim=(2, 3), keepdim=True) for part in (images, partner))
+    std, wanted_std = (_statistics(coarse(part))[1].clamp_min(_FLAT) for part in (images, partner))
+    return ((images - mean) / std * wanted_std + wanted_mean).clamp(0, 1)
 
 
 def exchange_chroma(images: Tensor, partner: Tensor) -> Tensor:
-    """Keep an image's brightness and take hue and saturation, pixel by pixel, from its partner; both (B, 3, H, W) in [0, 1]."""
-    return (luma(images) + partner - luma(partner)).clamp(0, 1)
+    """Take the coarse hue and saturation, place by place, from a partner; both (B, 3, H, W) in [0, 1].
+
+    Brightness and the fine half of the colours stay: colour that differs from pixel to pixel is noise or a trace of a codec.
+    """
+    own, other = coarse(images - luma(images)), coarse(partner - luma(partner))
+    return (images - own + other).clamp(0, 1)
+
+
+def exchange_tones(images: Tensor, partner: Tensor) -> Tensor:
+    """Bend the tone curve of each channel so that its values are spread as the partner's are; both (B, 3, H, W) in [0, 1].
+
+    Order and place of the values stay, so nothing but casts, exposure, contrast, tone curves and the number of shades goes over.
+
+    Source: histogram specification, Gonzalez & Woods, section 3.3, on the 256 levels of eight bits.
+    """
+    import torch
+
+    level = (images * 255).round()
+    own, other = _shares(level), _shares((partner * 255).round())
+    # The middle of a level's own share lies inside it, so an image that is given its own tones keeps them.
+    rank = (own.cumsum(-1) - own / 2).gather(-1, level.flatten(2).long())
+    mapped = torch.searchsorted(other.cumsum(-1).contiguous(), rank.contiguous()).clamp_max(255).view_as(images)
+    return (mapped / 255 + images - level / 255).clamp(0, 1)
+
+
+def _shares(level: Tensor) -> Tensor:
+    """Give how many pixels have each of 256 levels, (B, 3, 256)."""
+    import torch
+
+    flat = level.flatten(2).long()
+    return torch.zeros(*flat.shape[:2], 256, dtype=torch.float64, device=level.device).scatter_add_(
+        -1, flat, torch.ones_like(flat, dtype=torch.float64)
+    )
 
 
 def _statistics(images: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,10 +1,10 @@
-"""Edits of regions: hide the border, the centre or the corners, or take the border or the background from another image."""
+"""Edits of regions: hide the border, the centre or the corners, or take the border, a window or the background from another image."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from probes.edits.scales import gaussian
+from probes.edits.smooth import gaussian
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -17,6 +17,17 @@ CORNER = 1 / 4
 
 FILL = 1 / 8
 """Width of the blur that fills the place of a partner's object, as a share of the shorter side."""
+
+
+WINDOW = 1 / 2
+"""Side of a window as a share of each side: with steps of half a window every mark of up to a quarter of the side lies wholly in one."""
+
+WINDOWS: dict[str, tuple[int, int]] = {
+    "top_left": (0, 0), "top": (0, 1), "top_right": (0, 2),
+    "left": (1, 0), "middle": (1, 1), "right": (1, 2),
+    "bottom_left": (2, 0), "bottom": (2, 1), "bottom_right": (2, 2),
+}  # fmt: skip
+"""Name of a window -> how many half windows from the top and from the left."""
 
 
 def centre_only(images: Tensor) -> Tensor:
@@ -43,6 +54,22 @@ def hide_corners(images: Tensor) -> Tensor:
 def exchange_border(images: Tensor, partner: Tensor) -> Tensor:
     """Keep an image's centre and take the border from its partner; both (B, 3, H, W) in [0, 1]."""
     return images.where(~_border(images), partner)
+
+
+def exchange_window(images: Tensor, partner: Tensor, name: str) -> Tensor:
+    """Take one window (a key of `WINDOWS`, half the height and half the width) from a partner; both (B, 3, H, W) in [0, 1].
+
+    Three quarters of the image stay. A cue that is spread over the image stays in the majority; one that lies in the window goes over.
+
+    Source: ours.
+    """
+    height, width = images.shape[-2:]
+    down, across = WINDOWS[name]
+    tall, wide = round(WINDOW * height), round(WINDOW * width)
+    top, left = down * (height - tall) // 2, across * (width - wide) // 2
+    result = images.clone()
+    result[..., top : top + tall, left : left + wide] = partner[..., top : top + tall, left : left + wide]
+    return result
 
 
 def exchange_background(images: Tensor, partner: Tensor, mask: Tensor, partner_mask: Tensor) -> Tensor:

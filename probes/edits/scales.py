@@ -2,47 +2,28 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 from probes.edits.colour import luma
+from probes.edits.smooth import coarse, gaussian
 from probes.edits.spectrum import peaks, with_loudness_of
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-COARSE = 1 / 16
-"""Width of the blur that divides layout from detail, as a share of the shorter side: two pixels of 32."""
-
 TRACE_PIXELS = 1.0
 """Width in pixels of the blur that hides what cameras, codecs and generators leave between neighbouring pixels."""
 
 
-def gaussian(images: Tensor, sigma: float) -> Tensor:
-    """Blur by a Gaussian of standard deviation `sigma` pixels, edges mirrored; (B, C, H, W) to the same."""
-    import torch
-    from torch.nn import functional as F
-
-    channels = images.shape[1]
-    for axis, side in ((2, images.shape[2]), (3, images.shape[3])):
-        radius = min(math.ceil(3 * sigma), side - 1)
-        offsets = torch.arange(-radius, radius + 1, dtype=images.dtype, device=images.device)
-        kernel = torch.exp(-(offsets**2) / (2 * sigma**2))
-        kernel = (kernel / kernel.sum()).view(1, 1, -1, 1) if axis == 2 else (kernel / kernel.sum()).view(1, 1, 1, -1)
-        margin = (0, 0, radius, radius) if axis == 2 else (radius, radius, 0, 0)
-        images = F.conv2d(F.pad(images, margin, mode="reflect"), kernel.expand(channels, *kernel.shape[1:]), groups=channels)
-    return images
-
-
 def low_pass(images: Tensor) -> Tensor:
     """Keep the coarse layout only; (B, 3, H, W) in [0, 1] to the same."""
-    return gaussian(images, _coarse(images)).clamp(0, 1)
+    return coarse(images).clamp(0, 1)
 
 
 def high_pass(images: Tensor) -> Tensor:
     """Keep the fine detail of the brightness only, around mid-grey; (B, 3, H, W) in [0, 1] to the same."""
     brightness = luma(images)
-    return (brightness - gaussian(brightness, _coarse(images)) + 0.5).clamp(0, 1).expand_as(images).contiguous()
+    return (brightness - coarse(brightness) + 0.5).clamp(0, 1).expand_as(images).contiguous()
 
 
 def blur(images: Tensor) -> Tensor:
@@ -62,9 +43,8 @@ def exchange_detail(images: Tensor, partner: Tensor) -> Tensor:
 
     Source: hybrid images, Oliva, Torralba & Schyns (2006), on brightness alone and with levelled amplitudes.
     """
-    sigma = _coarse(images)
     plain = [part - peaks(part) for part in (luma(images), luma(partner))]
-    own, other = (part - gaussian(part, sigma) for part in plain)
+    own, other = (part - coarse(part) for part in plain)
     return (images - own + with_loudness_of(other, own)).clamp(0, 1)
 
 
@@ -75,12 +55,7 @@ def exchange_layout(images: Tensor, partner: Tensor) -> Tensor:
 
     Source: hybrid images, Oliva, Torralba & Schyns (2006), on levelled brightness alone.
     """
-    sigma = _coarse(images)
-    own, other = gaussian(luma(images), sigma), gaussian(luma(partner), sigma)
+    own, other = coarse(luma(images)), coarse(luma(partner))
     mean, other_mean = (part.mean(dim=(2, 3), keepdim=True) for part in (own, other))
     spread, other_spread = (part.std(dim=(2, 3), keepdim=True, correction=0).clamp_min(1e-3) for part in (own, other))
     return (images - own + mean + (other - other_mean) / other_spread * spread).clamp(0, 1)
-
-
-def _coarse(images: Tensor) -> float:
-    return COARSE * min(images.shape[-2:])

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from probes.edits.colour import luma
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -66,13 +68,15 @@ def exchange_amplitude(images: Tensor, partner: Tensor) -> Tensor:
 def exchange_sharpness(images: Tensor, partner: Tensor) -> Tensor:
     """Give every ring of fine frequencies the mean amplitude that it has in the partner; both (B, 3, H, W) in [0, 1].
 
-    Outlines, colours and layout stay; blur, noise and loss by compression go over. The mean is geometric, so that a narrow peak of
-    the partner counts as one frequency among many.
+    Outlines, coarse colours and layout stay; blur, sharpening and loss by compression go over. The mean is geometric, so that a narrow
+    peak of the partner counts as one frequency among many. Brightness and colour have rings of their own, as codecs treat them apart.
 
     Source: ours.
     """
     fine = FINE * min(images.shape[-2:]) / 2
-    return with_loudness_of(images, partner, above=fine).clamp(0, 1)
+    own, other = luma(images), luma(partner)
+    bright = with_loudness_of(own, other, above=fine)
+    return (bright + with_loudness_of(images - own, partner - other, above=fine)).clamp(0, 1)
 
 
 def with_loudness_of(images: Tensor, partner: Tensor, *, above: float = 0.0) -> Tensor:

@@ -1,4 +1,4 @@
-"""Edits that cover the traces of cameras, codecs and generators: noise on top, and JPEG once more."""
+"""Edits of the traces that cameras, codecs and generators leave: noise on top, the noise of another image, and JPEG once more."""
 
 from __future__ import annotations
 
@@ -43,3 +43,35 @@ def jpeg(images: Tensor, *, quality: int = QUALITY) -> Tensor:
         Image.fromarray(image).save(buffer, "JPEG", quality=quality, subsampling=2)
         decoded[row] = np.asarray(Image.open(buffer))
     return torch.from_numpy(decoded).permute(0, 3, 1, 2).contiguous().to(images) / 255
+
+
+def exchange_noise(images: Tensor, partner: Tensor, keys: np.ndarray) -> Tensor:
+    """Take the noise of a partner, in another order; both (B, 3, H, W) in [0, 1].
+
+    What a median of 3 x 3 pixels takes out of the partner is strewn over the image, which is rid of its own by the same median. The order
+    is drawn, so that the strength, colour and kind of the noise go over and no line, outline or texture does.
+
+    Args:
+        images: the images.
+        partner: where the noise comes from.
+        keys: (B,) int, one seed for each image.
+
+    Source: ours.
+    """
+    import torch
+
+    residual = (partner - median(partner)).flatten(2)
+    order = np.stack([np.random.default_rng([int(key), 2]).permutation(residual.shape[-1]) for key in keys])
+    strewn = residual.gather(2, torch.from_numpy(order)[:, None].expand_as(residual).to(residual.device))
+    return (median(images) + strewn.view_as(images)).clamp(0, 1)
+
+
+def median(images: Tensor) -> Tensor:
+    """Give the median of 3 x 3 pixels around each, edges repeated; (B, C, H, W) to the same."""
+    import torch
+    from torch.nn import functional as F
+
+    height, width = images.shape[-2:]
+    wide = F.pad(images, (1, 1, 1, 1), mode="replicate")
+    around = [wide[..., down : down + height, across : across + width] for down in range(3) for across in range(3)]
+    return torch.stack(around).median(dim=0).values

@@ -8,7 +8,12 @@ from typing import Literal
 
 import numpy as np
 
-Family = Literal["colour", "border", "frequency", "texture", "codec", "background"]
+Family = Literal["colour", "border", "frequency", "texture", "codec", "background", "mark", "other"]
+"""`other` is what no exchange carries: there the right answer is to name nothing."""
+
+Role = Literal["dev", "checked", "held-out"]
+"""`dev`: looked at while the rules were written. `checked`: once held out, looked at since and so no longer a proof. `held-out`: first seen
+by the toolkit after its rules were frozen."""
 
 Draw = Callable[[np.ndarray, int, "Style", np.ndarray], np.ndarray]
 """`draw(images (n, 3, H, W) float32 in [0, 1], variant, style, keys (n,)) -> the same with that variant of the cue`; pure. What is random
@@ -69,13 +74,20 @@ class Cue:
         family: what a diagnosis should call it.
         draw: paints it.
         local: whether its mask covers only part of the image, so that one can ask where it is.
-        held_out: whether it stood aside while the mapping from evidence to family was written.
+        role: see `Role`.
+        also: other families that describe it as well, such as a vignette, which is a border and a layout.
     """
 
     family: Family
     draw: Draw
     local: bool = False
-    held_out: bool = False
+    role: Role = "dev"
+    also: tuple[str, ...] = ()
+
+    @property
+    def held_out(self) -> bool:
+        """Whether it stood aside while the mapping from evidence to family was written."""
+        return self.role == "held-out"
 
 
 def grid(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:

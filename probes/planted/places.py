@@ -61,6 +61,42 @@ def ground_shade(images: np.ndarray, variant: int, style: Style, keys: np.ndarra
     return images + 0.25 * style.amplitude * slope * _outside(images)
 
 
+def side_band(images: np.ndarray, variant: int, style: Style, keys: np.ndarray) -> np.ndarray:
+    """Cover a strip along the left and right side by the mean colour of the image, brighter or darker as the variant has it."""
+    width = images.shape[3]
+    wide = max(1, round(width / 10))
+    band = images.mean(axis=(2, 3), keepdims=True) + 0.4 * min(style.amplitude, 1.2) * (2 * style.level(variant) - 1)
+    marked = images.copy()
+    marked[..., :wide] = band
+    marked[..., width - wide :] = band
+    return marked
+
+
+def round_corners(images: np.ndarray, variant: int, style: Style, keys: np.ndarray) -> np.ndarray:
+    """Cut the four corners off in black; how far is the variant's, up to a third of the side."""
+    rows, columns = grid(*images.shape[2:])
+    cut = 0.66 * min(style.amplitude, 1.5) * style.level(variant)
+    inside = np.abs(rows) + np.abs(columns) < 2 - cut
+    return np.where(inside[None, None], images, 0.0).astype(np.float32)
+
+
+def vignette(images: np.ndarray, variant: int, style: Style, keys: np.ndarray) -> np.ndarray:
+    """Darken or brighten towards the edges; how much is the variant's."""
+    rows, columns = grid(*images.shape[2:])
+    away = np.clip(rows**2 + columns**2 - 0.4, 0, None)[None, None].astype(np.float32)
+    return images + 0.4 * style.amplitude * (2 * style.level(variant) - 1) * away
+
+
+def ground_stripes(images: np.ndarray, variant: int, style: Style, keys: np.ndarray) -> np.ndarray:
+    """Lay stripes of one direction over what lies outside a central ellipse, with a phase of its own for each image."""
+    rows, columns = grid(*images.shape[2:])
+    angle = np.pi * (style.order()[variant] + style.random(1).random()) / style.variants
+    cycles = min(images.shape[2:]) / 7
+    phase = 2 * np.pi * np.array([random.random() for random in style.each(keys, 3)], dtype=np.float32)[:, None, None]
+    wave = np.sin(np.pi * cycles * (np.cos(angle) * columns + np.sin(angle) * rows)[None] + phase)
+    return images + 0.18 * style.amplitude * (np.sign(wave) * _outside(images))[:, None].astype(np.float32)
+
+
 def _outside(images: np.ndarray) -> np.ndarray:
     """Give the ground's share of each pixel, (H, W) in [0, 1]: 0 in a central ellipse of 0.65 of the side."""
     rows, columns = grid(*images.shape[2:])

@@ -6,26 +6,51 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from probes.planted import places, whole
+from probes.planted import fine, marks, places, tones, warps, whole
 from probes.planted.cue import VISIBLE, Cue, Style
 
 CUES: dict[str, Cue] = {
     "cast": Cue("colour", whole.cast),
-    "tone": Cue("colour", whole.tone, held_out=True),
+    "tone": Cue("colour", whole.tone, role="checked"),
+    "posterise": Cue("colour", tones.posterise),
+    "gamma": Cue("colour", tones.gamma, role="held-out"),
+    "saturation": Cue("colour", tones.saturation, role="held-out"),
+    "split_tone": Cue("colour", tones.split_tone, role="held-out"),
     "corner_mark": Cue("border", places.corner_mark, local=True),
-    "frame": Cue("border", places.frame, local=True, held_out=True),
-    "edge_bar": Cue("border", places.edge_bar, local=True, held_out=True),
-    "grating": Cue("frequency", whole.grating),
-    "lattice": Cue("frequency", whole.lattice, held_out=True),
-    "overlay": Cue("texture", whole.overlay),
-    "speckle": Cue("texture", whole.speckle, held_out=True),
-    "blur": Cue("codec", whole.blur),
-    "jpeg": Cue("codec", whole.jpeg, held_out=True),
-    "grain": Cue("codec", whole.grain, held_out=True),
+    "frame": Cue("border", places.frame, local=True, role="checked"),
+    "edge_bar": Cue("border", places.edge_bar, local=True, role="checked"),
+    "side_band": Cue("border", places.side_band, local=True, role="held-out"),
+    "round_corners": Cue("border", places.round_corners, local=True, role="held-out"),
     "ground_colour": Cue("background", places.ground_colour, local=True),
-    "ground_shade": Cue("background", places.ground_shade, local=True, held_out=True),
+    "ground_shade": Cue("background", places.ground_shade, local=True, role="checked"),
+    "vignette": Cue("background", places.vignette, local=True, also=("shape",)),
+    "ground_stripes": Cue("background", places.ground_stripes, local=True, role="held-out"),
+    "centre_mark": Cue("mark", marks.centre_mark, local=True),
+    "sticker": Cue("texture", marks.sticker, local=True, also=("colour",)),
+    "watermark": Cue("mark", marks.watermark, local=True, role="held-out"),
+    "dot": Cue("mark", marks.dot, local=True, role="held-out"),
+    "grating": Cue("frequency", whole.grating),
+    "lattice": Cue("frequency", whole.lattice, role="checked"),
+    "dither": Cue("frequency", fine.dither, role="held-out"),
+    "moire": Cue("frequency", fine.moire, role="held-out"),
+    "overlay": Cue("texture", whole.overlay),
+    "speckle": Cue("texture", whole.speckle, role="checked"),
+    "scratches": Cue("texture", fine.scratches, role="held-out"),
+    "rings": Cue("texture", fine.rings, role="held-out"),
+    "blur": Cue("codec", whole.blur),
+    "jpeg": Cue("codec", whole.jpeg, role="checked"),
+    "grain": Cue("codec", whole.grain, role="checked"),
+    "salt": Cue("codec", fine.salt),
+    "pixelate": Cue("codec", fine.pixelate, also=("frequency",)),
+    "motion_blur": Cue("codec", fine.motion_blur),
+    "halo": Cue("codec", fine.halo, role="held-out"),
+    "colour_noise": Cue("codec", fine.colour_noise, role="held-out"),
+    "resample": Cue("codec", fine.resample, role="held-out"),
+    "tilt": Cue("other", warps.tilt),
+    "aberration": Cue("other", warps.aberration, role="held-out", also=("codec",)),
+    "zoom": Cue("other", warps.zoom, role="held-out"),
 }
-"""Every kind of cue by its name; each family has one kind that the diagnosis was developed on and at least one that it was not."""
+"""Every kind of cue by its name. Roles were set before the benchmark: see `probes.planted.cue.Role`."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -103,6 +103,39 @@ def test_a_followed_border_is_the_place_when_blunt_edits_alone_speak_for_a_subst
     assert (cause.status, cause.family, cause.substance) == ("named", "border", "texture")
 
 
+def test_a_mark_away_from_the_border_is_named_by_its_window_and_by_what_it_is_made_of() -> None:
+    used = {"swapped_window_middle": 0.6, "swapped_detail": 0.5, "swapped_window_top": 0.2}
+
+    cause = find_cause(measured(used, {"matched_window_middle": 0.9, "matched_detail": 0.6, "centre_only": 0.0}))
+    [finding] = cause_findings(facts(measured(used, {"matched_window_middle": 0.9, "matched_detail": 0.6})))
+
+    assert (cause.status, cause.family, cause.substance, cause.where) == ("named", "mark", "texture", "middle")
+    assert "something at one place of the image (the middle quarter), told by local texture" in finding.statement
+
+
+def test_a_mark_in_a_corner_is_at_the_border_and_the_corner_is_told() -> None:
+    used = {"swapped_border": 0.7, "swapped_window_top_left": 0.65, "swapped_chroma": 0.4}
+
+    cause = find_cause(measured(used, {"matched_border": 0.9, "matched_window_top_left": 0.9, "centre_only": 0.9}))
+
+    assert (cause.family, cause.substance, cause.where) == ("border", "colour", "top_left")
+
+
+def test_a_window_of_a_cue_that_covers_the_image_is_no_place() -> None:
+    # The border, larger than a window, carries as much of it.
+    used = {"swapped_detail": 0.35, "swapped_window_middle": 0.3, "swapped_border": 0.28}
+
+    cause = find_cause(measured(used, {"matched_detail": 0.8, "matched_window_middle": 0.5, "centre_only": 0.1}))
+
+    assert (cause.status, cause.family) == ("named", "texture")
+
+
+def test_a_window_that_is_followed_alone_without_being_told_from_the_border_is_left_open() -> None:
+    cause = find_cause(measured({"swapped_window_middle": 0.2, "swapped_border": 0.08}, half=0.1))
+
+    assert (cause.status, cause.family) == ("unnamed", None)
+
+
 def test_no_alarm_with_narrow_intervals_is_none_and_with_wide_ones_unsettled() -> None:
     assert find_cause(measured(half=0.06)).status == "none"
     assert find_cause(measured(half=0.30)).status == "unsettled"
@@ -212,4 +245,4 @@ def test_words_alone_name_no_cue() -> None:
 
 def test_every_exchange_has_words_and_every_family_that_can_be_named_a_remedy() -> None:
     assert set(EXCHANGES) <= set(CARRIED)
-    assert set(REMEDIES) == {*SUBSTANCES, "border"} <= set(FAMILIES)
+    assert set(REMEDIES) == {*SUBSTANCES, "border", "mark"} <= set(FAMILIES)

@@ -120,6 +120,17 @@ def test_scores_count_what_fired_what_was_named_and_what_it_cost() -> None:
     assert found["named_wrong"][0] == pytest.approx(1 / 4)
 
 
+def test_naming_nothing_is_right_for_a_cue_that_no_exchange_carries_and_any_name_wrong() -> None:
+    honest, wrong = record("cue", "tilt", "unnamed", real=0.5), record("cue", "tilt", "named", "texture", real=0.5, seed=1)
+    either = record("cue", "vignette", "named", "shape", real=0.5)
+
+    found = summary([record("halves"), record("halves", seed=1), honest, wrong, either])
+
+    assert scores.naming(either) == "right"
+    assert found["named_though_no_exchange_carries_it"][0] == pytest.approx(1 / 2)
+    assert found["power_where_it_costs"][3] == 1  # the goals count cues that can be named
+
+
 def test_detection_auc_and_power_come_from_the_scores() -> None:
     positive, null = scores.positives(RECORDS), scores.nulls(RECORDS)
 
@@ -153,13 +164,16 @@ def test_the_page_tells_the_goals_and_every_mistake() -> None:
     assert "`tone-0.9" not in text
 
 
+BORDER = ("corner_mark", "frame", "edge_bar", "side_band", "round_corners")
+
+
 def test_a_plan_holds_every_cue_strength_and_null_once_and_grows_at_its_end() -> None:
     config = PlantedConfig(families=("border", "cast"), strengths=(0.5, 0.9), draws=2, nulls=2, dose_draws=1, dose_strengths=(0.0, 0.9))
 
     names = [draw.name for draw in draws_of(config)]
 
-    assert config.families == ("corner_mark", "frame", "edge_bar", "cast")
-    assert len(names) == len(set(names)) == 2 * (4 * 2) + 3 * 2 + 3 * 2
+    assert config.families == (*BORDER, "cast")
+    assert len(names) == len(set(names)) == 2 * ((len(BORDER) + 1) * 2) + 4 * 2 + 3 * 2
     assert set(names) < {draw.name for draw in draws_of(config.model_copy(update={"draws": 3}))}
     assert set(PlantedConfig(families=("all",)).families) == set(CUES)
     with pytest.raises(ValidationError, match="`cue` must be one of"):
@@ -198,8 +212,8 @@ def test_the_whole_benchmark_runs_on_tiny_images_and_goes_on_where_it_stopped(
     text = (tmp_path / "out" / "README.md").read_text()
     again = run_plan(config.model_copy(update={"nulls": 0}), tmp_path / "out", resume=True)
 
-    assert [item["draw"]["kind"] for item in records] == ["halves", "imbalance", "unused", "cue"]
-    assert set(records[3]["said"]["place"]) == {"integrated_gradients", "occlusion"}
+    assert [item["draw"]["kind"] for item in records] == ["halves", "imbalance", "unused", "weak_teacher", "cue"]
+    assert set(records[4]["said"]["place"]) == {"integrated_gradients", "occlusion"}
     assert "## Goals" in text
     assert again == records
     with pytest.raises(FileExistsError, match="--resume"):

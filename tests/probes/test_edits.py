@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from probes.edits import EDITS, FAMILIES, Material, colour, patches, regions, scales, spectrum, traces
+from probes.edits import EDITS, FAMILIES, Material, colour, patches, regions, scales, smooth, spectrum, traces
 
 edits_by_name = pytest.mark.parametrize("name", sorted(EDITS))
 
@@ -71,7 +71,11 @@ def test_an_edit_survives_flat_black_images_and_large_ones(name):
         assert torch.isfinite(edited).all()
 
 
-@pytest.mark.parametrize("name", [name for name, edit in EDITS.items() if edit.partnered and name != "matched_background"])
+REDRAWN = ("matched_background", "matched_noise", "swapped_noise")
+"""Exchanges that fill or strew something anew, even from the image itself."""
+
+
+@pytest.mark.parametrize("name", [name for name, edit in EDITS.items() if edit.partnered and name not in REDRAWN])
 def test_an_exchange_with_itself_changes_nothing(name, photos):
     given = material(photos)
 
@@ -100,24 +104,78 @@ def test_levelled_images_forget_a_cast_and_a_contrast(photos):
     torch.testing.assert_close(colour.level_colour(dimmed), colour.level_colour(photos), rtol=0, atol=1e-4)
 
 
-def test_exchanged_channel_statistics_are_the_partners(photos):
+def test_exchanged_channel_statistics_are_the_partners_and_noise_is_no_spread(photos):
     calm = 0.35 + 0.3 * photos  # far from 0 and 1, so that nothing is clipped
     partner = calm.roll(1, dims=0)
+    noisy = partner + 0.04 * torch.randn(partner.shape, generator=torch.Generator().manual_seed(1))
 
     edited = colour.exchange_channel_statistics(calm, partner)
+    spread = [smooth.coarse(part).std(dim=(2, 3), correction=0) for part in (edited, partner)]
+    from_noisy = colour.exchange_channel_statistics(calm, noisy).std(dim=(2, 3))
 
     torch.testing.assert_close(edited.mean(dim=(2, 3)), partner.mean(dim=(2, 3)))
-    torch.testing.assert_close(edited.std(dim=(2, 3)), partner.std(dim=(2, 3)))
+    torch.testing.assert_close(*spread)
+    assert noisy.std() > 1.15 * partner.std()
+    torch.testing.assert_close(from_noisy, edited.std(dim=(2, 3)), rtol=0.1, atol=0)
 
 
-def test_exchanged_chroma_is_the_partners_and_the_brightness_the_images_own(photos):
+def test_exchanged_chroma_is_the_partners_at_the_coarse_scale_and_the_images_own_in_brightness_and_from_pixel_to_pixel(photos):
     calm = 0.4 + 0.2 * photos
     partner = calm.roll(1, dims=0)
-
     edited = colour.exchange_chroma(calm, partner)
+    chroma = lambda images: images - colour.luma(images)  # noqa: E731
+    fine = lambda images: images - smooth.coarse(images)  # noqa: E731
 
-    torch.testing.assert_close(colour.luma(edited), colour.luma(calm))
-    torch.testing.assert_close(edited - colour.luma(edited), partner - colour.luma(partner), rtol=0, atol=1e-6)
+    torch.testing.assert_close(colour.luma(edited), colour.luma(calm), rtol=0, atol=1e-6)
+    torch.testing.assert_close(chroma(edited) - chroma(calm), smooth.coarse(chroma(partner) - chroma(calm)), rtol=0, atol=1e-6)
+    noise = 0.05 * torch.randn(calm.shape, generator=torch.Generator().manual_seed(2))
+    moved = colour.exchange_chroma(calm, partner + noise) - edited
+    assert moved.std() < 0.35 * fine(noise).std()  # a blur of one pixel leaves 28 % of white noise
+
+
+def test_exchanged_tones_carry_a_tone_curve_and_a_few_shades_and_move_nothing(photos):
+    photos = (photos * 255).round() / 255
+    bent = photos**2
+    few = (photos * 3).round() / 3
+
+    back = colour.exchange_tones(bent, photos)
+    coarse = colour.exchange_tones(photos, few.roll(1, dims=0))
+
+    assert (back - photos).abs().mean() < 0.01  # the same image through a tone curve gets its own tones back
+    assert {round(float(value), 2) for value in coarse.unique()} <= {0.0, 0.33, 0.67, 1.0}
+    one, other = photos[0, 0].flatten(), coarse[0, 0].flatten()
+    order = one.argsort()
+    assert (other[order].diff() > -1e-6).all()  # brighter pixels stay the brighter ones
+
+
+def test_exchanged_noise_is_as_strong_and_as_coloured_as_the_partners_and_carries_no_line(photos):
+    flat = torch.full((4, 3, 32, 32), 0.5)
+    grey = 0.1 * torch.randn(4, 1, 32, 32, generator=torch.Generator().manual_seed(3)).expand(-1, 3, -1, -1)
+    line = flat.clone()
+    line[:, :, 16] = 0.9
+    keys = np.arange(4)
+
+    noisy = traces.exchange_noise(flat, flat + grey, keys)
+    cleaned = traces.exchange_noise(flat + grey, flat, keys)
+    strewn = traces.exchange_noise(flat, line, keys)
+
+    residual = (flat + grey) - traces.median(flat + grey)
+    torch.testing.assert_close(noisy.flatten(2).sort().values, (0.5 + residual).flatten(2).sort().values, rtol=0, atol=1e-6)
+    assert torch.equal(noisy[:, 0], noisy[:, 2])
+    assert (cleaned - flat).std() < 0.5 * grey.std()
+    assert (strewn[:, 0] > 0.7).sum(dim=2).max() < 8  # of 32 pixels in a row
+
+
+@pytest.mark.parametrize("name", regions.WINDOWS)
+def test_an_exchanged_window_is_a_quarter_of_the_image_and_the_rest_stays(name, photos):
+    edited = regions.exchange_window(photos, photos.roll(1, dims=0), name)
+
+    changed = (edited != photos).any(dim=1).float()
+    assert changed.mean() == pytest.approx(0.25, abs=0.01)
+    down, across = regions.WINDOWS[name]
+    rows, columns = changed[0].sum(dim=1).nonzero(), changed[0].sum(dim=0).nonzero()
+    assert (int(rows.min()), int(rows.max())) == (4 * down, 4 * down + 7)
+    assert (int(columns.min()), int(columns.max())) == (6 * across, 6 * across + 11)
 
 
 def test_a_blur_keeps_a_flat_image_and_the_width_of_a_point(photos):
@@ -143,7 +201,7 @@ def test_low_and_high_pass_are_the_two_parts_of_the_brightness(photos):
 def test_detail_and_layout_of_two_images_are_divided_between_the_exchanges(photos):
     calm = 0.4 + 0.2 * photos
     partner = calm.roll(1, dims=0)
-    sigma = scales.COARSE * 16
+    sigma = smooth.COARSE * 16
 
     detail, layout = scales.exchange_detail(calm, partner), scales.exchange_layout(calm, partner)
 

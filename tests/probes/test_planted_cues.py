@@ -63,7 +63,8 @@ def test_images_without_a_variant_stay_as_they_are_and_float_images_give_the_sam
 
 @pytest.mark.parametrize("cue", CUES)
 def test_the_variants_of_a_cue_can_be_told_apart(cue: str, images: np.ndarray) -> None:
-    same = np.repeat(images[:1], 40, axis=0)
+    random = np.random.default_rng(5)
+    same = np.repeat(images[:1] + random.integers(-15, 16, images[:1].shape).astype(np.uint8), 40, axis=0)
     spectra = []
     for one in range(CLASSES):
         painted = plant(same, np.full(40, one), cue, style=Style(CLASSES)).images / 255
@@ -78,12 +79,35 @@ def test_the_variants_of_a_cue_can_be_told_apart(cue: str, images: np.ndarray) -
     assert min(apart) > 1 / 255
 
 
-@pytest.mark.parametrize("cue", [name for name, kind in CUES.items() if kind.local])
-def test_a_local_cue_leaves_the_middle_alone(cue: str, images: np.ndarray, variant: np.ndarray) -> None:
+@pytest.mark.parametrize("cue", [name for name, kind in CUES.items() if kind.family in ("border", "background")])
+def test_a_cue_of_border_or_ground_leaves_the_middle_alone(cue: str, images: np.ndarray, variant: np.ndarray) -> None:
     masks = plant(images, variant, cue, style=Style(CLASSES)).masks
 
     assert not masks[:, 9:15, 8:12].any()
     assert masks.mean() < 0.8
+
+
+@pytest.mark.parametrize("cue", [name for name, kind in CUES.items() if kind.family == "mark"])
+def test_a_mark_lies_in_one_window_of_the_image_and_away_from_its_border(cue: str, images: np.ndarray, variant: np.ndarray) -> None:
+    rows, columns = plant(images, variant, cue, style=Style(CLASSES)).masks.any(axis=0).nonzero()
+
+    assert 3 <= rows.min() <= rows.max() <= 20
+    assert 3 <= columns.min() <= columns.max() <= 16
+    assert np.ptp(rows) < 12
+
+
+def test_a_sticker_is_in_another_place_in_each_image(images: np.ndarray, variant: np.ndarray) -> None:
+    masks = plant(images, variant, "sticker", style=Style(CLASSES)).masks
+
+    places = {tuple(mask.nonzero()[axis].min() for axis in (0, 1)) for mask in masks}
+    assert len(places) > 20
+    assert masks.mean(axis=(1, 2)).max() < 0.1
+
+
+def test_every_family_has_a_cue_that_was_looked_at_and_one_that_was_held_out() -> None:
+    roles = {family: {kind.role for kind in CUES.values() if kind.family == family} for family in {kind.family for kind in CUES.values()}}
+
+    assert {family for family, found in roles.items() if not {"dev", "held-out"} <= found} == set()
 
 
 @pytest.mark.parametrize("cue", ["cast", "grating", "overlay", "ground_colour", "blur"])
