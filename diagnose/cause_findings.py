@@ -99,12 +99,17 @@ def _statement(measured: Measured, cause: Cause) -> str:
     used = [item for item in cause.suspects if item.used]
     if cause.status == "several":
         names = listed([FAMILIES[item.family] for item in used])
+        if len(used) == 1:
+            return (
+                f"{name} seems to rely on {names}, but another kind of cue gives real images surely more back: which of them it is, is not "
+                f"settled. {_use(used[0])}"
+            )
         details = " ".join(_use(item) for item in used[:3])
         return f"{name} relies on something in {names}, and the numbers do not settle which of them it is. {details}"
     if cause.status == "unnamed":
         return (
-            f"{name} shows more than its teacher does when synthetic images are edited, but no exchange carries the cue over: "
-            "its kind is not known, and none is named."
+            f"{name} shows more than its teacher does when synthetic images are edited, but no exchange of a kind of cue surely "
+            "carries it over: what it is made of is not known, and none is named."
         )
     widest = max((item.followed.estimate.high for item in cause.suspects if item.followed is not None), default=0.0)
     if cause.status == "none":

@@ -138,14 +138,14 @@ def _by_edits(measured: Measured) -> Cause:
         return Cause(_without(suspects, scores), suspects=suspects, hidden=hidden)
     border, mark = (next((item for item in used if item.family == family), None) for family in (PLACE, MARK))
     made_of = [item for item in used if item.family in SUBSTANCES]
-    clear = len(made_of) == 1 or (len(made_of) > 1 and _stronger(made_of[0], made_of[1]))
+    clear = bool(made_of) and _clear(made_of, suspects)
     substance = made_of[0].family if clear else None
     there = None if border is None else _at_border(border, made_of[:1], hidden)
     if border is not None and there:
         where = _where(mark) if mark is not None and verdict.mostly(_followed(mark), _followed(border)) else None
         return _named(border, suspects, hidden, substance=substance, where=where)
-    around = next(item for item in suspects if item.family == PLACE).followed
-    if mark is not None and verdict.lies_in_window(_followed(mark), [_followed(item) for item in made_of], around and around.estimate):
+    around = next((item.followed.estimate for item in suspects if item.family == PLACE and item.followed is not None), None)
+    if mark is not None and verdict.lies_in_window(_followed(mark), [_followed(item) for item in made_of], around):
         return _named(mark, suspects, hidden, substance=substance, where=_where(mark))
     if not made_of:
         return Cause("unnamed", suspects=suspects, hidden=hidden)
@@ -159,12 +159,27 @@ def _where(mark: Suspect) -> str | None:
 
 
 def _at_border(place: Suspect, substance: Sequence[Suspect], hidden: Estimate | None) -> bool | None:
-    """Say whether the cue lies at the border. An exchange that is followed outranks blunt edits, whichever of the two it is."""
-    if not substance:
-        return True
+    """Say whether the cue lies at the border. An exchange that is followed outranks blunt edits, whichever of the two it is.
+
+    Blunt edits of the border and a matched border speak for every cue that covers the image as well: alone they name no place.
+    """
     border = None if place.followed is None else place.followed.estimate
-    known = verdict.lies_at_border(border, _followed(substance[0]), hidden)
-    return True if known is None and place.alarm and not substance[0].alarm else known
+    known = verdict.lies_at_border(border, _followed(substance[0]) if substance else None, hidden)
+    alone = place.alarm and not any(item.alarm for item in substance)
+    return True if known is None and alone else known
+
+
+def _clear(made_of: Sequence[Suspect], suspects: Sequence[Suspect]) -> bool:
+    """Say whether one substance surely explains more than each other that is used, and no other gives real images surely more back.
+
+    An exchange with another class and one with the same class are two tests of one thing: where they contradict, nothing is named.
+    """
+    first = made_of[0]
+    rivals = [item.closed for item in suspects if item.family in SUBSTANCES and item is not first]
+    back = None if first.closed is None else first.closed.estimate
+    if any(back is None or verdict.surely_more(other.estimate, back) for other in rivals if other and other.edit.startswith("matched_")):
+        return False
+    return len(made_of) == 1 or _stronger(first, made_of[1])
 
 
 def _followed(suspect: Suspect) -> Estimate | None:

@@ -136,6 +136,26 @@ def test_a_window_that_is_followed_alone_without_being_told_from_the_border_is_l
     assert (cause.status, cause.family) == ("unnamed", None)
 
 
+def test_blunt_edits_and_a_matched_border_alone_name_no_place() -> None:
+    # Noise over the whole image did this: hiding the border hurts, and any matched border brings some of the noise along.
+    cause = find_cause(measured({"centre_only": 0.3, "low_pass": 0.2}, {"matched_border": 0.6, "centre_only": 0.48}))
+
+    assert (cause.status, cause.family) == ("unnamed", None)
+
+
+def test_a_followed_border_of_a_cue_that_hiding_it_leaves_is_no_place() -> None:
+    cause = find_cause(measured({"swapped_border": 0.3}, {"matched_border": 0.6, "centre_only": 0.1}))
+
+    assert (cause.status, cause.family) == ("unnamed", None)
+
+
+def test_a_family_is_not_named_where_another_gives_real_images_surely_more_back() -> None:
+    used = {"swapped_channel_statistics": 0.2}
+
+    assert find_cause(measured(used, {"matched_channel_statistics": 0.3, "matched_noise": 0.35})).family == "colour"
+    assert find_cause(measured(used, {"matched_channel_statistics": 0.3, "matched_noise": 0.9})).status == "several"
+
+
 def test_no_alarm_with_narrow_intervals_is_none_and_with_wide_ones_unsettled() -> None:
     assert find_cause(measured(half=0.06)).status == "none"
     assert find_cause(measured(half=0.30)).status == "unsettled"
