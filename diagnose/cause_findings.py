@@ -119,7 +119,7 @@ def _statement(measured: Measured, cause: Cause) -> str:
         )
     return (
         f"No kind of cue is shown to be used by {plain(measured.name)}, but the intervals reach up to {100 * widest:.0f} points: it takes more "
-        "images (`limit`) to rule one out."
+        "held-out images to rule one out."
     )
 
 

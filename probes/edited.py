@@ -38,7 +38,7 @@ class Plan:
         class_weights: (D, C).
         seed: seed of partners and of every random edit.
         masks: (N, H, W) bool over the rows of the table, true on the object, or None.
-        pairs: kind of partner -> (M,) place of each image's partner within `rows`, -1 for none.
+        pairs: kind of partner -> (M,) place of each image's partner within `rows`, -1 for none; only real images have a `matched` one.
     """
 
     rows: np.ndarray
@@ -56,6 +56,8 @@ class Plan:
             kind: partners(self.labels, self.domain, same_class=same_class, same_domain=same_domain, seed=self.seed)
             for kind, (same_class, same_domain) in same.items()
         }
+        # What a synthetic image does with a real cue answers nothing that is asked, and would cost half of all matched edits.
+        found["matched"] = np.where(self.domain == "real", found["matched"], -1)
         object.__setattr__(self, "pairs", found)
 
     @property

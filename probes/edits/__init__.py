@@ -17,7 +17,7 @@ Kind = Literal["removes", "isolates", "matched", "swapped"]
 
 `removes`: the cue is taken away, the rest stays; who relied on it loses.
 `isolates`: little but the cue stays; who still knows the class has learnt it.
-`matched`: the cue comes from an image of the same class and the other domain; who misses the synthetic cue on real images gains.
+`matched`: real images get the cue of a synthetic image of their class; who misses the synthetic cue on real images gains.
 `swapped`: the cue comes from an image of another class and the same domain; who relies on it says that other class.
 """
 

@@ -101,7 +101,9 @@ def diagnose(world: Path, out: Path, synthetic: str, monkeypatch: pytest.MonkeyP
         *("--probe", "transfer", "--probe", "interventions", "--out", str(out)),
     ]
     monkeypatch.setattr(sys, "argv", ["synthgap", *arguments])
-    cli.main()
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    assert stop.value.code == 0
     return json.loads((out / "report.json").read_text())
 
 
