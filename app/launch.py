@@ -69,6 +69,24 @@ def launch(runs: Path, port: int, open_browser: bool) -> int:
 
 
 @contextmanager
+def serving(runs: Path, port: int, patience: float = 60.0) -> Iterator[str]:
+    """Serve the dashboard while the block runs; give its address. For benchmarks, pictures and tests.
+
+    Raises:
+        ValueError: when the port is out of range or taken.
+        TimeoutError: when the server does not answer in `patience` seconds.
+    """
+    check_port(port)
+    server = subprocess.Popen(serve_command(runs, port), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        if not _answers(port, server, patience):
+            raise TimeoutError(f"the server must answer on port {port}, got nothing in {patience:.0f} s; try again.")
+        yield f"http://{ADDRESS}:{port}"
+    finally:
+        _stop(server)
+
+
+@contextmanager
 def _ended_as_interrupt() -> Iterator[None]:
     """Take a request to end (SIGTERM) like Ctrl-C, so that the server never outlives this process."""
     if threading.current_thread() is not threading.main_thread():
@@ -113,13 +131,26 @@ def check_port(port: int) -> None:
             ) from error
 
 
+def free_port() -> int:
+    """Find a port that nobody listens on."""
+    with socket.socket() as listener:
+        listener.bind((ADDRESS, 0))
+        return int(listener.getsockname()[1])
+
+
 def _open_when_ready(port: int, server: subprocess.Popen[bytes], patience: float = 30.0) -> None:
+    if _answers(port, server, patience):
+        webbrowser.open(f"http://{ADDRESS}:{port}")
+
+
+def _answers(port: int, server: subprocess.Popen[bytes], patience: float) -> bool:
+    """Wait until the server answers; false when it has ended or does not in time."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     end = time.monotonic() + patience
     while time.monotonic() < end and server.poll() is None:
         try:
             with opener.open(f"http://{ADDRESS}:{port}/_stcore/health", timeout=1):
-                webbrowser.open(f"http://{ADDRESS}:{port}")
-                return
+                return True
         except OSError:
             time.sleep(0.2)
+    return False
