@@ -89,7 +89,7 @@ def main() -> None:
     asked = st.query_params.to_dict() | place
     if (asked_page := asked.pop("page", None)) in pages:
         st.switch_page(pages[asked_page], query_params=asked)
-    with bar.container(horizontal=True, gap="xxsmall"):
+    with bar.container(horizontal=True, gap="xxsmall", key="pages"):
         for link in pages.values():
             st.page_link(link, query_params=place)
     page.run()

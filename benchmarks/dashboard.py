@@ -92,12 +92,12 @@ def _page_changes(browser: Any, address: str) -> dict[str, float]:
     page.set_default_timeout(PATIENCE)
     page.goto(address)
     page.locator(CHART).first.wait_for()
-    links = page.get_by_test_id("stPageLink-NavLink")
+    links = page.locator(".st-key-pages a")
     names = [links.nth(index).inner_text() for index in range(links.count())]
     found: dict[str, float] = {}
     for name in [*names[1:], *names]:
         before = page.locator("h1").first.inner_text()
-        link = page.get_by_role("link", name=name, exact=True)
+        link = links.nth(names.index(name))
         start = time.perf_counter()
         link.click()
         page.wait_for_function("before => {const h = document.querySelector('h1'); return h && h.innerText !== before}", arg=before)

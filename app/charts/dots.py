@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 
 import plotly.graph_objects as go
 
@@ -59,47 +61,72 @@ def dot_chart(
         guide_label: what the line means.
         bounds: range of the axis; from the data where None.
     """
+    return _dot_chart(tuple(dots), axis, percent, guide, guide_label, bounds)
+
+
+@lru_cache(maxsize=128)
+def _dot_chart(
+    dots: tuple[Dot, ...], axis: str, percent: bool, guide: float | None, guide_label: str, bounds: tuple[float, float] | None
+) -> go.Figure:
+    """Draw once for all visits, so callers leave it as it is; plain values are put together first, since plotly checks each addition to a figure anew."""
     rows = list(dict.fromkeys(dot.row for dot in dots))
     scale = 100 if percent else 1
-    figure = go.Figure()
     domains = [domain for domain in ("real", "synthetic", "") if any(dot.domain == domain for dot in dots)]
-    for row in rows:
-        means = {dot.domain: dot for dot in dots if dot.row == row and dot.main and dot.domain}
-        if len(means) == 2:
-            ends = [scale * means[domain].value for domain in ("real", "synthetic")]
-            line = {"color": means["real"].colour, "width": 3}
-            figure.add_scatter(x=ends, y=[-rows.index(row)] * 2, mode="lines", line=line, opacity=0.35, showlegend=False, hoverinfo="skip")
-    for dot in sorted(dots, key=lambda dot: dot.main):
-        _add_dot(figure, dot, _height(dot, dots, rows, domains), percent, scale)
+    traces = _bars(dots, rows, scale)
+    for kind in dict.fromkeys((dot.main, dot.colour, dot.domain) for dot in sorted(dots, key=lambda dot: dot.main)):
+        alike = [dot for dot in dots if (dot.main, dot.colour, dot.domain) == kind]
+        traces.append(_marks(alike, [_height(dot, dots, rows, domains) for dot in alike], percent, scale))
     if len(domains) > 1:
         for domain in filter(None, domains):
             marker = {"symbol": MARKERS[domain], "size": 11, "color": TEACHER}
-            figure.add_scatter(x=[None], y=[None], mode="markers", marker=marker, name=f"{domain} images")
-    for index, row in enumerate(rows):
-        figure.add_hline(y=-index, line={"color": GUIDE, "width": 1}, layer="below")
-        figure.add_annotation(
-            x=0, xref="paper", y=-index, yshift=38, text=safe(row), showarrow=False, xanchor="left", align="left", font={"size": 13}
-        )
+            traces.append({"x": [None], "y": [None], "mode": "markers", "marker": marker, "name": f"{domain} images"})
+    shapes: list[dict[str, Any]] = [
+        {
+            "type": "line",
+            "xref": "x domain",
+            "x0": 0,
+            "x1": 1,
+            "y0": -index,
+            "y1": -index,
+            "line": {"color": GUIDE, "width": 1},
+            "layer": "below",
+        }
+        for index in range(len(rows))
+    ]
+    label = {"xref": "paper", "x": 0, "yshift": 38, "showarrow": False, "xanchor": "left", "align": "left", "font": {"size": 13}}
+    notes: list[dict[str, Any]] = [label | {"y": -index, "text": safe(row)} for index, row in enumerate(rows)]
     if guide is not None:
-        _add_guide(figure, scale * guide, guide_label, len(rows))
-    figure.update_yaxes(visible=False, range=[-len(rows) + 0.45, 0.6], fixedrange=True)
-    figure.update_xaxes(
-        title=axis,
-        fixedrange=True,
-        range=_range(dots, guide, bounds, scale),
-        ticksuffix=" %" if percent and "point" not in axis else "",
-        zeroline=False,
+        lines, note = _guide(scale * guide, guide_label, len(rows))
+        shapes, notes = shapes + lines, [*notes, note]
+    across = {"title": axis, "fixedrange": True, "range": _range(dots, guide, bounds, scale), "zeroline": False}
+    across["ticksuffix"] = " %" if percent and "point" not in axis else ""
+    up = {"visible": False, "range": [-len(rows) + 0.45, 0.6], "fixedrange": True}
+    figure = go.Figure(
+        [{"type": "scatter"} | trace for trace in traces], {"shapes": shapes, "annotations": notes, "xaxis": across, "yaxis": up}
     )
     return finish(figure, 92 + ROW_PIXELS * len(rows))
 
 
-def _add_guide(figure: go.Figure, x: float, label: str, rows: int) -> None:
-    """Draw a vertical line in pieces, so that it does not strike through the rows' labels."""
+def _bars(dots: Sequence[Dot], rows: list[str], scale: float) -> list[dict[str, Any]]:
+    """Join a row's mean on real and on synthetic images."""
+    made: list[dict[str, Any]] = []
+    for index, row in enumerate(rows):
+        means = {dot.domain: dot for dot in dots if dot.row == row and dot.main and dot.domain}
+        if len(means) == 2:
+            ends = [scale * means[domain].value for domain in ("real", "synthetic")]
+            line = {"color": means["real"].colour, "width": 3}
+            made.append(
+                {"x": ends, "y": [-index] * 2, "mode": "lines", "line": line, "opacity": 0.35, "showlegend": False, "hoverinfo": "skip"}
+            )
+    return made
+
+
+def _guide(x: float, label: str, rows: int) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Make a vertical line in pieces, so that it does not strike through the rows' labels, and the words beside it."""
     line = {"color": TEACHER, "width": 1.5, "dash": "dot"}
-    for index in range(rows):
-        figure.add_shape(type="line", x0=x, x1=x, y0=-index - 0.42, y1=-index + 0.1, line=line)
+    pieces = [{"type": "line", "x0": x, "x1": x, "y0": -index - 0.42, "y1": -index + 0.1, "line": line} for index in range(rows)]
     place = {"x": x, "y": -rows + 1, "yshift": -34, "xanchor": "left", "xshift": 4}
-    figure.add_annotation(text=safe(label), showarrow=False, font={"size": 11, "color": TEACHER}, **place)
+    return pieces, place | {"text": safe(label), "showarrow": False, "font": {"size": 11, "color": TEACHER}}
 
 
 def _range(dots: Sequence[Dot], guide: float | None, bounds: tuple[float, float] | None, scale: float) -> list[float]:
@@ -122,26 +149,33 @@ def _height(dot: Dot, dots: Sequence[Dot], rows: list[str], domains: list[str]) 
     return base + 0.05 * (seeds.index(dot) - (len(seeds) - 1) / 2)
 
 
-def _add_dot(figure: go.Figure, dot: Dot, y: float, percent: bool, scale: float) -> None:
-    interval = f"{written(dot.value, percent)} ({written(dot.low, percent)} to {written(dot.high, percent)})"
-    figure.add_scatter(
-        x=[scale * dot.value],
-        y=[y],
-        mode="markers+text" if dot.main else "markers",
-        marker={"symbol": MARKERS[dot.domain], "size": 13 if dot.main else 6, "color": dot.colour, "line": {"width": 1, "color": "white"}},
-        opacity=1.0 if dot.main else 0.55,
-        error_x={
+def _marks(dots: Sequence[Dot], heights: Sequence[float], percent: bool, scale: float) -> dict[str, Any]:
+    """Make one trace of marks that look alike."""
+    first = dots[0]
+    spans = [f"{written(dot.value, percent)} ({written(dot.low, percent)} to {written(dot.high, percent)})" for dot in dots]
+    return {
+        "x": [scale * dot.value for dot in dots],
+        "y": list(heights),
+        "mode": "markers+text" if first.main else "markers",
+        "marker": {
+            "symbol": MARKERS[first.domain],
+            "size": 13 if first.main else 6,
+            "color": first.colour,
+            "line": {"width": 1, "color": "white"},
+        },
+        "opacity": 1.0 if first.main else 0.55,
+        "error_x": {
             "type": "data",
             "symmetric": False,
-            "array": [scale * (dot.high - dot.value)],
-            "arrayminus": [scale * (dot.value - dot.low)],
-            "color": dot.colour,
-            "thickness": 2 if dot.main else 1,
-            "width": 4 if dot.main else 2,
+            "array": [scale * (dot.high - dot.value) for dot in dots],
+            "arrayminus": [scale * (dot.value - dot.low) for dot in dots],
+            "color": first.colour,
+            "thickness": 2 if first.main else 1,
+            "width": 4 if first.main else 2,
         },
-        text=[written(dot.value, percent)] if dot.main else None,
-        textposition="bottom center" if dot.domain == "synthetic" or (dot.colour == TEACHER and not dot.domain) else "top center",
-        textfont={"size": 12},
-        hovertemplate=f"{safe(dot.hover or dot.row)}: {interval}<extra></extra>",
-        showlegend=False,
-    )
+        "text": [written(dot.value, percent) for dot in dots] if first.main else None,
+        "textposition": "bottom center" if first.domain == "synthetic" or (first.colour == TEACHER and not first.domain) else "top center",
+        "textfont": {"size": 12},
+        "hovertemplate": [f"{safe(dot.hover or dot.row)}: {span}<extra></extra>" for dot, span in zip(dots, spans, strict=True)],
+        "showlegend": False,
+    }
