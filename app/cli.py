@@ -11,6 +11,7 @@ import typer
 
 from app.explain_command import explain
 from app.planted_command import planted
+from app.report_command import report
 from app.synthesize_command import synthesize
 from app.train_command import QUICK_PROBES, train, train_students
 
@@ -221,6 +222,9 @@ def diagnose(
         _say(outcome.message)
     if any(outcome.held for outcome in held):
         raise typer.Exit(1)
+
+
+app.command()(report)
 
 
 @app.command()

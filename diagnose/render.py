@@ -6,6 +6,7 @@ import base64
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -59,6 +60,22 @@ def page(report: Report, rows: Sequence[Row] = (), results: Mapping[str, Mapping
         lstrip_blocks=True,
     )
     environment.filters.update(plain=plain, upper_first=upper_first, share=_share, thousands=_thousands, kept=_kept, when=_when)
+    return environment.get_template("report.html.jinja").render(
+        report=report,
+        sections=sections(report, results),
+        badges=BADGES,
+        alternatives=[item for finding in report.findings for item in finding.alternatives],
+        samples=_shown(rows),
+        failed=[record for record in report.probes if record.status == "failed"],
+    )
+
+
+def sections(report: Report, results: Mapping[str, Mapping[str, ProbeResult]] | None = None) -> list[dict[str, Any]]:
+    """Put the report's findings and figures into the order they are read in.
+
+    Returns:
+        For each section with a finding: `id`, `sign`, `heading`, `findings`, `figures`.
+    """
     found = results or {}
     drawn: dict[str, list[figures.DotPlot | figures.LineChart | None]] = {
         "outcome": [figures.outcome(report), figures.excess(report), figures.curves(report)],
@@ -68,19 +85,11 @@ def page(report: Report, rows: Sequence[Row] = (), results: Mapping[str, Mapping
         "separability": [figures.separability(report)],
         "drift": [figures.drift(report), figures.drift_by_epoch(report, found)],
     }
-    sections = [
+    return [
         {"id": prefix, "sign": sign, "heading": heading, "findings": mine, "figures": [f for f in drawn.get(prefix, []) if f is not None]}
         for prefix, sign, heading in CHAIN
         if (mine := _findings(report, prefix))
     ]
-    return environment.get_template("report.html.jinja").render(
-        report=report,
-        sections=sections,
-        badges=BADGES,
-        alternatives=[item for finding in report.findings for item in finding.alternatives],
-        samples=_shown(rows),
-        failed=[record for record in report.probes if record.status == "failed"],
-    )
 
 
 def _findings(report: Report, prefix: str) -> list[Finding]:

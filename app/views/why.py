@@ -7,6 +7,7 @@ import streamlit as st
 from app.reports import Run, load_thumbnails
 from app.views.images import strip
 from app.views.notices import missing, report_or_notice
+from app.views.sharing import show_sharing
 from app.views.story import show_story
 from app.views.wording import LOSS_WORDS, STATUS_WORDS, first_sentence, loss_name, plain
 from diagnose.schema import Report
@@ -45,6 +46,7 @@ def show(run: Run) -> None:
     if advice:
         st.header("What to do")
         st.markdown("\n".join(f"- {plain(item)}" for item in advice))
+    show_sharing(report, run)
     with st.expander("Words used here"):
         st.markdown(GLOSSARY)
 
