@@ -103,7 +103,7 @@ def _measured(sight: Sight, shown: Sight, rows: np.ndarray, class_weights: np.nd
     labels, synthetic = shown.table.labels[rows], shown.table.domain[rows] == "synthetic"
     fold = stratified_folds(2 * labels + synthetic, folds=FOLDS, seed=seed)
     depths = {f"at_{number}": features for number, features in enumerate(found.values(), start=1)}
-    depths["at_end"] = sight.table.unit()[rows]
+    depths["at_end"] = sight.table.unit(rows)
     scores: dict[str, Score] = {}
     for place, features in depths.items():
         reduced = principal(features)
@@ -129,7 +129,7 @@ def _features(sight: Sight, shown: Sight, rows: np.ndarray, stages: int) -> dict
         return {}
     images = shown.images(rows)
     found = features_at(module, stage_names(module, images[:1], most=stages + 1), images)
-    unit = sight.table.unit()[rows]
+    unit = sight.table.unit(rows)
 
     def is_embedding(features: np.ndarray) -> bool:
         length = np.linalg.norm(features, axis=1, keepdims=True)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from probes.auc import auc_over_cells
+from probes.logistic import LogisticFits
 
 STRENGTHS = (0.001, 0.01, 0.1, 1.0)
 """scikit-learn's `C`, on standardised coordinates: from nearly the difference of means to nearly unregularised."""
@@ -76,39 +76,27 @@ def logistic_scores(
     for held_out in range(folds):
         inner = fold == (held_out + 1) % folds
         train = fold != held_out
-        judge = _judge(embeddings, synthetic, train & ~inner, np.where(inner, cells, -1), labels)
-        best = max(STRENGTHS, key=judge) if folds > 2 else STRENGTHS[1]
+        best = _best_strength(embeddings, synthetic, train & ~inner, np.where(inner, cells, -1), labels) if folds > 2 else STRENGTHS[1]
         features = embeddings if labels is None else remove_class_means(embeddings, labels, train)
-        direction, offset = _fit_logistic(features[train], synthetic[train], best)
+        direction, offset = LogisticFits(features[train], synthetic[train]).fit(best)
         scores[fold == held_out] = features[fold == held_out] @ direction + offset
         models.append((direction, offset, best))
     directions, offsets, strengths = (np.array(part) for part in zip(*models, strict=True))
     return DomainScores(scores, directions, offsets, strengths)
 
 
-def _judge(
-    embeddings: np.ndarray, synthetic: np.ndarray, train: np.ndarray, cells: np.ndarray, labels: np.ndarray | None
-) -> Callable[[float], float]:
-    """Give the function that judges a strength by the AUC on the images whose cell is not -1."""
+def _best_strength(embeddings: np.ndarray, synthetic: np.ndarray, train: np.ndarray, cells: np.ndarray, labels: np.ndarray | None) -> float:
+    """Give the strength whose fit on `train` has the greatest AUC on the images whose cell is not -1; the smallest of equals."""
     features = embeddings if labels is None else remove_class_means(embeddings, labels, train)
+    fits = LogisticFits(features[train], synthetic[train])
+    judged = cells >= 0
+    shown, made, cell = features[judged], synthetic[judged], cells[judged]
 
     def area(strength: float) -> float:
-        direction, offset = _fit_logistic(features[train], synthetic[train], strength)
-        return auc_over_cells(features @ direction + offset, synthetic, cells).value
+        direction, offset = fits.fit(strength)
+        return auc_over_cells(shown @ direction + offset, made, cell).value
 
-    return area
-
-
-def _fit_logistic(features: np.ndarray, synthetic: np.ndarray, strength: float) -> tuple[np.ndarray, float]:
-    """Fit on standardised coordinates and give the normal (D,) and constant in the coordinates that came in."""
-    from sklearn.linear_model import LogisticRegression
-
-    middle, scale = features.mean(axis=0), features.std(axis=0)
-    scale = np.where(scale > 1e-12, scale, 1.0)
-    model = LogisticRegression(C=strength, solver="newton-cholesky", max_iter=100)
-    model.fit((features - middle) / scale, synthetic)
-    direction = model.coef_[0] / scale
-    return direction, float(model.intercept_[0] - direction @ middle)
+    return max(STRENGTHS, key=area)
 
 
 def neighbour_scores(

@@ -103,26 +103,28 @@ class _Measure:
     def __init__(
         self, teacher: EmbeddingTable, rows: dict[str, np.ndarray], *, class_weights: np.ndarray | None, neighbours: int, seed: int
     ) -> None:
-        self.teacher = teacher.unit()
+        self.teacher = teacher
         self.domain, self.labels, self.rows = teacher.domain, teacher.labels, rows
         self.class_weights, self.neighbours, self.seed = class_weights, neighbours, seed
         self.blocks = deal_blocks(len(rows["real"]), seed=seed)
         self.few = np.random.default_rng(seed).permutation(len(rows["real"]))[:RSA_IMAGES]
+        self.sampled = {domain: teacher.unit(found) for domain, found in rows.items()}
 
     def scores(self, student: EmbeddingTable) -> tuple[dict[str, Score], dict[str, np.ndarray]]:
-        x = student.unit()
+        sampled = {domain: student.unit(rows) for domain, rows in self.rows.items()}
         scores: dict[str, Score] = {}
         arrays: dict[str, np.ndarray] = {}
-        if x.shape == self.teacher.shape:
-            arrays["cosine"] = np.einsum("nd,nd->n", x, self.teacher, dtype=np.float64).clip(-1, 1)
-            scores |= self._cosine(x, arrays["cosine"]) | self._shift(x)
+        if student.dimension == self.teacher.dimension:
+            arrays["cosine"], sums = self._cosines(student)
+            scores |= self._cosine(arrays["cosine"], sums) | self._shift(sampled)
         for domain, rows in self.rows.items():
-            ours, theirs = x[rows].astype(np.float64), self.teacher[rows].astype(np.float64)
+            x, y = sampled[domain], self.sampled[domain]
+            ours, theirs = x.astype(np.float64), y.astype(np.float64)
             found = {
                 "cka": (linear_cka(ours, theirs, self.blocks), 0.0),
                 "procrustes": (procrustes_residual(ours, theirs, self.blocks), procrustes_chance(ours, theirs, seed=self.seed)),
                 "knn_overlap": (
-                    mutual_neighbours(x[rows], self.teacher[rows], self.blocks, neighbours=self.neighbours),
+                    mutual_neighbours(x, y, self.blocks, neighbours=self.neighbours),
                     self.neighbours / (len(rows) - 1),
                 ),
                 "rsa": (representational_similarity(ours[self.few], theirs[self.few], self.blocks[self.few]), 0.0),
@@ -132,20 +134,32 @@ class _Measure:
 
     def geometry_scores(self, table: EmbeddingTable) -> dict[str, Score]:
         """Give the measures that need one encoder only."""
-        unit = table.unit()
         scores: dict[str, Score] = {}
         for domain, rows in self.rows.items():
-            x = unit[rows].astype(np.float64)
+            unit = table.unit(rows)
+            x = unit.astype(np.float64)
             found = {
                 "modality_gap": None if self.class_weights is None else modality_gap(x, self.class_weights, self.blocks),
                 "alignment": alignment(x, self.labels[rows], self.blocks),
-                "uniformity": uniformity(unit[rows], self.blocks),
+                "uniformity": uniformity(unit, self.blocks),
                 "effective_rank": effective_rank(x, self.blocks),
             }
             scores |= {f"{name}/{domain}": _score(name, estimate, None) for name, estimate in found.items() if estimate is not None}
         return scores
 
-    def _cosine(self, x: np.ndarray, cosine: np.ndarray) -> dict[str, Score]:
+    def _cosines(self, student: EmbeddingTable) -> tuple[np.ndarray, dict[str, tuple[np.ndarray, np.ndarray]]]:
+        """Give the cosine of every image (N,), and each domain's sums of the student's and the teacher's embeddings; reads in blocks."""
+        cosine = np.empty(len(student))
+        sums = {domain: (np.zeros(student.dimension), np.zeros(student.dimension)) for domain in DOMAINS}
+        for (rows, x), (_, y) in zip(student.blocks(), self.teacher.blocks(), strict=True):
+            cosine[rows] = np.einsum("nd,nd->n", x, y, dtype=np.float64)
+            for domain, (ours, theirs) in sums.items():
+                chosen = self.domain[rows] == domain
+                ours += x[chosen].sum(axis=0, dtype=np.float64)
+                theirs += y[chosen].sum(axis=0, dtype=np.float64)
+        return cosine.clip(-1, 1), sums
+
+    def _cosine(self, cosine: np.ndarray, sums: dict[str, tuple[np.ndarray, np.ndarray]]) -> dict[str, Score]:
         """Score the mean cosine; chance is the mean over pairs of *different* images of the domain."""
         scores: dict[str, Score] = {}
         parts: dict[str, np.ndarray] = {}
@@ -153,7 +167,7 @@ class _Measure:
             rows = self.domain == domain
             parts[domain] = own = cosine[rows]
             n = len(own)
-            every = float(x[rows].sum(axis=0, dtype=np.float64) @ self.teacher[rows].sum(axis=0, dtype=np.float64))
+            every = float(sums[domain][0] @ sums[domain][1])
             chance = (every - float(own.sum())) / (n * (n - 1))
             scores[f"cosine/{domain}"] = as_score(
                 own.mean(), mean_interval(own), chance=chance, direction=_DIRECTION["cosine"], bounds=_BOUNDS["cosine"]
@@ -163,11 +177,11 @@ class _Measure:
         scores["cosine/difference"] = as_score(difference, interval, chance=0.0, direction="neutral", bounds=(-2.0, 2.0))
         return scores
 
-    def _shift(self, x: np.ndarray) -> dict[str, Score]:
+    def _shift(self, sampled: dict[str, np.ndarray]) -> dict[str, Score]:
         """Compare the way from real to synthetic images of a class in student and teacher; nothing where there is no such way."""
         rows = np.concatenate([self.rows[domain] for domain in DOMAINS])
         synthetic = np.repeat([False, True], len(self.blocks))
-        ours, theirs = x[rows].astype(np.float64), self.teacher[rows].astype(np.float64)
+        ours, theirs = (np.concatenate([parts[domain] for domain in DOMAINS]).astype(np.float64) for parts in (sampled, self.sampled))
         shifts = class_shifts(ours, theirs, self.labels[rows], synthetic, np.tile(self.blocks, 2))
         if shifts is None:
             return {}

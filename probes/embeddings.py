@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import mmap
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import InitVar, dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 
 TABLE_SCHEMA_VERSION = 1
 DOMAINS = ("real", "synthetic")
-_ROWS_AT_ONCE = 65_536
+BLOCK_ROWS = 8192
+"""Rows read at once: 16 MiB of 512 numbers, enough for a matrix product to run at full speed."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,10 +101,28 @@ class EmbeddingTable:
         """D, the length of an embedding."""
         return int(self.embeddings.shape[1])
 
-    def unit(self) -> np.ndarray:
-        """Give the embeddings with every row of length one, (N, D) float32, whatever the table was built from."""
-        length = np.sqrt(np.einsum("nd,nd->n", self.embeddings, self.embeddings, dtype=np.float64))
-        return (self.embeddings / length[:, None]).astype(np.float32)
+    def unit(self, rows: np.ndarray | slice = slice(None)) -> np.ndarray:
+        """Give the embeddings with every row of length one, float32, whatever the table was built from.
+
+        Args:
+            rows: a mask (N,), row numbers (M,) or a slice; by default all of them, (N, D). Ask for those you need: the rest is not read.
+        """
+        chosen = np.asarray(self.embeddings[rows])
+        length = np.sqrt(np.einsum("nd,nd->n", chosen, chosen, dtype=np.float64))
+        return (chosen / length[:, None]).astype(np.float32)
+
+    def blocks(self, size: int = BLOCK_ROWS) -> Iterator[tuple[slice, np.ndarray]]:
+        """Go through the table in bounded memory: rows, and their embeddings with every row of length one, (n, D) float32.
+
+        A memory-mapped table gives the pages of each block back, so that a table larger than the memory can be read again and again.
+
+        Args:
+            size: rows at once.
+        """
+        for start in range(0, len(self), size):
+            rows = slice(start, min(start + size, len(self)))
+            yield rows, self.unit(rows)
+            give_back(self.embeddings)
 
     def select(self, rows: np.ndarray) -> EmbeddingTable:
         """Take rows by a mask or by indices; embeddings are kept as they are.
@@ -269,9 +289,9 @@ def embed(
 
 def _refuse_unusable(embeddings: np.ndarray, ids: np.ndarray, what: str = "embeddings") -> None:
     """Raise for rows that are not finite or have no length, naming the first ids; reads a memory-mapped array in pieces."""
-    for start in range(0, len(embeddings), _ROWS_AT_ONCE):
-        rows = np.asarray(embeddings[start : start + _ROWS_AT_ONCE])
-        here = ids[start : start + _ROWS_AT_ONCE]
+    for start in range(0, len(embeddings), BLOCK_ROWS):
+        rows = np.asarray(embeddings[start : start + BLOCK_ROWS])
+        here = ids[start : start + BLOCK_ROWS]
         bad = ~np.isfinite(rows).all(axis=1)
         if bad.any():
             raise ValueError(
@@ -282,3 +302,11 @@ def _refuse_unusable(embeddings: np.ndarray, ids: np.ndarray, what: str = "embed
             raise ValueError(
                 f"`{what}` must not be zero, got zeros for {here[empty][:3].tolist()}; check the weights: a zero has no direction."
             )
+        give_back(embeddings)
+
+
+def give_back(array: np.ndarray) -> None:
+    """Let the system take back the pages of a memory-mapped array that have been read; they are on disk."""
+    mapped = getattr(array, "_mmap", None)
+    if mapped is not None and getattr(array, "mode", None) == "r" and hasattr(mmap, "MADV_DONTNEED"):
+        mapped.madvise(mmap.MADV_DONTNEED)

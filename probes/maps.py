@@ -55,7 +55,7 @@ def aligned_maps(
     rows = np.sort(np.concatenate(list(sample_domain(first.domain, max_images=max_images, seed=seed).values())))
     if not 2 <= neighbours < len(rows) // 2:
         raise ValueError(f"`neighbours` must be from 2 to below half of the {len(rows)} images, got {neighbours}; lower it.")
-    spaces = {name: table.unit()[rows] for name, table in tables.items()}
+    spaces = {name: table.unit(rows) for name, table in tables.items()}
     maps = _layout(list(spaces.values()), seed=seed, neighbours=neighbours, epochs=epochs)
     blocks = deal_blocks(len(rows), seed=seed)
     scores: dict[str, Score] = {}

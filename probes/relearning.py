@@ -6,9 +6,10 @@ import numpy as np
 
 from probes.embeddings import DOMAINS, EmbeddingTable
 from probes.few_shot import SHOTS, few_shot_accuracy
+from probes.folds import stratified_folds
 from probes.intervals import Interval, as_score, paired_proportions, wilson
 from probes.ratio import ratio_interval
-from probes.refit import mapped_answers, refit_predictions, ridge_map
+from probes.refit import Moments, answers_of, ridge_of
 from probes.result import Score
 
 UNIT = (0.0, 1.0)
@@ -20,12 +21,11 @@ def few_shot_scores(table: EmbeddingTable, *, max_images: int, seed: int) -> tup
     """Score `few_shot/<k>/<domain>` for 1, 4 and 16 images a class; classes too small for k leave it out (count 0)."""
     scores: dict[str, Score] = {}
     counts: dict[str, int] = {}
-    x = table.unit()
     for domain in DOMAINS:
         rows = sampled(table.domain == domain, max_images=max_images, seed=seed)
-        labels = table.labels[rows]
+        x, labels = table.unit(rows), table.labels[rows]
         for shots in SHOTS:
-            found = few_shot_accuracy(x[rows], labels, shots=shots, seed=seed)
+            found = few_shot_accuracy(x, labels, shots=shots, seed=seed)
             counts[f"few_shot/{shots}/{domain}"] = 0 if found is None else found[2]
             if found is not None:
                 chance = 1 / len(np.unique(labels))
@@ -40,7 +40,6 @@ def sampled(mask: np.ndarray, *, max_images: int, seed: int) -> np.ndarray:
 
 
 def refit_scores(
-    x: np.ndarray,
     student: EmbeddingTable,
     teacher: EmbeddingTable | None,
     class_weights: np.ndarray,
@@ -51,9 +50,10 @@ def refit_scores(
 ) -> tuple[dict[str, Score], dict[str, int]]:
     """Score `refit/<target>/<domain>`, what it gains over zero-shot, and the share of the distance to the teacher it closes.
 
+    The tables are read twice, in blocks: once for the sums that decide the maps, once for the answers.
+
     Args:
-        x: (N, F) what the map starts from: the student's embeddings, or the features before its projection.
-        student: the student's table; its labels and domains are used.
+        student: the student's table, from whose embeddings the map starts.
         teacher: the teacher's table, or None: then only the classes are aimed at.
         class_weights: (D, C).
         correct: (N,) bool, the student's zero-shot answers.
@@ -64,27 +64,76 @@ def refit_scores(
         Scores, and counts of the images that were answered (0 where a class has fewer than four images).
     """
     weights = class_weights / np.linalg.norm(class_weights, axis=0)
-    targets = {"to_classes": weights.T[student.labels]} | ({} if teacher is None else {"to_teacher": teacher.unit()})
-    scores: dict[str, Score] = {}
-    counts: dict[str, int] = {}
-    real, made = (student.domain == domain for domain in DOMAINS)
+    targets = ("to_classes",) if teacher is None else ("to_classes", "to_teacher")
+    usable, half = {}, np.zeros(len(student), dtype=np.int64)
     for domain in DOMAINS:
         rows = student.domain == domain
         labels = student.labels[rows]
-        usable = np.unique(labels, return_counts=True)[1].min() >= FEWEST
-        counts[f"refit/{domain}"] = int(rows.sum()) if usable else 0
-        for target, aims in targets.items():
-            if not usable:
-                continue
-            right = refit_predictions(x[rows], aims[rows], labels, weights, seed=seed) == labels
-            scores |= _beside_zero_shot(f"{target}/{domain}", right, correct[rows], classes=weights.shape[1], crossed=True)
+        usable[domain] = bool(np.unique(labels, return_counts=True)[1].min() >= FEWEST)
+        half[rows] = stratified_folds(labels, folds=2, seed=seed)
+    part = 2 * (student.domain == "synthetic") + half  # (N,) domain and half
+    right = _refitted_answers(student, teacher, weights, part)
+    scores: dict[str, Score] = {}
+    for domain in DOMAINS:
+        rows = student.domain == domain
+        for target in targets if usable[domain] else ():
+            own = right[f"{target}/halves"][rows]
+            scores |= _beside_zero_shot(f"{target}/{domain}", own, correct[rows], classes=weights.shape[1], crossed=True)
             if teacher_correct is not None:
-                share = _share_closed(right, correct[rows], teacher_correct[rows])
+                share = _share_closed(own, correct[rows], teacher_correct[rows])
                 scores |= {} if share is None else {f"refit_share/{target}/{domain}": share}
-    for target, aims in targets.items():
-        answers = mapped_answers(x[real], *ridge_map(x[made], aims[made]), weights) == student.labels[real]
-        scores |= _beside_zero_shot(f"{target}/synthetic_to_real", answers, correct[real], classes=weights.shape[1], crossed=False)
-    return scores, counts
+    real = student.domain == "real"
+    for target in targets:
+        across = right[f"{target}/across"][real]
+        scores |= _beside_zero_shot(f"{target}/synthetic_to_real", across, correct[real], classes=weights.shape[1], crossed=False)
+    return scores, {f"refit/{domain}": int((student.domain == domain).sum()) if usable[domain] else 0 for domain in DOMAINS}
+
+
+def _refitted_answers(
+    student: EmbeddingTable, teacher: EmbeddingTable | None, weights: np.ndarray, part: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Tell which images are answered right by the map of the other half of their domain, and by that of all synthetic images.
+
+    Args:
+        student: maps from.
+        teacher: maps to, beside the classes, or None.
+        weights: (D, C), columns of length one.
+        part: (N,) 2 for synthetic images plus 0 or 1 for the half.
+
+    Returns:
+        `<target>/halves` and `<target>/across`, (N,) bool.
+    """
+    classes = weights.shape[1]
+    sums: dict[int, Moments] = {}
+    for rows, x in student.blocks():
+        codes = np.eye(classes)[student.labels[rows]]
+        aims = codes if teacher is None else np.concatenate([codes, teacher.unit(rows)], axis=1)
+        x = x.astype(np.float64)
+        if not sums:
+            sums = {
+                number: Moments.empty(x.mean(axis=0), np.concatenate([np.zeros(classes), aims[:, classes:].mean(axis=0)]))
+                for number in range(4)
+            }
+        for number, moments in sums.items():
+            chosen = part[rows] == number
+            if chosen.any():
+                moments.add(x[chosen], aims[chosen])
+    kinds = {"to_classes": (slice(0, classes), weights.T)} | ({} if teacher is None else {"to_teacher": (slice(classes, None), None)})
+    found = {f"{target}/{how}": np.zeros(len(student), dtype=bool) for target in kinds for how in ("halves", "across")}
+    for target, (columns, decode) in kinds.items():
+        made = sums[2] + sums[3]
+        across = answers_of(ridge_of(made.columns(columns), decode=decode), weights)
+        others = {number: sums[number ^ 1] for number in range(4) if sums[number ^ 1].n}
+        maps = {number: answers_of(ridge_of(other.columns(columns), decode=decode), weights) for number, other in others.items()}
+        for rows, x in student.blocks():
+            labels, here = student.labels[rows], part[rows]
+            found[f"{target}/across"][rows] = (x @ across[0] + across[1]).argmax(axis=1) == labels
+            for number, (matrix, offset) in maps.items():
+                chosen = here == number
+                found[f"{target}/halves"][np.arange(len(student))[rows][chosen]] = (x[chosen] @ matrix + offset).argmax(axis=1) == labels[
+                    chosen
+                ]
+    return found
 
 
 def _beside_zero_shot(name: str, right: np.ndarray, before: np.ndarray, *, classes: int, crossed: bool) -> dict[str, Score]:

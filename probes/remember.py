@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from probes.embeddings import EmbeddingTable
+from probes.embeddings import BLOCK_ROWS, EmbeddingTable, give_back
 
 Found = TypeVar("Found")
 
@@ -58,6 +58,7 @@ def content(*parts: EmbeddingTable | np.ndarray | object) -> str:
         if isinstance(part, EmbeddingTable):
             for array in (part.ids, part.labels, part.domain, part.embeddings):
                 _add(digest, array)
+            give_back(part.embeddings)
         elif isinstance(part, np.ndarray):
             _add(digest, part)
         else:
@@ -67,4 +68,5 @@ def content(*parts: EmbeddingTable | np.ndarray | object) -> str:
 
 def _add(digest: Any, array: np.ndarray) -> None:
     digest.update(f"|{array.dtype} {array.shape}|".encode())
-    digest.update(np.ascontiguousarray(array).tobytes())
+    for start in range(0, len(array) if array.ndim else 1, BLOCK_ROWS):  # in blocks: a table may be larger than the memory
+        digest.update(np.ascontiguousarray(array[start : start + BLOCK_ROWS] if array.ndim else array).data)

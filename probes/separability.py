@@ -132,7 +132,7 @@ class _Measured:
     def __init__(
         self, table: EmbeddingTable, plan: _Plan, *, neighbours: int, permutations: int, seed: int, class_weights: np.ndarray | None
     ) -> None:
-        embeddings = table.unit()[plan.sample]
+        embeddings = table.unit(plan.sample)
         features = embeddings.astype(np.float64)
         made, fold, labels = plan.synthetic, plan.fold, plan.labels
         test = partial(permutation_test, features, made, fold, labels, permutations=permutations, seed=seed, groups=plan.groups)
@@ -182,7 +182,9 @@ def _file_facts(student: EmbeddingTable, plan: _Plan, seed: int) -> Score:
 
 def _arrays(student: EmbeddingTable, ours: _Measured, plan: _Plan) -> dict[str, np.ndarray]:
     """Give every image a score by models that never saw it: its fold's, or the mean of all for images outside the sample."""
-    score = ours.linear.score_unseen(student.unit())
+    score = np.empty(len(student))
+    for rows, x in student.blocks():
+        score[rows] = ours.linear.score_unseen(x)
     score[plan.sample] = ours.linear.scores
     place = np.full(len(student), -1, dtype=np.int64)
     place[plan.sample] = plan.fold
@@ -201,7 +203,7 @@ def _arrays(student: EmbeddingTable, ours: _Measured, plan: _Plan) -> dict[str, 
 
 def _matched(student: EmbeddingTable, teacher: EmbeddingTable, plan: _Plan, seed: int) -> tuple[dict[str, Score], dict[str, np.ndarray]]:
     """Compare real and synthetic images of the same content as the teacher sees it; partners stay in one fold."""
-    content_of = teacher.unit()[plan.sample]
+    content_of = teacher.unit(plan.sample)
     pairs = match_content(content_of, plan.labels, plan.synthetic)
     if len(pairs.real) < 2 * plan.folds:
         return {}, {}
@@ -213,7 +215,7 @@ def _matched(student: EmbeddingTable, teacher: EmbeddingTable, plan: _Plan, seed
     areas = {
         name: {"matched/linear": auc_over_cells(logistic_scores(x[rows].astype(np.float64), made, fold, fold).scores, made, fold)}
         for made in [plan.synthetic[rows]]
-        for name, x in (("student", student.unit()[plan.sample]), ("teacher", content_of))
+        for name, x in (("student", student.unit(plan.sample)), ("teacher", content_of))
     }
     scores = _excess(areas["student"], areas["teacher"]) | {"matched/cosine": _match_score(pairs)}
     for prefix, name in (("", "student"), ("teacher/", "teacher")):

@@ -72,7 +72,7 @@ def transfer(
         scores |= {f"teacher/{name}": score for name, score in teacher_scores.items()}
         arrays |= {f"teacher/{name}": array.copy() for name, array in teacher_arrays.items()}
     retaught, answered = refit_scores(
-        student.unit(), student, teacher, class_weights, correct=arrays["correct"], teacher_correct=teacher_correct, seed=seed
+        student, teacher, class_weights, correct=arrays["correct"], teacher_correct=teacher_correct, seed=seed
     )
     scores |= retaught
     counts |= answered
@@ -103,10 +103,13 @@ def _zero_shot(
     table: EmbeddingTable, *, class_weights: np.ndarray, logit_scale: float, seed: int
 ) -> tuple[dict[str, Score], dict[str, np.ndarray]]:
     classes = class_weights.shape[1]
-    cosines = table.unit() @ (class_weights / np.linalg.norm(class_weights, axis=0))  # (N, C)
-    prediction = cosines.argmax(axis=1)
+    weights = class_weights / np.linalg.norm(class_weights, axis=0)
+    prediction, confidence = np.empty(len(table), dtype=np.int64), np.empty(len(table))
+    for rows, x in table.blocks():
+        cosines = x @ weights  # (n, C)
+        prediction[rows] = cosines.argmax(axis=1)
+        confidence[rows] = softmax_confidence(logit_scale * cosines)
     correct = prediction == table.labels
-    confidence = softmax_confidence(logit_scale * cosines)
     scores: dict[str, Score] = {}
     arrays: dict[str, np.ndarray] = {"correct": correct, "prediction": prediction, "confidence": confidence.astype(np.float32)}
     for domain in DOMAINS:
@@ -149,7 +152,6 @@ def _linear_probe(table: EmbeddingTable, *, folds: int, max_images: int, seed: i
     """Fit within each domain; a domain whose classes are smaller than the folds is left out and its count says 0."""
     scores: dict[str, Score] = {}
     counts: dict[str, int] = {}
-    unit = table.unit()
     rows = {domain: sampled(table.domain == domain, max_images=max_images, seed=seed) for domain in DOMAINS}
     sizes = {domain: np.unique(table.labels[found], return_counts=True)[1] for domain, found in rows.items()}
     chance = {domain: float(size.max() / size.sum()) for domain, size in sizes.items()}
@@ -159,7 +161,7 @@ def _linear_probe(table: EmbeddingTable, *, folds: int, max_images: int, seed: i
         if not usable:
             continue
         labels = table.labels[rows[domain]]
-        right = int((cross_fitted_predictions(unit[rows[domain]], labels, folds=folds, seed=seed) == labels).sum())
+        right = int((cross_fitted_predictions(table.unit(rows[domain]), labels, folds=folds, seed=seed) == labels).sum())
         accuracy = right / len(labels)
         # Folds share training images: without signal each pair of images counts twice, which doubles the variance; with signal it fades.
         shared = 1 + min(1.0, (1 - accuracy) / (1 - chance[domain]))
@@ -167,7 +169,7 @@ def _linear_probe(table: EmbeddingTable, *, folds: int, max_images: int, seed: i
         scores[f"linear_probe/{domain}"] = as_score(accuracy, interval, chance=chance[domain], direction="higher")
     if counts["linear_probe/synthetic"]:
         made, real = rows["synthetic"], rows["real"]
-        right = int((linear_predictions(unit[made], table.labels[made], unit[real]) == table.labels[real]).sum())
+        right = int((linear_predictions(table.unit(made), table.labels[made], table.unit(real)) == table.labels[real]).sum())
         scores["linear_probe/synthetic_to_real"] = as_score(
             right / len(real), wilson(right, len(real)), chance=chance["real"], direction="higher"
         )

@@ -1,0 +1,54 @@
+"""What this processor can do, measured in the same run: multiplications a second and bytes a second."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Best of a few tries, with `threads` threads.
+
+    Args:
+        flops: float32 operations a second of a matrix product (2 n^3 of n = 2048), the better of NumPy's and torch's.
+        flops64: the same in float64.
+        bandwidth: bytes a second of copying 256 MB (read and written).
+    """
+
+    threads: int
+    flops: float
+    flops64: float
+    bandwidth: float
+
+    def share(self, flops: float, moved: float, seconds: float) -> float:
+        """Give the least time that arithmetic and memory allow as a share of the time it took, in [0, 1]."""
+        return max(flops / self.flops, moved / self.bandwidth) / seconds
+
+
+def measure(tries: int = 5) -> Limits:
+    """Measure now; run it before and after the rows and take the greater, since other work lowers it."""
+    import torch
+
+    rng = np.random.default_rng(0)
+    found = {}
+    for name, kind in (("flops", np.float32), ("flops64", np.float64)):
+        a = rng.normal(size=(2048, 2048)).astype(kind)
+        t = torch.from_numpy(a)
+        best = min(_seconds(lambda a=a: a @ a, tries), _seconds(lambda t=t: t @ t, tries))
+        found[name] = 2 * 2048**3 / best
+    source = torch.ones(32 * 2**20)  # 128 MB
+    target = torch.empty_like(source)
+    bandwidth = 2 * source.numel() * 4 / _seconds(lambda: target.copy_(source), tries)
+    return Limits(torch.get_num_threads(), found["flops"], found["flops64"], bandwidth)
+
+
+def _seconds(work: object, tries: int) -> float:
+    best = float("inf")
+    for _ in range(tries + 1):
+        start = time.perf_counter()
+        work()  # type: ignore[operator]
+        best = min(best, time.perf_counter() - start)
+    return best
