@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from probes.blocks import BlockEstimate, block_sums, deal_blocks, without
+from probes.blocks import BlockEstimate, block_sums, deal_blocks, each_without, without
 from probes.intervals import as_score, paired_proportions
 from probes.result import Score
 
@@ -94,22 +94,41 @@ def logit_share(
     member = (cell[:, None] == np.arange(2 * len(classes))).astype(np.float64)
     x = x - x.mean(axis=0)
     count = int(blocks.max()) + 1
-    grams = without(np.stack([x[blocks == g].T @ x[blocks == g] for g in range(count)]))  # (G + 1, D, D)
+    grams = each_without(x[blocks == g].T @ x[blocks == g] for g in range(count))  # G + 1 times (D, D)
     sums = without(np.stack([member[blocks == g].T @ x[blocks == g] for g in range(count)]))  # (G + 1, cells, D)
     sizes = without(block_sums(member, blocks))  # (G + 1, cells)
     shares, rank = [], 1
     for gram, total, size in zip(grams, sums, sizes, strict=True):
         covariance = _covariance(gram, total, size, within_class=within_class)
-        spread = spread_of(covariance)
         means = total / np.maximum(size, 1)[:, None]
         seen = (size[0::2] > 0) & (size[1::2] > 0)
         away = (means[1::2] - means[0::2])[seen].mean(axis=0)
-        strength = float(away @ spread.inverse @ away)
-        whole = float(np.einsum("dc,de,ec->", texts, covariance, texts))
-        along = float(np.sum((texts.T @ (spread.root @ (spread.root.T @ (spread.inverse @ away)))) ** 2))
-        shares.append(min(along / max(strength * whole, 1e-300), 1.0))
-        rank = spread.rank
+        normal, reached, rank = _solve(covariance, away)
+        whole = float(np.sum(texts * (covariance @ texts)))
+        along = float(np.sum((texts.T @ reached) ** 2))
+        shares.append(min(along / max(float(away @ normal) * whole, 1e-300), 1.0))
     return BlockEstimate(shares[-1], np.array(shares[:-1])), 1 / rank
+
+
+def _solve(covariance: np.ndarray, away: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
+    """Give S^+ a, its image S S^+ a and the rank of S (D, D).
+
+    Where S is far from singular a Cholesky factor says the same as the eigenvalues for a twentieth of the time.
+    """
+    from scipy.linalg import cho_factor, cho_solve, lapack
+
+    size = len(covariance)
+    try:
+        factor, lower = cho_factor(covariance, lower=True)
+    except np.linalg.LinAlgError:
+        rcond = 0.0
+    else:
+        rcond = float(lapack.dpocon(factor, np.abs(covariance).sum(axis=0).max(), uplo="L")[0])
+    if rcond > size * RELATIVE_RANK:  # the one-norm's condition is within D of that by eigenvalues: all of them count
+        return cho_solve((factor, lower), away), away, size
+    spread = spread_of(covariance)
+    normal = spread.inverse @ away
+    return normal, spread.root @ (spread.root.T @ normal), spread.rank
 
 
 def _covariance(gram: np.ndarray, total: np.ndarray, size: np.ndarray, *, within_class: bool) -> np.ndarray:

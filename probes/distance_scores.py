@@ -7,14 +7,15 @@ from collections.abc import Callable
 import numpy as np
 from scipy import stats
 
+from probes.balls import Balls, ball_shares
 from probes.distances import (
     CMMD_BANDWIDTH,
     CMMD_SCALE,
-    frechet_distance,
+    Gaussian,
+    gaussian_distance,
     gaussian_kernel,
     median_bandwidth,
     polynomial_kernel,
-    precision_recall,
 )
 from probes.folds import stratified_folds
 from probes.intervals import LEVEL, as_score
@@ -59,12 +60,14 @@ def distance_scores(
     between: dict[str, list[float]] = {}
     floor: dict[str, list[float]] = {}
     for real, other, made in halves:
+        start, near = Gaussian.of(x[real]), Balls.of(x[real], NEIGHBOURS)
         for found, rows in ((between, made), (floor, other)):
-            measured = {"frechet": frechet_distance(x[real], x[rows]), **precision_recall(x[real], x[rows], neighbours=NEIGHBOURS)}
+            shares, _ = ball_shares(near, Balls.of(x[rows], NEIGHBOURS))
+            measured = {"frechet": gaussian_distance(start, Gaussian.of(x[rows])), **shares}
             for name, value in measured.items():
                 found.setdefault(name, []).append(value)
-    for found, pairs in ((between, [(a, c) for a, _, c in halves]), (floor, [(a, b) for a, b, _ in halves])):
-        found |= {name: values.tolist() for name, values in _mean_kernels(x, pairs, seed=seed).items()}
+    for name, values in _mean_kernels(x, halves, seed=seed).items():
+        floor[name], between[name] = values.tolist()
     quantile = float(stats.t.ppf(0.5 + LEVEL / 2, REPEATS - 1))
     scores: dict[str, Score] = {}
     arrays: dict[str, np.ndarray] = {}
@@ -92,33 +95,41 @@ def _halves(labels: np.ndarray, synthetic: np.ndarray, *, seed: int) -> list[tup
     return drawn
 
 
-def _mean_kernels(x: np.ndarray, pairs: list[tuple[np.ndarray, np.ndarray]], *, seed: int) -> dict[str, np.ndarray]:
-    """Give KID and both CMMDs of every pair of row sets, (R,) each, from one pass over the kernels of all rows."""
-    member = np.zeros((len(x), 2 * len(pairs)))
-    for number, (first, second) in enumerate(pairs):
-        member[first, 2 * number] = 1
-        member[second, 2 * number + 1] = 1
+def _mean_kernels(x: np.ndarray, halves: list[tuple[np.ndarray, np.ndarray, np.ndarray]], *, seed: int) -> dict[str, np.ndarray]:
+    """Give KID and both CMMDs of the first and second, and of the first and third rows of each draw, (2, R), from one pass over the kernels."""
+    member = np.zeros((len(x), 3 * len(halves)))
+    for number, rows_of in enumerate(halves):
+        for place, rows in enumerate(rows_of):
+            member[rows, 3 * number + place] = 1
     own = np.einsum("nd,nd->n", x, x, dtype=np.float64)
     wide = median_bandwidth(x, seed=seed)
-    kernels: dict[str, Callable[[np.ndarray, slice], np.ndarray]] = {
-        "kid": lambda dots, rows: polynomial_kernel(dots, x.shape[1]),
-        "cmmd": lambda dots, rows: gaussian_kernel(dots, (own[rows], own), CMMD_BANDWIDTH),
-        "cmmd_median": lambda dots, rows: gaussian_kernel(dots, (own[rows], own), wide),
+    kernels: dict[str, Callable[[np.ndarray, slice, slice], np.ndarray]] = {
+        "kid": lambda dots, rows, columns: polynomial_kernel(dots, x.shape[1]),
+        "cmmd": lambda dots, rows, columns: gaussian_kernel(dots, (own[rows], own[columns]), CMMD_BANDWIDTH),
+        "cmmd_median": lambda dots, rows, columns: gaussian_kernel(dots, (own[rows], own[columns]), wide),
     }
-    sums = {name: np.zeros((len(member), member.shape[1])) for name in kernels}
-    diagonal = {name: np.zeros(len(x)) for name in kernels}
-    for start in range(0, len(x), _ROWS_AT_ONCE):
-        rows = slice(start, min(start + _ROWS_AT_ONCE, len(x)))
-        dots = (x[rows] @ x.T).astype(np.float64)
-        for name, kernel in kernels.items():
-            block = kernel(dots, rows)
-            sums[name][rows] = block @ member
-            diagonal[name][rows] = block[np.arange(len(block)), np.arange(rows.start, rows.stop)]
+    total = {name: np.zeros((member.shape[1], member.shape[1])) for name in kernels}  # sums over pairs of members, (2R, 2R)
+    inside = {name: np.zeros(member.shape[1]) for name in kernels}  # sums over members with themselves
+    for i in range(0, len(x), _ROWS_AT_ONCE):
+        rows = slice(i, min(i + _ROWS_AT_ONCE, len(x)))
+        for j in range(i, len(x), _ROWS_AT_ONCE):  # kernels are symmetric: what is below the diagonal is above it too
+            columns = slice(j, min(j + _ROWS_AT_ONCE, len(x)))
+            dots = (x[rows] @ x[columns].T).astype(np.float64)
+            for name, kernel in kernels.items():
+                block = kernel(dots, rows, columns)
+                between = member[rows].T @ (block @ member[columns])
+                total[name] += between if i == j else between + between.T
+                if i == j:
+                    inside[name] += np.diag(block) @ member[rows]
     found: dict[str, np.ndarray] = {}
+    size = member.sum(axis=0)
     for name in kernels:
-        total, inside = member.T @ sums[name], member.T @ diagonal[name]  # (2R, 2R), (2R,)
-        size = member.sum(axis=0)
-        own_mean = (np.diag(total) - inside) / (size * (size - 1)) if name == "kid" else np.diag(total) / size**2
-        cross = np.array([total[2 * r, 2 * r + 1] / (size[2 * r] * size[2 * r + 1]) for r in range(len(pairs))])
-        found[name] = (own_mean[0::2] + own_mean[1::2] - 2 * cross) * (1.0 if name == "kid" else CMMD_SCALE)
+        diagonal = np.diag(total[name])
+        own_mean = (diagonal - inside[name]) / (size * (size - 1)) if name == "kid" else diagonal / size**2
+        first = np.arange(0, len(size), 3)
+        apart = [
+            own_mean[first] + own_mean[first + place] - 2 * total[name][first, first + place] / (size[first] * size[first + place])
+            for place in (1, 2)
+        ]
+        found[name] = np.stack(apart) * (1.0 if name == "kid" else CMMD_SCALE)
     return found

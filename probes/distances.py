@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 
+from probes.balls import Balls, ball_shares, refuse_few
+from probes.tiles import cube_sum, over_tiles, reach_and_cubes
+
 CMMD_BANDWIDTH = 10.0
 CMMD_SCALE = 1000.0
-_ROWS_AT_ONCE = 512
+_ROWS_OF_MOMENTS = 8192
 
 
 def frechet_distance(x: np.ndarray, y: np.ndarray) -> float:
@@ -23,21 +27,51 @@ def frechet_distance(x: np.ndarray, y: np.ndarray) -> float:
 
     Source: Dowson & Landau (1982); Heusel et al. (2017), equation 6.
     """
-    x, y = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
-    apart = x.mean(axis=0) - y.mean(axis=0)
-    roots, traces = [], 0.0
-    for part in (x, y):
-        values, vectors = np.linalg.eigh(np.cov(part, rowvar=False))
-        values = np.maximum(values, 0.0)
-        traces += float(values.sum())
-        roots.append(np.sqrt(values)[:, None] * vectors.T)  # (D, D), root^T root = S
-    shared = float(np.linalg.svd(roots[0] @ roots[1].T, compute_uv=False).sum())
-    return max(float(apart @ apart) + traces - 2 * shared, 0.0)
+    return gaussian_distance(Gaussian.of(x), Gaussian.of(y))
+
+
+@dataclass(frozen=True)
+class Gaussian:
+    """What the Fréchet distance needs of a set: kept where one set is compared with several.
+
+    Args:
+        mean: (D,).
+        trace: of the covariance.
+        root: (r, D) with root^T root the covariance.
+    """
+
+    mean: np.ndarray
+    trace: float
+    root: np.ndarray
+
+    @classmethod
+    def of(cls, x: np.ndarray) -> Gaussian:
+        """Measure a set (N, D), N at least 2; in float64, block by block."""
+        mean = np.mean(x, axis=0, dtype=np.float64)
+        covariance = np.zeros((x.shape[1], x.shape[1]))
+        for start in range(0, len(x), _ROWS_OF_MOMENTS):
+            part = x[start : start + _ROWS_OF_MOMENTS] - mean
+            covariance += part.T @ part
+        covariance /= len(x) - 1
+        try:  # a Cholesky root costs a tenth of an eigenvalue one, and is there whenever no direction lacks spread
+            root = np.linalg.cholesky(covariance).T
+        except np.linalg.LinAlgError:
+            values, vectors = np.linalg.eigh(covariance)
+            root = np.sqrt(np.maximum(values, 0.0))[:, None] * vectors.T
+        return cls(mean, float(np.trace(covariance)), root)
+
+
+def gaussian_distance(first: Gaussian, second: Gaussian) -> float:
+    """Measure the Fréchet distance of two Gaussians; see `frechet_distance`."""
+    apart = first.mean - second.mean
+    shared = float(np.linalg.svd(first.root @ second.root.T, compute_uv=False).sum())
+    return max(float(apart @ apart) + first.trace + second.trace - 2 * shared, 0.0)
 
 
 def polynomial_kernel(dots: np.ndarray, dimension: int) -> np.ndarray:
     """Give KID's kernel (x . y / D + 1)^3 of dot products."""
-    return (dots / dimension + 1) ** 3
+    grown = dots / dimension + 1
+    return grown * grown * grown  # a power costs ten times as much
 
 
 def gaussian_kernel(dots: np.ndarray, lengths: tuple[np.ndarray, np.ndarray], bandwidth: float) -> np.ndarray:
@@ -49,13 +83,42 @@ def gaussian_kernel(dots: np.ndarray, lengths: tuple[np.ndarray, np.ndarray], ba
 def kernel_inception_distance(x: np.ndarray, y: np.ndarray) -> float:
     """Measure KID, the unbiased squared MMD with the cubic polynomial kernel; about 0 for equal distributions, and then of either sign.
 
+    Of (x . y / D + 1)^3 - 1 = 3 t + 3 t^2 + t^3 the sums of the first two terms follow from means and second moments; only the
+    cubes are summed over pairs, in tiles. The ones cancel. All pairs count: no subsets are drawn.
+
     Args:
         x: (N, D).
         y: (M, D).
 
     Source: Binkowski et al. (2018), equation 4 with their kernel, degree 3 and gamma 1 / D.
     """
-    return _unbiased(*(polynomial_kernel(a @ b.T, x.shape[1]) for a, b in ((x, x), (y, y), (x, y))))
+    cubes = [sum(found for *_, found in over_tiles(x, y, lambda rows, columns, dots: cube_sum(dots)))]
+    cubes += [reach_and_cubes(part, np.einsum("nd,nd->n", part, part), 1)[1] for part in (x, y)]
+    return _kid_from(x, y, cubes[1], cubes[2], cubes[0])
+
+
+def _kid_from(x: np.ndarray, y: np.ndarray, cubes_x: float, cubes_y: float, cubes_xy: float) -> float:
+    """Join the sums of cubes over pairs (of different rows within a set) and what moments say of the lower powers."""
+    n, m, d = len(x), len(y), x.shape[1]
+    sums, seconds, own = [], [], []
+    for part in (x, y):
+        total, second, squared = np.zeros(d), np.zeros((d, d)), np.zeros(2)
+        for start in range(0, len(part), _ROWS_OF_MOMENTS):
+            block = part[start : start + _ROWS_OF_MOMENTS].astype(np.float64)
+            total += block.sum(axis=0)
+            second += block.T @ block
+            length = np.einsum("nd,nd->n", block, block)
+            squared += length.sum(), (length**2).sum()
+        sums.append(total), seconds.append(second), own.append(squared)
+
+    def mean(one: int, other: int, cubes: float) -> float:
+        first, square = float(sums[one] @ sums[other]), float(np.sum(seconds[one] * seconds[other]))
+        pairs = (n, m)[one] * ((n, m)[other] - (one == other))
+        if one == other:
+            first, square = first - own[one][0], square - own[one][1]
+        return (3 * first / d + 3 * square / d**2 + cubes / d**3) / pairs
+
+    return mean(0, 0, cubes_x) + mean(1, 1, cubes_y) - 2 * mean(0, 1, cubes_xy)
 
 
 def cmmd(x: np.ndarray, y: np.ndarray, *, bandwidth: float = CMMD_BANDWIDTH) -> float:
@@ -92,49 +155,21 @@ def median_bandwidth(x: np.ndarray, *, most: int = 1000, seed: int = 0) -> float
     return math.sqrt(float(np.median(square[np.triu_indices(len(x), 1)]))) or 1.0
 
 
-def precision_recall(x: np.ndarray, y: np.ndarray, *, neighbours: int = 5) -> dict[str, float]:
-    """Measure precision, recall, density and coverage of the synthetic set by balls around each image that reach its k-th neighbour.
-
-    Precision: share of synthetic images inside some real ball. Recall: share of real images inside some synthetic ball. Density:
-    number of real balls a synthetic image lies in, over k, on average. Coverage: share of real balls that hold a synthetic image.
-    Density may exceed 1; for equal distributions it is 1 on average, and coverage about 1 - 2^-k.
+def all_distances(x: np.ndarray, y: np.ndarray, *, neighbours: int = 5) -> dict[str, float]:
+    """Measure Fréchet, KID, precision, recall, density and coverage from one pass over the pairs, in bounded memory.
 
     Args:
-        x: (N, D) real.
+        x: (N, D) real; float32 for speed.
         y: (M, D) synthetic.
         neighbours: k, below N and M.
 
+    Returns:
+        `frechet`, `kid`, `precision`, `recall`, `density`, `coverage`, as the functions of these names give them.
+
     Raises:
         ValueError: for sets that have no k-th neighbour.
-
-    Source: Kynkäänniemi et al. (2019), equations 1-3; Naeem et al. (2020), equations 1-6.
     """
-    if min(len(x), len(y)) <= neighbours:
-        raise ValueError(f"`neighbours` must be below the {min(len(x), len(y))} images of the smaller set, got {neighbours}; lower it.")
-    own_x, own_y = np.einsum("nd,nd->n", x, x), np.einsum("nd,nd->n", y, y)
-    radius_x, radius_y = _reach(x, own_x, neighbours), _reach(y, own_y, neighbours)
-    apart = np.maximum(own_x[:, None] + own_y - 2 * (x @ y.T), 0.0)  # (N, M)
-    in_real = apart < radius_x[:, None]
-    return {
-        "precision": float(in_real.any(axis=0).mean()),
-        "recall": float((apart < radius_y).any(axis=1).mean()),
-        "density": float(in_real.sum() / neighbours / len(y)),
-        "coverage": float((apart.min(axis=1) < radius_x).mean()),
-    }
-
-
-def _reach(x: np.ndarray, own: np.ndarray, neighbours: int) -> np.ndarray:
-    """Give each row's squared distance to its k-th nearest other row, (N,)."""
-    reach = np.empty(len(x))
-    for start in range(0, len(x), _ROWS_AT_ONCE):
-        stop = min(start + _ROWS_AT_ONCE, len(x))
-        square = np.maximum(own[start:stop, None] + own - 2 * (x[start:stop] @ x.T), 0.0)
-        square[np.arange(stop - start), np.arange(start, stop)] = np.inf
-        reach[start:stop] = np.partition(square, neighbours - 1, axis=1)[:, neighbours - 1]
-    return reach
-
-
-def _unbiased(xx: np.ndarray, yy: np.ndarray, xy: np.ndarray) -> float:
-    """Give the unbiased squared MMD from the three kernel matrices."""
-    n, m = len(xx), len(yy)
-    return float((xx.sum() - np.trace(xx)) / (n * (n - 1)) + (yy.sum() - np.trace(yy)) / (m * (m - 1)) - 2 * xy.mean())
+    refuse_few(min(len(x), len(y)), neighbours)
+    real, made = Balls.of(x, neighbours), Balls.of(y, neighbours)
+    shares, cubes = ball_shares(real, made)
+    return {"frechet": frechet_distance(x, y), "kid": _kid_from(x, y, real.cubes, made.cubes, cubes), **shares}

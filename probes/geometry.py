@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from probes.blocks import BlockEstimate, block_sums, without
+from probes.blocks import BlockEstimate, block_sums, each_without, without
 
 _ROWS_AT_ONCE = 1024
 
@@ -86,9 +86,9 @@ def effective_rank(x: np.ndarray, blocks: np.ndarray) -> BlockEstimate:
     x = x - x.mean(axis=0)
     count = int(blocks.max()) + 1
     n, sums = without(np.bincount(blocks).astype(np.float64)), without(block_sums(x, blocks))
-    gram = without(np.stack([x[blocks == g].T @ x[blocks == g] for g in range(count)]))
-    gram -= sums[:, :, None] * sums[:, None, :] / n[:, None, None]
-    singular = np.sqrt(np.maximum(np.linalg.eigvalsh(gram), 0.0))
+    grams = each_without(x[blocks == g].T @ x[blocks == g] for g in range(count))
+    values = [np.linalg.eigvalsh(gram - np.outer(total, total / m)) for gram, total, m in zip(grams, sums, n, strict=True)]
+    singular = np.sqrt(np.maximum(values, 0.0))
     share = singular / np.maximum(singular.sum(axis=1, keepdims=True), 1e-300)
     rank = np.exp(-(share * np.log(np.maximum(share, 1e-300))).sum(axis=1))
     return BlockEstimate(float(rank[-1]), rank[:-1])

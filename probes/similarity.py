@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from probes.blocks import BlockEstimate, block_sums, without
+from probes.blocks import BlockEstimate, block_sums, each_without, without
 
 _ROWS_AT_ONCE = 1024
 
@@ -40,8 +40,11 @@ def _unbiased_hsic(x: np.ndarray, y: np.ndarray, blocks: np.ndarray) -> np.ndarr
     kept = np.concatenate([blocks[:, None] != np.arange(count), np.ones((len(x), 1), dtype=bool)], axis=1)  # (n, G + 1)
     n = kept.sum(axis=0).astype(np.float64)
     own_x, own_y = np.einsum("nd,nd->n", x, x), np.einsum("nd,nd->n", y, y)  # the diagonals
-    cross = without(np.stack([x[blocks == g].T @ y[blocks == g] for g in range(count)]))  # (G + 1, D, E)
-    trace = np.einsum("gde,gde->g", cross, cross) - kept.T @ (own_x * own_y)
+    cross = np.stack([x[blocks == g].T @ y[blocks == g] for g in range(count)]).reshape(count, -1)  # (G, D E)
+    whole = cross.sum(axis=0)
+    # |T - S_g|^2 for the sum T without each block's S_g, and |T|^2
+    square = np.append(whole @ whole - 2 * (cross @ whole) + np.einsum("ge,ge->g", cross, cross), whole @ whole)
+    trace = square - kept.T @ (own_x * own_y)
     rows_x = np.where(kept, x @ without(block_sums(x, blocks)).T - own_x[:, None], 0.0)  # K 1, (n, G + 1)
     rows_y = np.where(kept, y @ without(block_sums(y, blocks)).T - own_y[:, None], 0.0)
     corner = rows_x.sum(axis=0) * rows_y.sum(axis=0) / ((n - 1) * (n - 2))
@@ -64,12 +67,12 @@ def procrustes_residual(x: np.ndarray, y: np.ndarray, blocks: np.ndarray) -> Blo
     count = int(blocks.max()) + 1
     n = without(np.bincount(blocks).astype(np.float64))
     sums_x, sums_y = without(block_sums(x, blocks)), without(block_sums(y, blocks))
-    cross = without(np.stack([x[blocks == g].T @ y[blocks == g] for g in range(count)]))
-    cross -= sums_x[:, :, None] * sums_y[:, None, :] / n[:, None, None]
+    crosses = each_without(x[blocks == g].T @ y[blocks == g] for g in range(count))
     size = [
         without(block_sums(np.einsum("nd,nd->n", z, z), blocks)) - np.einsum("gd,gd->g", s, s) / n for z, s in ((x, sums_x), (y, sums_y))
     ]
-    nuclear = np.linalg.svd(cross, compute_uv=False).sum(axis=1)
+    centred = (cross - np.outer(a, b / m) for cross, a, b, m in zip(crosses, sums_x, sums_y, n, strict=True))
+    nuclear = np.array([np.linalg.svd(cross, compute_uv=False).sum() for cross in centred])
     residual = np.clip(1 - nuclear**2 / (size[0] * size[1]), 0.0, 1.0)
     return BlockEstimate(float(residual[-1]), residual[:-1])
 
@@ -77,8 +80,10 @@ def procrustes_residual(x: np.ndarray, y: np.ndarray, blocks: np.ndarray) -> Blo
 def procrustes_chance(x: np.ndarray, y: np.ndarray, *, seed: int, shuffles: int = 5) -> float:
     """Give the mean residual when the images of `y` are shuffled: with few images any cloud can be rotated some way onto another."""
     rng = np.random.default_rng(seed)
-    block = np.arange(len(x)) % 2  # halves: only the value on all images is used, and no block may leave a single image
-    return float(np.mean([procrustes_residual(x, y[rng.permutation(len(y))], block).value for _ in range(shuffles)]))
+    x, y = x - x.mean(axis=0), y - y.mean(axis=0)
+    size = float(np.sum(x**2) * np.sum(y**2))
+    nuclear = [np.linalg.svd(x.T @ y[rng.permutation(len(y))], compute_uv=False).sum() for _ in range(shuffles)]
+    return float(np.mean([np.clip(1 - value**2 / size, 0.0, 1.0) for value in nuclear]))
 
 
 def mutual_neighbours(x: np.ndarray, y: np.ndarray, blocks: np.ndarray, *, neighbours: int) -> BlockEstimate:

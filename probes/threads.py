@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from typing import ParamSpec, TypeVar
+from threading import Lock
+from typing import Any, ParamSpec, TypeVar
 
 Given = ParamSpec("Given")
 Found = TypeVar("Found")
@@ -19,9 +20,35 @@ def one_thread(function: Callable[Given, Found]) -> Callable[Given, Found]:
 
     @wraps(function)
     def limited(*args: Given.args, **kwargs: Given.kwargs) -> Found:
-        from threadpoolctl import threadpool_limits
-
-        with threadpool_limits(limits=1):
+        with ONE_THREAD:
             return function(*args, **kwargs)
 
     return limited
+
+
+class _Limit:
+    """One thread from when the first of several callers comes until the last one has gone: they may run at the same time."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._inside = 0
+        self._limiter: Any = None
+
+    def __enter__(self) -> None:
+        from threadpoolctl import threadpool_limits
+
+        with self._lock:
+            if self._inside == 0:
+                self._limiter = threadpool_limits(limits=1)
+            self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                self._limiter.unregister()
+                self._limiter = None
+
+
+ONE_THREAD = _Limit()
+"""Enter it for one thread of BLAS and OpenMP."""

@@ -8,8 +8,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from probes.balls import precision_recall
 from probes.distance_scores import distance_scores
-from probes.distances import cmmd, frechet_distance, kernel_inception_distance, median_bandwidth, precision_recall
+from probes.distances import all_distances, cmmd, frechet_distance, kernel_inception_distance, median_bandwidth
 
 
 @pytest.fixture(scope="module")
@@ -154,11 +155,12 @@ def test_the_pass_over_kernels_gives_the_plain_distances_of_the_halves():
     from probes.distance_scores import _halves, _mean_kernels
 
     halves = _halves(labels, synthetic, seed=0)
-    found = _mean_kernels(x, [(a, c) for a, _, c in halves], seed=0)
-    a, _, c = halves[3]
+    found = {name: values[1] for name, values in _mean_kernels(x, halves, seed=0).items()}
+    a, b, c = halves[3]
 
     assert len(np.intersect1d(halves[3][0], halves[3][1])) == 0
     assert found["kid"][3] == pytest.approx(kernel_inception_distance(x[a], x[c]), rel=1e-6)
+    assert _mean_kernels(x, halves, seed=0)["kid"][0][3] == pytest.approx(kernel_inception_distance(x[a], x[b]), rel=1e-6)
     assert found["cmmd"][3] == pytest.approx(cmmd(x[a], x[c]), rel=1e-6)
     assert found["cmmd_median"][3] == pytest.approx(cmmd(x[a], x[c], bandwidth=median_bandwidth(x)), rel=1e-6)
 
@@ -181,3 +183,32 @@ def test_equal_domains_lie_at_the_floor_and_a_shift_above_it():
 
 def test_too_few_images_have_no_distances():
     assert distance_scores(*_world(0, 0.0, n=16), seed=0) == ({}, {})
+
+
+def test_one_pass_gives_what_each_distance_gives(monkeypatch, clouds):
+    from probes import tiles
+
+    monkeypatch.setattr(tiles, "TILE", 70)  # several tiles, the last ones narrow
+    x, y = (part.astype(np.float32) for part in clouds)
+
+    found = all_distances(x, y, neighbours=3)
+
+    whole_kernel = lambda a, b: (a.astype(float) @ b.T.astype(float) / 12 + 1) ** 3  # noqa: E731
+    xx, yy, xy = whole_kernel(x, x), whole_kernel(y, y), whole_kernel(x, y)
+    kid = (xx.sum() - np.trace(xx)) / (300 * 299) + (yy.sum() - np.trace(yy)) / (240 * 239) - 2 * xy.mean()
+    assert found["kid"] == pytest.approx(kid, rel=1e-5)
+    assert found["frechet"] == pytest.approx(frechet_distance(*clouds), rel=1e-5)
+    assert {name: found[name] for name in ("precision", "recall", "density", "coverage")} == pytest.approx(
+        precision_recall(*clouds, neighbours=3), abs=1e-2
+    )
+
+
+@pytest.mark.parametrize("columns", [3, 200, 1000])
+def test_the_least_of_a_row_are_those_of_sorting(columns):
+    from probes.tiles import least
+
+    values = np.random.default_rng(0).random((50, columns)).astype(np.float32)
+
+    found = np.sort(least(values, 5), axis=1)[:, : min(5, columns)]
+
+    np.testing.assert_array_equal(found, np.sort(values, axis=1)[:, :5])

@@ -1,0 +1,116 @@
+"""All pairs of two sets of rows in square tiles: sums of a kernel, nearest others, balls; never an n x m matrix in memory."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+
+from probes.threads import ONE_THREAD
+
+TILE = 1024
+"""Rows of a tile: 4 MiB of float32, which stays in the cache between the product and what is made of it."""
+
+_STRETCH = 64
+"""Columns whose least value stands for them while the k least of a row are looked for."""
+
+
+def over_tiles(x: np.ndarray, y: np.ndarray | None, work: Callable[[slice, slice, np.ndarray], Any]) -> Iterator[tuple[slice, slice, Any]]:
+    """Give `work(rows, columns, dots)` of every tile of x y^T, or of the tiles on and above the diagonal of x x^T where y is None.
+
+    Tiles are worked on in threads, one a core; each takes one core, so that the caller decides on the threads of BLAS.
+
+    Args:
+        x: (n, D).
+        y: (m, D), or None for pairs within x.
+        work: makes something small of a tile (a, b) of dot products; it may change the tile.
+
+    Yields:
+        Rows, columns and what `work` gave, in a fixed order.
+    """
+    other = x if y is None else y
+    places = [
+        (slice(i, min(i + TILE, len(x))), slice(j, min(j + TILE, len(other))))
+        for i in range(0, len(x), TILE)
+        for j in range(i if y is None else 0, len(other), TILE)
+    ]
+
+    def one(place: tuple[slice, slice]) -> Any:
+        return work(*place, x[place[0]] @ other[place[1]].T)
+
+    if len(places) < 4:
+        yield from ((*place, one(place)) for place in places)
+        return
+    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    with ONE_THREAD, ThreadPoolExecutor(workers) as pool:
+        for place, found in zip(places, pool.map(one, places), strict=True):
+            yield (*place, found)
+
+
+def squares(dots: np.ndarray, own: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Turn a tile of dot products into squared distances, in place; not below 0.
+
+    Args:
+        dots: (a, b).
+        own: (a,) squared lengths of the rows.
+        other: (b,) squared lengths of the columns.
+    """
+    dots *= -2
+    dots += own[:, None]
+    dots += other
+    return np.maximum(dots, 0, out=dots)
+
+
+def least(values: np.ndarray, k: int) -> np.ndarray:
+    """Give the k least of each row, in no order, (a, k); padded with infinity where a row is shorter.
+
+    The k least lie in the k stretches whose own least values are least, so that one quick pass spares sorting the rest.
+    """
+    if values.shape[1] <= k:
+        return np.pad(values, ((0, 0), (0, k - values.shape[1])), constant_values=np.inf)
+    whole = values.shape[1] // _STRETCH * _STRETCH
+    if whole // _STRETCH <= 2 * k:
+        return np.partition(values, k - 1, axis=1)[:, :k]
+    parts = values[:, :whole].reshape(len(values), -1, _STRETCH)
+    chosen = np.argpartition(parts.min(axis=2), k - 1, axis=1)[:, :k]
+    kept = np.take_along_axis(parts, chosen[:, :, None], axis=1).reshape(len(values), -1)
+    return np.partition(np.concatenate([kept, values[:, whole:]], axis=1), k - 1, axis=1)[:, :k]
+
+
+def reach_and_cubes(x: np.ndarray, own: np.ndarray, k: int) -> tuple[np.ndarray, float]:
+    """Give each row's squared distance to its k-th nearest other row, (n,), and the sum over pairs of different rows of (x_i . x_j)^3.
+
+    Args:
+        x: (n, D), n above k.
+        own: (n,) squared lengths.
+        k: at least 1.
+    """
+
+    def work(rows: slice, columns: slice, dots: np.ndarray) -> tuple[np.ndarray, np.ndarray | None, float]:
+        alone = rows == columns
+        if alone:
+            np.fill_diagonal(dots, 0)
+        cube = cube_sum(dots)
+        square = squares(dots, own[rows], own[columns])
+        if alone:
+            np.fill_diagonal(square, np.inf)
+            return least(square, k), None, cube
+        return least(square, k), least(np.ascontiguousarray(square.T), k), 2 * cube
+
+    near = np.full((len(x), k), np.inf, dtype=own.dtype)
+    total = 0.0
+    for rows, columns, (first, second, cube) in over_tiles(x, None, work):
+        total += cube
+        for place, found in ((rows, first), (columns, second)):
+            if found is not None:
+                near[place] = np.partition(np.concatenate([near[place], found], axis=1), k - 1, axis=1)[:, :k]
+    return near.max(axis=1), total
+
+
+def cube_sum(dots: np.ndarray) -> float:
+    """Sum the cubes of a tile; BLAS adds up in blocks, so float32 loses no more than its own rounding."""
+    flat = dots.reshape(-1)
+    return float(np.dot(flat * flat, flat))
