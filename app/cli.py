@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from app.embed_command import embed
 from app.explain_command import explain
 from app.planted_command import planted
 from app.report_command import report
@@ -97,41 +98,7 @@ app.command()(train)
 app.command()(explain)
 
 
-@app.command()
-def embed(
-    model: Annotated[str, typer.Argument(help="timm:, open_clip:, hf:, builtin:, checkpoint or file.py:function.")],
-    data: Annotated[str, typer.Argument(help="Images.")],
-    out: Out,
-    domain: Annotated[str | None, typer.Option(help="real or synthetic, where the data do not say.")] = None,
-    weights: Annotated[str | None, typer.Option(help="State dict for the model.")] = None,
-    image_size: Size = None,
-    skip_bad: SkipBad = False,
-) -> None:
-    """Embed images once, as a table of rows that every probe can read."""
-    from diagnose.load import load_subject
-    from distill.data import load_split
-    from distill.experiment import common_size
-    from probes.embeddings import embed as run
-
-    if out.exists():
-        raise FileExistsError(f"`out` must be a new folder, got {out}; choose another.")
-    split = load_split(data, domain=domain, skip_bad=skip_bad)
-    size = common_size(split) if image_size is None else image_size
-    subject = load_subject(model, weights=weights, image_size=size)
-    with _progress() as progress:
-        task = progress.add_task("embedding", total=len(split))
-        table = run(
-            subject.encode,
-            _batches(split.pixels(size)),
-            ids=list(split.ids),
-            labels=list(split.labels),
-            domain=list(split.domains),
-            name=subject.name,
-            metadata=split.metadata,
-            progress=lambda done, total: progress.update(task, completed=done),
-        )
-    table.save(out)
-    typer.echo(f"table: {out} ({len(table)} x {table.dimension})")
+app.command()(embed)
 
 
 @app.command()
@@ -292,12 +259,6 @@ def _judge(loaded: Any, out: Path, *, seed: int, quiet: bool, probes: list[str] 
         typer.echo(f"\nverdict: {report.verdict.label}\n{report.verdict.statement}\n")
         typer.echo(f"report: {out / 'report.html'}")
     return report
-
-
-def _batches(pixels: Any, size: int = 500) -> Any:
-    import torch
-
-    return (torch.from_numpy(pixels[start : start + size]) for start in range(0, len(pixels), size))
 
 
 def _progress() -> Any:

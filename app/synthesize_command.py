@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -50,6 +49,7 @@ def synthesize(
 ) -> None:
     """Draw a labelled synthetic set; start it under torchrun to share it among processes."""
     from app.cli import _progress, _say
+    from distill.division import place_in_launch
     from distill.generate.settings import Codec, GeneratorConfig
     from distill.synthesize import SynthesisConfig
     from distill.synthesize import synthesize as run
@@ -61,7 +61,7 @@ def synthesize(
     height, width = _size(size)
     changes = {"steps": steps, "guidance": guidance, "scheduler": scheduler, "lora": lora, "negative_prompt": negative_prompt}
     changes |= {"height": height, "width": width, "precision": precision, "variant": variant, "revision": revision}
-    rank, world = _place()
+    rank, world = place_in_launch()
     with _progress() as progress:
         if train_on is not None:
             trained = _train(train_on, train_limit, train_steps, classes, per_class, out, seed=seed, resume=resume, progress=progress)
@@ -144,11 +144,6 @@ def _size(size: str | None) -> tuple[int | None, int | None]:
     return int(parts[0]), int(parts[-1])
 
 
-def _place() -> tuple[int, int]:
-    """Tell this process's number and how many there are, as torchrun says it."""
-    return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
-
-
 def _codec(codec: str, real: str | None) -> Any:
     from distill.generate.real_codec import check_codec, codec_of
     from distill.generate.settings import Codec
@@ -209,6 +204,7 @@ def _train(
     progress: Any,
 ) -> tuple[str, tuple[str, ...]]:
     """Train the class-conditional generator in `out/generator`, or take the one that is finished there."""
+    from distill.division import place_in_launch
     from distill.errors import DistillError
     from distill.generate.class_conditional import NAME, ClassConditionalConfig, train_generator
     from distill.generate.sources import few_of_each, open_images
@@ -217,7 +213,7 @@ def _train(
         raise ValueError(
             "with `--train-on`, `--per-class` must be given and `--classes` left out, got otherwise; the data name the classes."
         )
-    several = _place()[1] > 1
+    several = place_in_launch()[1] > 1
     if several and not (out / "generator" / NAME).is_dir():
         raise DistillError(
             "the generator must be trained in one process, got several; run once without a launcher, then share the drawing."

@@ -14,7 +14,7 @@ import pyarrow as pa
 from datasets import Dataset, concatenate_datasets
 
 from distill.columns import OURS, as_dataset, assemble, check_unique, encode
-from distill.images import ImageFacts, facts
+from distill.images import ImageFacts, fact_columns, facts
 from distill.pixels import collect, decode_all, digests, find_bad, refuse
 from distill.readers import read
 
@@ -235,8 +235,7 @@ class Split:
         if "metadata" not in self._memo:
             items = collect(self.rows, facts)
             refuse(self.rows, [(at, item) for at, item in enumerate(items) if not isinstance(item, ImageFacts)], self.name)
-            kinds = {"codec": str, "bytes": np.int64, "width": np.int64, "height": np.int64, "quality": np.float64, "subsampling": str}
-            self._memo["metadata"] = {name: np.array([getattr(item, name) for item in items], dtype=kind) for name, kind in kinds.items()}
+            self._memo["metadata"] = fact_columns(items)
         return dict(self._memo["metadata"])
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -179,3 +180,9 @@ def facts(data: bytes) -> ImageFacts:
             quality = float(_QUALITIES[np.abs(_TABLES - table).sum(axis=1).argmin()])
             subsampling = _SAMPLING.get(get_sampling(image), "")
         return ImageFacts(codec, len(data), image.width, image.height, quality, subsampling)
+
+
+def fact_columns(found: Sequence[ImageFacts]) -> dict[str, np.ndarray]:
+    """Turn the facts of N files to columns, name -> (N,)."""
+    kinds = {"codec": str, "bytes": np.int64, "width": np.int64, "height": np.int64, "quality": np.float64, "subsampling": str}
+    return {name: np.array([getattr(each, name) for each in found], dtype=kind) for name, kind in kinds.items()}

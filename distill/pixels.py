@@ -49,7 +49,7 @@ def _encoded(entry: dict[str, bytes | str | None]) -> bytes:
 
 
 def scan(
-    rows: Dataset, work: Callable[[bytes], T], *, progress: bool = False, what: str = "images"
+    rows: Dataset, work: Callable[[bytes], T], *, progress: bool = False, what: str = "images", chunk: int = CHUNK
 ) -> Generator[list[T | BadImageError], None, None]:
     """Apply `work` to the encoded bytes of every image, in order, in threads and in bounded memory.
 
@@ -60,12 +60,13 @@ def scan(
         work: bytes of one file -> anything; may raise `BadImageError`, which is then the item.
         progress: whether to show a bar on standard error, where that is a terminal.
         what: what the bar says.
+        chunk: images that a thread takes at once.
 
     Yields:
-        Results of up to `CHUNK` consecutive images.
+        Results of up to `chunk` consecutive images.
     """
 
-    def chunk(entries: list[dict[str, bytes | str | None]]) -> list[T | BadImageError]:
+    def some(entries: list[dict[str, bytes | str | None]]) -> list[T | BadImageError]:
         results: list[T | BadImageError] = []
         for entry in entries:
             try:
@@ -75,14 +76,14 @@ def scan(
         return results
 
     workers = min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
-    tables = rows.select_columns(["image"]).with_format("arrow").iter(batch_size=CHUNK)
+    tables = rows.select_columns(["image"]).with_format("arrow").iter(batch_size=chunk)
     pending: deque[Future[list[T | BadImageError]]] = deque()
     console = Console(stderr=True)
     bar = Progress(console=console, transient=True) if progress and console.is_terminal else None
     with ThreadPoolExecutor(workers) as pool, bar or nullcontext():
         task = bar.add_task(what, total=len(rows)) if bar else None
         for table in tables:
-            pending.append(pool.submit(chunk, table.column("image").to_pylist()))
+            pending.append(pool.submit(some, table.column("image").to_pylist()))
             while len(pending) > 2 * workers:
                 yield _advance(bar, task, pending.popleft().result())
         while pending:
@@ -97,7 +98,7 @@ def _advance(bar: Progress | None, task: object, results: list[T | BadImageError
 
 def collect(rows: Dataset, work: Callable[[bytes], T], *, progress: bool = False, what: str = "images") -> list[T | BadImageError]:
     """Gather what `scan` yields in one list of N."""
-    with closing(scan(rows, work, progress=progress, what=what)) as scanned, _quiet():
+    with closing(scan(rows, work, progress=progress, what=what)) as scanned, quiet():
         return [item for results in scanned for item in results]
 
 
@@ -144,7 +145,7 @@ def decode_all(rows: Dataset, size: int | None, *, name: str, key: Callable[[], 
     cached = _map(path, len(rows))
     if cached is not None:
         return cached
-    with closing(_decoded(rows, size, name=name, progress=progress)) as chunks, _quiet():
+    with closing(_decoded(rows, size, name=name, progress=progress)) as chunks, quiet():
         return _stored(path, len(rows), chunks)
 
 
@@ -178,7 +179,7 @@ def _stored(path: Path, count: int, chunks: Iterator[np.ndarray]) -> np.ndarray:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Silence Pillow's warning of large images; `decode` has its own, lower bound."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)

@@ -74,7 +74,7 @@ def ball_shares(real: Balls, made: Balls) -> tuple[dict[str, float], float]:
         cubes = cube_sum(dots)
         square = squares(dots, real.own[rows], made.own[columns])
         inside = square < real.reach[rows, None]
-        return inside.sum(axis=0), (square < made.reach[columns]).any(axis=1), square.min(axis=1), cubes
+        return inside.sum(axis=0), np.asarray((square < made.reach[columns]).any(axis=1)), square.min(axis=1), cubes
 
     held = np.zeros(len(made.x), dtype=np.int64)  # real balls that each synthetic image lies in
     recalled, nearest, total = np.zeros(len(real.x), dtype=bool), np.full(len(real.x), np.inf), 0.0

@@ -19,7 +19,7 @@ from probes.evaluating import evaluating
 from probes.result import DiagnosticError
 
 if TYPE_CHECKING:
-    pass
+    import pyarrow as pa
 
 TABLE_SCHEMA_VERSION = 1
 DOMAINS = ("real", "synthetic")
@@ -62,7 +62,7 @@ class EmbeddingTable:
         self._check_shapes()
         put("labels", self.labels.astype(np.int64, copy=False))
         put("embeddings", self.embeddings.astype(np.float32, copy=False))
-        _refuse_unusable(self.embeddings, self.ids)
+        refuse_unusable(self.embeddings, self.ids)
         if normalize:
             put("embeddings", self.unit())
 
@@ -85,11 +85,12 @@ class EmbeddingTable:
             raise ValueError(
                 f"`labels` must be integers of at least 0, got {self.labels.dtype} from {self.labels.min()}; give class indices."
             )
-        unknown = sorted(set(self.domain.tolist()) - set(DOMAINS))
-        if unknown:
-            raise ValueError(f"`domain` must be 'real' or 'synthetic', got {unknown[0]!r}; rename the domain.")
-        unique, _first, count = np.unique(self.ids, return_index=True, return_counts=True)
-        if len(unique) != rows:
+        unknown = ~((self.domain == DOMAINS[0]) | (self.domain == DOMAINS[1]))
+        if unknown.any():
+            raise ValueError(f"`domain` must be 'real' or 'synthetic', got {min(self.domain[unknown].tolist())!r}; rename the domain.")
+        ordered = np.sort(self.ids)
+        if (ordered[1:] == ordered[:-1]).any():
+            unique, count = np.unique(ordered, return_counts=True)
             doubled = unique[count > 1][:3].tolist()
             raise ValueError(f"`ids` must be unique, got {rows - len(unique)} repeated, the first {doubled}; give every image its own id.")
 
@@ -162,7 +163,7 @@ class EmbeddingTable:
             np.save(partial / "embeddings.npy", self.embeddings, allow_pickle=False)
             columns = {"id": self.ids, "label": self.labels, "domain": self.domain}
             columns |= {f"metadata/{name}": column for name, column in self.metadata.items()}
-            pq.write_table(pa.table({name: pa.array(column.tolist()) for name, column in columns.items()}), partial / "rows.parquet")
+            pq.write_table(pa.table({name: pa.array(column) for name, column in columns.items()}), partial / "rows.parquet")
             about = {"schema_version": TABLE_SCHEMA_VERSION, "name": self.name, "rows": len(self), "dimension": self.dimension}
             (partial / "table.json").write_text(json.dumps(about, indent=1, sort_keys=True) + "\n")
             if folder.exists():
@@ -198,18 +199,32 @@ class EmbeddingTable:
                     f"`schema_version` of {folder} must be {TABLE_SCHEMA_VERSION}, got {about['schema_version']}; embed the images again."
                 )
             embeddings = np.load(folder / "embeddings.npy", mmap_mode="r", allow_pickle=False)
-            rows = pq.read_table(folder / "rows.parquet").to_pydict()
-            metadata = {name.removeprefix("metadata/"): np.array(column) for name, column in rows.items() if name.startswith("metadata/")}
-            ids, labels, domain = (
-                np.array(rows["id"], dtype=str),
-                np.array(rows["label"], dtype=np.int64),
-                np.array(rows["domain"], dtype=str),
-            )
+            rows = pq.read_table(folder / "rows.parquet")
+            kept = [name for name in rows.column_names if name.startswith("metadata/")]
+            metadata = {name.removeprefix("metadata/"): _as_array(rows[name]) for name in kept}
+            ids, labels, domain = _as_array(rows["id"]), rows["label"].to_numpy(), _as_array(rows["domain"])
             return cls(ids, embeddings, labels, domain, about["name"], metadata, normalize=False)
         except (ValueError, KeyError, TypeError, OSError, EOFError) as error:
             raise DiagnosticError(
                 f"{folder} must be a whole embedding table, got {error!r}; delete it and embed the images again."
             ) from error
+
+
+def _as_array(column: pa.ChunkedArray) -> np.ndarray:
+    """Give a column as an array (N,), text at its own width, without a Python object for every row at once."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if not pa.types.is_string(column.type):
+        return column.to_numpy()
+    width = pc.max(pc.utf8_length(column)).as_py() or 1
+    found, at = np.empty(len(column), dtype=f"<U{width}"), 0
+    for chunk in column.chunks:
+        for start in range(0, len(chunk), BLOCK_ROWS):
+            part = chunk.slice(start, BLOCK_ROWS)
+            found[at : at + len(part)] = part.to_pylist()
+            at += len(part)
+    return found
 
 
 def key(weights_hash: str, split_fingerprint: str, preprocessing: str | Mapping[str, Any], dtype: str) -> str:
@@ -276,7 +291,7 @@ def embed(
             done += len(part)
             if done > total:
                 raise ValueError(f"`batches` must hold {total} images like `ids`, got {done} or more; pass the same split.")
-            _refuse_unusable(part, np.asarray(ids[done - len(part) : done], dtype=str), what=f"embeddings of {name}")
+            refuse_unusable(part, np.asarray(ids[done - len(part) : done], dtype=str), what=f"embeddings of {name}")
             parts.append(part)
             if progress is not None:
                 progress(done, total)
@@ -287,7 +302,7 @@ def embed(
     )
 
 
-def _refuse_unusable(embeddings: np.ndarray, ids: np.ndarray, what: str = "embeddings") -> None:
+def refuse_unusable(embeddings: np.ndarray, ids: np.ndarray, what: str = "embeddings") -> None:
     """Raise for rows that are not finite or have no length, naming the first ids; reads a memory-mapped array in pieces."""
     for start in range(0, len(embeddings), BLOCK_ROWS):
         rows = np.asarray(embeddings[start : start + BLOCK_ROWS])

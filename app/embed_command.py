@@ -1,0 +1,117 @@
+"""`synthgap embed`: images streamed through an encoder to a table, by one process or by all of a launcher."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+PIECE = 4096
+"""Images between two writes: what a killed process loses at most."""
+
+
+def embed(
+    model: Annotated[str, typer.Argument(help="timm:, open_clip:, hf:, builtin:, checkpoint or file.py:function.")],
+    data: Annotated[str, typer.Argument(help="Images.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder to write.")],
+    domain: Annotated[str | None, typer.Option(help="real or synthetic, where the data do not say.")] = None,
+    weights: Annotated[str | None, typer.Option(help="State dict for the model.")] = None,
+    image_size: Annotated[int | None, typer.Option(help="Side in pixels; needed when images differ in size.")] = None,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out images that cannot be read, and count them.")] = False,
+    batch_size: Annotated[int, typer.Option(help="Images in one forward pass.", min=1)] = 256,
+) -> None:
+    """Embed images once, as a table of rows that every probe can read.
+
+    Start it again to go on after a kill. Under torchrun or accelerate launch the processes share the images evenly;
+    the table is the same, bit for bit, at the same number of threads.
+    """
+    from distill.division import place_in_launch
+
+    rank, world = place_in_launch()
+    if world > 1 and (out / "table.json").is_file():
+        typer.echo(f"table: {out} (finished before)")
+        return
+    if out.exists():
+        raise FileExistsError(f"`out` must be a new folder, got {out}; choose another.")
+    from app.cli import _progress
+    from diagnose.load import load_subject
+    from distill.data import load_split
+    from distill.experiment import common_size
+
+    split = load_split(data, domain=domain, skip_bad=skip_bad)
+    size = common_size(split) if image_size is None else image_size
+    subject = load_subject(model, weights=weights, image_size=size)
+    with _progress() as progress:
+        table, left = embed_in_parts(subject, split, out, size=size, batch_size=batch_size, rank=rank, world=world, progress=progress)
+    if table is None:
+        typer.echo(f"part of table: {out} ({left} of {len(split)} rows are still with other processes, or lost with them: start again)")
+    else:
+        about = json.loads((table / "table.json").read_text(encoding="utf-8"))
+        typer.echo(f"table: {out} ({about['rows']} x {about['dimension']})")
+
+
+def embed_in_parts(
+    subject: Any, split: Any, out: Path, *, size: int, batch_size: int, rank: int = 0, world: int = 1, progress: Any = None
+) -> tuple[Path | None, int]:
+    """Embed this process's share of a split, piece by piece, and join all pieces when it is the last to finish.
+
+    Args:
+        subject: `diagnose.subjects.Subject`.
+        split: `distill.data.Split`.
+        out: the table's folder.
+        size: side of the images.
+        batch_size: images in one forward pass.
+        rank: number of this process.
+        world: number of processes.
+        progress: rich progress, or None.
+
+    Returns:
+        The table's folder, or None while rows are missing; and how many are.
+    """
+    from distill.division import pieces, share_of
+    from probes.table_parts import TableParts
+
+    ids = split.ids
+    state = hashlib.sha256(repr((subject.weights_hash, size, batch_size, split.class_names)).encode())
+    for column in (ids, split.labels, split.domains):
+        state.update(column.tobytes())
+    parts = TableParts(out, rows=len(split), made_of=state.hexdigest())
+    own = share_of(len(split), rank, world)
+    todo = parts.missing(own)
+    task = progress.add_task("embedding", total=len(own), completed=len(own) - sum(map(len, todo))) if progress else None
+    for rows in (piece for stretch in todo for piece in pieces(stretch, max(PIECE // batch_size, 1) * batch_size)):
+        unit, columns = _embed_rows(subject, split, rows, size=size, batch_size=batch_size)
+        here = slice(rows.start, rows.stop)
+        known = {"id": ids[here], "label": split.labels[here], "domain": split.domains[here]}
+        parts.write(rows, unit, known | {f"metadata/{name}": column for name, column in columns.items()})
+        if progress is not None:
+            progress.advance(task, len(rows))
+    table = parts.join(subject.name)
+    return table, 0 if table is not None else sum(map(len, parts.missing(range(len(split)))))
+
+
+def _embed_rows(subject: Any, split: Any, rows: range, *, size: int, batch_size: int) -> tuple[Any, dict[str, Any]]:
+    """Embed some rows as one process alone would, (n, D) raw, with the facts of their files."""
+    import numpy as np
+    import torch
+
+    from distill.division import whole_batches
+    from distill.streamed import streamed
+    from probes.evaluating import evaluating
+
+    batches = list(whole_batches(rows, batch_size, len(split)))
+    first, found, facts = batches[0].start, [], []
+    with torch.inference_mode(), evaluating(subject.encode):
+        for _, pixels, known in streamed(split, size, batches):
+            part = subject.encode(torch.from_numpy(pixels).float() / 255)
+            if part.ndim != 2 or len(part) != len(pixels):
+                raise ValueError(
+                    f"the encoder must return shape ({len(pixels)}, D), got {tuple(part.shape)}; pool the tokens to one vector an image."
+                )
+            found.append(part.float().cpu().numpy())
+            facts.append(known)
+    keep = slice(rows.start - first, rows.stop - first)
+    return np.concatenate(found)[keep], {name: np.concatenate([each[name] for each in facts])[keep] for name in facts[0]}

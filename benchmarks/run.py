@@ -1,0 +1,98 @@
+"""Run the pairs side by side in one process and write the table: `make bench`, or `python benchmarks/run.py --only NAME --quick`."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import platform
+import statistics
+import sys
+import time
+from pathlib import Path
+
+import limits
+from limits import Limits
+from pairs import Row, median, median_cpu
+
+GROUPS = ("attribution", "training", "distances", "separability", "suite", "embedding", "umap", "dashboard")
+TABLE = Path(__file__).parent.parent / "docs" / "results" / "bench.md"
+
+
+def line(row: Row, known: Limits) -> str:
+    """Give a row of the table in Markdown."""
+    ours = f"{median(row.ours):.3g} s ({median_cpu(row.ours):.3g} s)"
+    if row.theirs:
+        ratios = row.ratios
+        theirs = f"{median(row.theirs):.3g} s ({median_cpu(row.theirs):.3g} s)"
+        ratio = f"**{statistics.median(ratios):.2f}** ({min(ratios):.2f} to {max(ratios):.2f}), processor {row.cpu_ratio:.2f}"
+    else:
+        theirs, ratio = "-", "-"
+    met = "-" if row.least is None and row.most is None else "yes" if row.met else "**no**"
+    return f"| {row.work} | {row.against or '-'} | {ours} | {theirs} | {ratio} | {row.goal} | {met} | {near(row, known)} | {row.note} |"
+
+
+def near(row: Row, known: Limits) -> str:
+    """Say how much of the time arithmetic or memory would take alone, by processor seconds, which other work disturbs least."""
+    if not row.flops and not row.moved:
+        return row.limit or "-"
+    seconds = median_cpu(row.ours) / known.threads
+    arithmetic, memory = row.flops / known.flops / seconds, row.moved / known.bandwidth / seconds
+    kind = "FLOP/s" if arithmetic >= memory else "bandwidth"
+    return f"{100 * max(arithmetic, memory):.0f} % of {kind}"
+
+
+def table(rows: list[Row], known: Limits, started: float, failed: dict[str, str]) -> str:
+    """Give the page."""
+    load = os.getloadavg()[2]
+    head = f"""# Speed, measured side by side
+Made by `make bench` (`benchmarks/`), {time.strftime("%d %B %Y, %H:%M", time.localtime(started))} to {time.strftime("%H:%M")} UTC, {platform.machine()}, {os.cpu_count()} cores, {known.threads} threads of torch and BLAS.
+
+Each pair ran in turn in one process, so that what else the machine did fell on both. The ratio is theirs to ours (above 1: ours is faster), median and range over
+the pairs; *processor* is the same of user and system seconds. Seconds are of the clock, in brackets of the processor. The machine was shared: its load over the last
+quarter of an hour was {load:.1f} on {os.cpu_count()} cores, so **absolute clock seconds are too long by about that factor over the cores**; ratios and processor seconds are not.
+
+Limits in the same run, best of six tries, {known.threads} threads: {known.flops / 1e9:.0f} GFLOP/s in float32, {known.flops64 / 1e9:.0f} in float64 (matrix product of 2048), {known.bandwidth / 1e9:.1f} GB/s
+(copying 128 MB). *Near the limit* is the time that arithmetic or memory alone would take, as a share of the time taken.
+
+| work | against | ours | theirs | ratio | goal | met | near the limit | notes |
+|---|---|---|---|---|---|---|---|---|
+"""
+    body = "\n".join(line(row, known) for row in rows)
+    lost = "".join(f"\n- `{name}`: {why}" for name, why in failed.items())
+    return head + body + "\n" + (f"\nNot measured:{lost}\n" if failed else "")
+
+
+def main() -> None:
+    """Run what was asked for; a whole run that is not quick rewrites the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", action="append", choices=GROUPS, help="one group of rows; may be given again")
+    parser.add_argument("--quick", action="store_true", help="small sizes, a look at whether it runs")
+    parser.add_argument("--out", type=Path, help="write the table here (a whole run writes docs/results/bench.md)")
+    given = parser.parse_args()
+    import torch
+
+    torch.set_num_threads(os.cpu_count() or 1)
+    started = time.time()
+    first = limits.measure()
+    rows: list[Row] = []
+    failed: dict[str, str] = {}
+    for name in given.only or GROUPS:
+        clock = time.time()
+        try:
+            rows += importlib.import_module("dashboard" if name == "dashboard" else f"rows_{name}").rows(given.quick)
+        except Exception as error:  # the other rows are still worth having
+            failed[name] = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+        print(f"{name}: {time.time() - clock:.0f} s", failed.get(name, ""), file=sys.stderr, flush=True)
+    last = limits.measure()
+    known = Limits(first.threads, *(max(getattr(first, each), getattr(last, each)) for each in ("flops", "flops64", "bandwidth")))
+    page = table(rows, known, started, failed)
+    print(page)
+    out = given.out or (None if given.only or given.quick else TABLE)
+    if out is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(page, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

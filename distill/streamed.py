@@ -1,0 +1,50 @@
+"""Images decoded in threads ahead of whoever looks at them, in bounded memory; nothing is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+
+import numpy as np
+
+from distill.data import Split
+from distill.images import BadImageError, ImageFacts, decode, fact_columns, facts, fit
+from distill.pixels import quiet, refuse, scan
+
+AHEAD = 32
+"""Images a decoding thread takes at once: few, so that the first batch does not wait long."""
+
+
+def streamed(split: Split, size: int, batches: Iterable[range]) -> Iterator[tuple[range, np.ndarray, dict[str, np.ndarray]]]:
+    """Decode batches of rows one after another while the one before is worked on.
+
+    Args:
+        split: the images.
+        size: side of the square every image is resized and cropped to, as `Split.pixels`.
+        batches: rows of each batch, ascending and adjoining.
+
+    Yields:
+        The rows; their pixels (B, 3, S, S) uint8; and their file facts, name -> (B,), as `Split.metadata`.
+
+    Raises:
+        ValueError: naming the images of a batch that cannot be used.
+    """
+    wanted = list(batches)
+    if not wanted:
+        return
+    first, last = wanted[0].start, wanted[-1].stop
+    rows = split.rows if (first, last) == (0, len(split)) else split.rows.select(range(first, last))
+
+    def work(data: bytes) -> tuple[np.ndarray, ImageFacts]:
+        return np.asarray(fit(decode(data), size)).transpose(2, 0, 1), facts(data)
+
+    held: list[tuple[np.ndarray, ImageFacts] | BadImageError] = []
+    with closing(scan(rows, work, chunk=AHEAD)) as scanned, quiet():
+        for batch in wanted:
+            while len(held) < len(batch):
+                held += next(scanned)
+            here, held = held[: len(batch)], held[len(batch) :]
+            bad = [(batch.start + place, item) for place, item in enumerate(here) if isinstance(item, BadImageError)]
+            refuse(split.rows, bad, split.name)
+            good = [item for item in here if not isinstance(item, BadImageError)]
+            yield batch, np.stack([pixels for pixels, _ in good]), fact_columns([fact for _, fact in good])

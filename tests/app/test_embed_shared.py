@@ -1,0 +1,139 @@
+"""`synthgap embed` in parts: one process or several, killed or not, the table is the same bits."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from app import embed_command
+from app.embed_command import embed_in_parts
+from diagnose.load import load_subject
+from distill.columns import as_dataset
+from distill.data import load_split
+from probes.embeddings import EmbeddingTable
+from probes.result import DiagnosticError
+
+MODEL = "builtin:small_resnet"
+
+
+@pytest.fixture
+def split(tiny_data):
+    return load_split(tiny_data / "test-real.parquet")
+
+
+@pytest.fixture(scope="module")
+def subject():
+    import torch
+
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return load_subject(MODEL, image_size=16)
+
+
+@pytest.fixture(autouse=True)
+def _small_pieces(monkeypatch):
+    monkeypatch.setattr(embed_command, "PIECE", 8)
+
+
+def run(subject, split, out, rank=0, world=1):
+    return embed_in_parts(subject, split, out, size=16, batch_size=4, rank=rank, world=world)
+
+
+def assert_equal(one: Path, other: Path) -> None:
+    assert (one / "embeddings.npy").read_bytes() == (other / "embeddings.npy").read_bytes()
+    first, second = (pq.read_table(folder / "rows.parquet").to_pandas() for folder in (one, other))
+    assert first.equals(second)  # of pandas, to which NaN is NaN
+
+
+def test_the_table_holds_what_embedding_all_at_once_gives(subject, split, tmp_path):
+    from probes.embeddings import embed
+
+    run(subject, split, tmp_path / "table")
+
+    table = EmbeddingTable.load(tmp_path / "table")
+    import torch
+
+    columns = {"ids": split.ids.tolist(), "labels": split.labels, "domain": split.domains, "name": "x"}
+    whole = embed(subject.encode, [torch.from_numpy(np.array(split.pixels(16)))], **columns)
+    np.testing.assert_allclose(table.embeddings, whole.embeddings, atol=1e-5)
+    assert table.ids.tolist() == split.ids.tolist()
+    assert table.labels.tolist() == split.labels.tolist()
+    for name, column in split.metadata.items():
+        np.testing.assert_array_equal(table.metadata[name], column)
+    assert not list(tmp_path.glob("*.parts"))
+
+
+@pytest.mark.parametrize("world", [2, 3, 7])
+def test_any_number_of_processes_makes_the_same_bits(subject, split, tmp_path, world):
+    run(subject, split, tmp_path / "alone")
+
+    ends = [run(subject, split, tmp_path / "shared", rank, world)[0] for rank in reversed(range(world))]
+
+    assert [end is not None for end in ends] == [False] * (world - 1) + [True]
+    assert_equal(tmp_path / "alone", tmp_path / "shared")
+
+
+def test_a_restart_embeds_only_what_is_missing_also_with_another_number_of_processes(subject, split, tmp_path, monkeypatch):
+    run(subject, split, tmp_path / "alone")
+    run(subject, split, tmp_path / "again", rank=1, world=3)  # the others were killed
+    seen = []
+    embedded = embed_command._embed_rows
+    monkeypatch.setattr(embed_command, "_embed_rows", lambda s, d, rows, **more: seen.extend(rows) or embedded(s, d, rows, **more))
+
+    for rank in range(2):
+        run(subject, split, tmp_path / "again", rank, 2)
+
+    assert sorted(seen) == [*range(10), *range(20, 30)]
+    assert_equal(tmp_path / "alone", tmp_path / "again")
+
+
+def test_parts_of_another_model_are_refused(subject, split, tmp_path):
+    run(subject, split, tmp_path / "table", rank=0, world=2)
+    other = load_subject(MODEL, image_size=16)
+
+    with pytest.raises(DiagnosticError, match="got those of others; delete it or choose another `out`"):
+        run(other, split, tmp_path / "table", rank=1, world=2)
+
+
+def test_a_bad_image_is_named_and_finished_parts_stay(subject, split, tmp_path):
+    table = split.rows.with_format("arrow")[:]
+    images = table.column("image").to_pylist()
+    images[20]["bytes"] = b"not an image"
+    place = table.column_names.index("image")
+    rows = as_dataset(table.set_column(place, "image", pa.array(images, table.schema.field("image").type)))
+    broken = replace(split, rows=rows, _memo={})
+
+    with pytest.raises(ValueError, match=r"got 1 of 30 that are not: test-real-20 \(unreadable\)"):
+        run(subject, broken, tmp_path / "table")
+
+    assert len(list((tmp_path / "table.parts").glob("part-*.npy"))) == 2
+    assert not (tmp_path / "table").exists()
+
+
+def test_two_processes_of_a_launcher_make_the_table_of_one(split, tiny_data, tmp_path):
+    script = tmp_path / "net.py"
+    script.write_text(
+        "import torch\ndef net():\n    torch.manual_seed(0)\n    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(768, 5))\n"
+    )
+
+    def start(rank):
+        environment = {**os.environ, "RANK": str(rank), "WORLD_SIZE": "2", "OMP_NUM_THREADS": "1"}
+        command = [sys.executable, "-m", "app.cli", "embed", f"{script}:net", str(tiny_data / "test-real.parquet")]
+        return subprocess.Popen(
+            [*command, "--out", str(tmp_path / "two"), "--batch-size", "4"], env=environment, stdout=subprocess.PIPE, text=True
+        )
+
+    running = [start(rank) for rank in range(2)]
+    run(load_subject(f"{script}:net", image_size=16), split, tmp_path / "one")
+    said = [process.communicate(timeout=600)[0] for process in running]
+
+    assert [process.returncode for process in running] == [0, 0], said
+    assert_equal(tmp_path / "one", tmp_path / "two")
