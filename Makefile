@@ -5,8 +5,11 @@ CIFAKE ?= ../shared/data/cifake
 RUN ?= runs/cifake
 JOBS ?= 2
 NO_APP ?=
+ONLY ?=
+QUICK ?=
+ROWS ?=
 
-.PHONY: help install install-test demo test test-slow smoke check app cifake factors bench clean
+.PHONY: help install install-test demo test test-slow smoke check app cifake factors bench scale clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  \1\t\2/' | expand -t 18
@@ -57,8 +60,11 @@ factors: install ## one factor at a time, on CIFAKE (after `make cifake`) and on
 	$(BIN)/synthgap train configs/factors_pocket.toml --out runs/factors_pocket --jobs $(JOBS) --resume
 	$(BIN)/synthgap diagnose runs/factors_pocket --probe transfer
 
-bench: install ## training step against a bare PyTorch loop, as a ratio
-	$(BIN)/python benchmarks/training_step.py
+bench: install-test ## speed side by side with bare loops and other libraries, docs/results/bench.md (ONLY=group, QUICK=1: print only)
+	$(BIN)/python benchmarks/run.py $(if $(ONLY),--only $(ONLY)) $(if $(QUICK),--quick)
+
+scale: install ## memory and time of 10^4, 10^5, 10^6 rows (ROWS="..." for others), docs/results/scale.md and .svg
+	$(BIN)/python benchmarks/scale.py $(if $(ROWS),--rows $(ROWS))
 
 clean: ## remove caches and builds, not runs
 	rm -rf dist build .pytest_cache .mypy_cache .ruff_cache

@@ -41,7 +41,7 @@ def embed(
     from distill.data import load_split
     from distill.experiment import common_size
 
-    split = load_split(data, domain=domain, skip_bad=skip_bad)
+    split = load_split(data, domain=domain, skip_bad=skip_bad, lazy=True)
     size = common_size(split) if image_size is None else image_size
     subject = load_subject(model, weights=weights, image_size=size)
     with _progress() as progress:

@@ -235,7 +235,7 @@ class Split:
         if "metadata" not in self._memo:
             items = collect(self.rows, facts)
             refuse(self.rows, [(at, item) for at, item in enumerate(items) if not isinstance(item, ImageFacts)], self.name)
-            self._memo["metadata"] = fact_columns(items)
+            self._memo["metadata"] = fact_columns([item for item in items if isinstance(item, ImageFacts)])
         return dict(self._memo["metadata"])
 
 
@@ -247,6 +247,7 @@ def load_split(
     split: str | None = None,
     columns: Mapping[str, str] | None = None,
     skip_bad: bool = False,
+    lazy: bool = False,
     progress: bool = False,
 ) -> Split:
     """Read labelled images from any known source; `docs/data.md` describes the formats.
@@ -259,6 +260,7 @@ def load_split(
         split: `train`, `test`, ... where the source holds several.
         columns: our column name -> the source's.
         skip_bad: decode every image now and leave out the bad ones, counted in `skipped`, instead of raising when they are needed.
+        lazy: leave the images of uncompressed shards in them until they are decoded: slower out of order, in little memory.
         progress: whether to show a bar on standard error while checking.
 
     Returns:
@@ -269,7 +271,7 @@ def load_split(
         ValueError: for anything wrong in it, in one sentence that names the file or column and the remedy.
         distill.errors.DistillError: for a hub that cannot be reached.
     """
-    source = read(str(spec), split=split, image=(columns or {}).get("image"))
+    source = read(str(spec), split=split, image=(columns or {}).get("image"), lazy=lazy)
     rows, names = assemble(source, domain=domain, class_names=class_names, columns=columns)
     loaded = Split(rows, names, source.name)
     if not skip_bad:

@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from distill.images import DECODER_VERSION, BadImageError, decode, fit
+from distill.shards import place_in_shard
 
 logger = logging.getLogger(__name__)
 
@@ -43,9 +44,21 @@ def _encoded(entry: dict[str, bytes | str | None]) -> bytes:
     if entry["bytes"] is not None:
         return entry["bytes"]  # type: ignore[return-value]
     try:
+        place = place_in_shard(str(entry["path"]))
+        if place is not None and place[0].is_file():
+            return _from_shard(*place)
         return Path(str(entry["path"])).read_bytes()
     except OSError as error:
         raise BadImageError(f"cannot be opened: {error.strerror or error}") from error
+
+
+def _from_shard(shard: Path, offset: int, size: int) -> bytes:
+    with shard.open("rb") as file:
+        file.seek(offset)
+        data = file.read(size)
+    if len(data) != size:
+        raise BadImageError(f"cut off in {shard.name}, which has changed")
+    return data
 
 
 def scan(
@@ -121,7 +134,8 @@ def refuse(rows: Dataset, bad: list[tuple[int, BadImageError]], name: str) -> No
 def _label(rows: Dataset, index: int) -> str:
     row = rows[index]
     image = row["image"]
-    return str(image["path"]) if image and image["bytes"] is None and image["path"] else str(row["id"])
+    by_file = image and image["bytes"] is None and image["path"] and place_in_shard(image["path"]) is None
+    return str(image["path"]) if by_file else str(row["id"])
 
 
 def decode_all(rows: Dataset, size: int | None, *, name: str, key: Callable[[], str], progress: bool = False) -> np.ndarray:

@@ -24,13 +24,14 @@ SPLITS = ("train", "training", "validation", "valid", "val", "dev", "test", "tes
 _SPLIT_WORD = re.compile(rf"({'|'.join(SPLITS)})(?![a-z])")
 
 
-def read(spec: str, *, split: str | None = None, image: str | None = None) -> Source:
+def read(spec: str, *, split: str | None = None, image: str | None = None, lazy: bool = False) -> Source:
     """Read a source; see `load_split`.
 
     Args:
         spec: file, folder, pattern or hub name.
         split: where the source holds several.
         image: name of the image column of a table, where it is not `image`.
+        lazy: leave the images of shards in them; see `read_shards`.
 
     Raises:
         FileNotFoundError: when nothing is there.
@@ -41,7 +42,7 @@ def read(spec: str, *, split: str | None = None, image: str | None = None) -> So
         return replace(source, table=_with_keys(_with_images(source.table, Path(spec), image), source.name.rpartition("@")[2]))
     path = Path(spec).expanduser()
     if path.is_dir():
-        return _read_directory(path, split, image)
+        return _read_directory(path, split, image, lazy=lazy)
     paths = [path]
     if not path.exists() and any(sign in spec for sign in "*?[{"):
         paths = [Path(name) for pattern in expand_braces(str(path)) for name in (_matches(pattern))]
@@ -49,7 +50,7 @@ def read(spec: str, *, split: str | None = None, image: str | None = None) -> So
             raise FileNotFoundError(f"`{spec}` must match files, got none; check the pattern, and quote it for the shell.")
     elif not path.exists():
         raise FileNotFoundError(f"`{spec}` must be a file, folder, pattern or hf:NAME, got nothing there; check the path.")
-    return _read_files(paths, name=path.stem if len(paths) == 1 else path.parent.name or spec, image=image)
+    return _read_files(paths, name=path.stem if len(paths) == 1 else path.parent.name or spec, image=image, lazy=lazy)
 
 
 def _matches(pattern: str) -> list[str]:
@@ -57,10 +58,10 @@ def _matches(pattern: str) -> list[str]:
     return sorted(glob.glob(pattern, recursive=True)) or [pattern]  # noqa: PTH207 - the pattern may be absolute
 
 
-def _read_files(paths: list[Path], *, name: str, image: str | None) -> Source:
+def _read_files(paths: list[Path], *, name: str, image: str | None, lazy: bool = False) -> Source:
     endings = {"tar" if path.name.lower().endswith((".tar", ".tar.gz", ".tgz")) else path.suffix.lower() for path in paths}
     if endings == {"tar"}:
-        return read_shards(paths, name=name)
+        return read_shards(paths, name=name, lazy=lazy)
     if endings == {".parquet"}:
         return read_parquet(paths, name=name, image=image)
     raise ValueError(
@@ -68,10 +69,10 @@ def _read_files(paths: list[Path], *, name: str, image: str | None) -> Source:
     )
 
 
-def _read_directory(path: Path, split: str | None, image: str | None) -> Source:
+def _read_directory(path: Path, split: str | None, image: str | None, *, lazy: bool = False) -> Source:
     for pattern in ("*.parquet", "*.tar"):
         if found := sorted(path.glob(pattern)):
-            return _read_files(_of_split(found, split, str(path)), name=path.name, image=image)
+            return _read_files(_of_split(found, split, str(path)), name=path.name, image=image, lazy=lazy)
     if found := leaves(path, split):
         return read_leaves(found, path.name)
     kinds = [folder for folder in subfolders(path) if folder.name.lower() in SPLITS]
@@ -79,7 +80,7 @@ def _read_directory(path: Path, split: str | None, image: str | None) -> Source:
         names = [folder.name for folder in kinds]
         if (split is None and len(kinds) > 1) or split not in (None, *names):
             raise ValueError(f"`split` of `{path}` must be one of {names}, got {split!r}; give it or the folder itself.")
-        return _read_directory(path / (split or names[0]), None, image)
+        return _read_directory(path / (split or names[0]), None, image, lazy=lazy)
     return read_folder(path)
 
 

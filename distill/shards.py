@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import re
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from distill.columns import IMAGE_TYPE, Source
 from distill.images import SUFFIXES
 
 _BATCH = 1000  # samples an Arrow chunk; one chunk must stay below 2 GiB
+_PLACE = re.compile(r"(.+)#(\d+)\+(\d+)")  # shard, offset and bytes of an image that stays in its shard
 _BRACES = re.compile(r"\{([^{}]*)\}")
 
 
@@ -48,7 +51,7 @@ def expand_braces(spec: str) -> list[str]:
     return [rest for word in words for rest in expand_braces(spec[: match.start()] + word + spec[match.end() :])]
 
 
-def read_shards(paths: list[Path], *, name: str) -> Source:
+def read_shards(paths: list[Path], *, name: str, lazy: bool = False) -> Source:
     """Read WebDataset shards into memory, images still encoded.
 
     Why not the `datasets` builder: it infers one set of fields from five samples, so that a shard with PNG and JPEG images, or with JSON
@@ -57,6 +60,8 @@ def read_shards(paths: list[Path], *, name: str) -> Source:
     Args:
         paths: tar files, compressed or not; a sample is the run of files that share a name up to its first dot.
         name: what errors call the data.
+        lazy: leave the images of uncompressed shards where they are and note their places (see `place_in_shard`): for one pass in order
+            over more than the memory holds.
 
     Returns:
         Rows with `key`, `image`, from `cls` a `label` or `class_name`, from `txt` the `caption`, and the text and integers of `json`.
@@ -69,7 +74,7 @@ def read_shards(paths: list[Path], *, name: str) -> Source:
     for path in paths:
         if not path.is_file():
             raise FileNotFoundError(f"shard `{path}` must exist, got nothing there; check the pattern.")
-        for sample in _samples(path):
+        for sample in _samples(path, lazy=lazy):
             batch.append(sample)
             if len(batch) == _BATCH:
                 tables.append(_table(batch))
@@ -101,11 +106,18 @@ def _table(samples: list[dict[str, Any]]) -> pa.Table:
     return pa.table(columns)
 
 
-def _samples(path: Path) -> Iterator[dict[str, Any]]:
+def place_in_shard(path: str) -> tuple[Path, int, int] | None:
+    """Tell shard, offset and number of bytes from the `path` of an image that was left in its shard; None for any other path."""
+    match = _PLACE.fullmatch(path)
+    return None if match is None else (Path(match[1]), int(match[2]), int(match[3]))
+
+
+def _samples(path: Path, *, lazy: bool) -> Iterator[dict[str, Any]]:
     key: str | None = None
-    files: dict[str, bytes] = {}
+    files: dict[str, bytes | str] = {}
     try:
-        with tarfile.open(path, "r|*") as tar:
+        with _opened(path, lazy=lazy) as tar:
+            stays = lazy and isinstance(tar.fileobj, io.IOBase)  # not one of tarfile's own streams, which cannot go back
             for member in tar:
                 folder, _, base = member.name.rpartition("/")
                 stem, dot, kind = base.partition(".")
@@ -115,16 +127,32 @@ def _samples(path: Path) -> Iterator[dict[str, Any]]:
                     if files:
                         yield _sample(path, str(key), files)
                     key, files = full, {}
-                files[kind.lower()] = tar.extractfile(member).read()  # type: ignore[union-attr]
+                if stays and not member.issparse() and _is_image(kind.lower()):
+                    files[kind.lower()] = f"{path.absolute()}#{member.offset_data}+{member.size}"
+                else:
+                    files[kind.lower()] = tar.extractfile(member).read()  # type: ignore[union-attr]
+                tar.members.clear()  # type: ignore[attr-defined]  # tarfile keeps every header, a kilobyte an image
         if files:
             yield _sample(path, str(key), files)
     except (tarfile.TarError, EOFError, OSError) as error:
         raise ValueError(f"shard `{path}` must be a whole tar file, got {str(error)!r}; write or download it again.") from error
 
 
-def _sample(path: Path, key: str, files: dict[str, bytes]) -> dict[str, Any]:
+def _opened(path: Path, *, lazy: bool) -> tarfile.TarFile:
+    """Open a shard so that images can be passed over, where it is not compressed; else as a stream."""
+    if lazy:
+        with contextlib.suppress(tarfile.ReadError):
+            return tarfile.open(path, "r:")
+    return tarfile.open(path, "r|*")
+
+
+def _is_image(kind: str) -> bool:
+    return f".{kind.rsplit('.', 1)[-1]}" in SUFFIXES
+
+
+def _sample(path: Path, key: str, files: Mapping[str, Any]) -> dict[str, Any]:
     """Turn the files of one sample to the row of a table."""
-    images = [kind for kind in files if f".{kind.rsplit('.', 1)[-1]}" in SUFFIXES]
+    images = [kind for kind in files if _is_image(kind)]
     if len(images) != 1:
         raise ValueError(f"sample {key!r} of shard `{path}` must have exactly one image, got {sorted(files)}; mend the shard.")
     row: dict[str, Any] = {}
@@ -140,7 +168,9 @@ def _sample(path: Path, key: str, files: dict[str, bytes]) -> dict[str, Any]:
         raise ValueError(
             f"json, txt and cls of sample {key!r} in shard `{path}` must be an object and text, got {str(error)!r}; mend the shard."
         ) from error
-    return row | {"key": key, "image": {"bytes": files[images[0]], "path": f"{key}.{images[0]}"}}
+    image = files[images[0]]
+    held = {"bytes": None, "path": image} if isinstance(image, str) else {"bytes": image, "path": f"{key}.{images[0]}"}
+    return row | {"key": key, "image": held}
 
 
 def _is_plain(value: object) -> bool:

@@ -66,8 +66,8 @@ def distance_scores(
             measured = {"frechet": gaussian_distance(start, Gaussian.of(x[rows])), **shares}
             for name, value in measured.items():
                 found.setdefault(name, []).append(value)
-    for name, values in _mean_kernels(x, halves, seed=seed).items():
-        floor[name], between[name] = values.tolist()
+    for name, both in _mean_kernels(x, halves, seed=seed).items():
+        floor[name], between[name] = both.tolist()
     quantile = float(stats.t.ppf(0.5 + LEVEL / 2, REPEATS - 1))
     scores: dict[str, Score] = {}
     arrays: dict[str, np.ndarray] = {}
@@ -99,8 +99,8 @@ def _mean_kernels(x: np.ndarray, halves: list[tuple[np.ndarray, np.ndarray, np.n
     """Give KID and both CMMDs of the first and second, and of the first and third rows of each draw, (2, R), from one pass over the kernels."""
     member = np.zeros((len(x), 3 * len(halves)))
     for number, rows_of in enumerate(halves):
-        for place, rows in enumerate(rows_of):
-            member[rows, 3 * number + place] = 1
+        for place, half in enumerate(rows_of):
+            member[half, 3 * number + place] = 1
     own = np.einsum("nd,nd->n", x, x, dtype=np.float64)
     wide = median_bandwidth(x, seed=seed)
     kernels: dict[str, Callable[[np.ndarray, slice, slice], np.ndarray]] = {

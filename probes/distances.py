@@ -47,7 +47,7 @@ class Gaussian:
     @classmethod
     def of(cls, x: np.ndarray) -> Gaussian:
         """Measure a set (N, D), N at least 2; in float64, block by block."""
-        mean = np.mean(x, axis=0, dtype=np.float64)
+        mean = np.asarray(np.mean(x, axis=0, dtype=np.float64))
         covariance = np.zeros((x.shape[1], x.shape[1]))
         for start in range(0, len(x), _ROWS_OF_MOMENTS):
             part = x[start : start + _ROWS_OF_MOMENTS] - mean
@@ -109,7 +109,9 @@ def _kid_from(x: np.ndarray, y: np.ndarray, cubes_x: float, cubes_y: float, cube
             second += block.T @ block
             length = np.einsum("nd,nd->n", block, block)
             squared += length.sum(), (length**2).sum()
-        sums.append(total), seconds.append(second), own.append(squared)
+        sums.append(total)
+        seconds.append(second)
+        own.append(squared)
 
     def mean(one: int, other: int, cubes: float) -> float:
         first, square = float(sums[one] @ sums[other]), float(np.sum(seconds[one] * seconds[other]))

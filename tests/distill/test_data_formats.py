@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import tarfile
@@ -251,6 +252,31 @@ def test_shards_with_class_names_captions_and_json(tmp_path: Path) -> None:
     assert split.column("ink") == ["red", "blue"]
     assert first_pixels(split, 1, 1)
     assert [path.name for path in tmp_path.iterdir()] == ["x.tar"]  # nothing is extracted
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_images_left_in_their_shards_are_the_same(tmp_path: Path, packed: bool) -> None:
+    samples = {f"{i}.{k}": v for i in range(5) for k, v in (("png", picture(i % 2)), ("cls", CLASSES[i % 2]))}
+    path = shard(tmp_path / "x.tar", samples)
+    if packed:
+        path.with_suffix(".tar.gz").write_bytes(gzip.compress(path.read_bytes()))
+        path = path.with_suffix(".tar.gz")
+
+    held, left = load_split(path, domain="real"), load_split(path, domain="real", lazy=True)
+
+    assert (left.rows[0]["image"]["bytes"] is None) != packed  # what is compressed has no places
+    np.testing.assert_array_equal(left.pixels(8), held.pixels(8))
+    assert left.fingerprint == held.fingerprint
+    assert left.ids.tolist() == held.ids.tolist()
+
+
+def test_a_shard_cut_short_after_it_was_read_is_named_by_its_images(tmp_path: Path) -> None:
+    path = shard(tmp_path / "x.tar", {"0.cls": "cat", "0.png": picture(0), "1.cls": "dog", "1.png": picture(1)})
+    split = load_split(path, domain="real", lazy=True)
+    path.write_bytes(path.read_bytes()[:600])
+
+    with pytest.raises(ValueError, match=r"real/1 \(cut off in x.tar, which has changed\)"):
+        split.pixels(8)
 
 
 def test_shards_by_braces_with_numbered_classes(tmp_path: Path) -> None:
