@@ -13,7 +13,7 @@ class Limits:
     """Best of a few tries, with `threads` threads.
 
     Args:
-        flops: float32 operations a second of a matrix product (2 n^3 of n = 2048), the better of NumPy's and torch's.
+        flops: float32 operations a second of a matrix product (2 n^3 of n = 1024), the better of NumPy's and torch's.
         flops64: the same in float64.
         bandwidth: bytes a second of copying 256 MB (read and written).
     """
@@ -35,10 +35,10 @@ def measure(tries: int = 5) -> Limits:
     rng = np.random.default_rng(0)
     found = {}
     for name, kind in (("flops", np.float32), ("flops64", np.float64)):
-        a = rng.normal(size=(2048, 2048)).astype(kind)
+        a = rng.normal(size=(1024, 1024)).astype(kind)
         t = torch.from_numpy(a)
         best = min(_seconds(lambda a=a: a @ a, tries), _seconds(lambda t=t: t @ t, tries))
-        found[name] = 2 * 2048**3 / best
+        found[name] = 2 * 1024**3 / best
     source = torch.ones(32 * 2**20)  # 128 MB
     target = torch.empty_like(source)
     bandwidth = 2 * source.numel() * 4 / _seconds(lambda: target.copy_(source), tries)

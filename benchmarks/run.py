@@ -52,7 +52,7 @@ Each pair ran in turn in one process, so that what else the machine did fell on 
 the pairs; *processor* is the same of user and system seconds. Seconds are of the clock, in brackets of the processor. The machine was shared: its load over the last
 quarter of an hour was {load:.1f} on {os.cpu_count()} cores, so **absolute clock seconds are too long by about that factor over the cores**; ratios and processor seconds are not.
 
-Limits in the same run, best of six tries, {known.threads} threads: {known.flops / 1e9:.0f} GFLOP/s in float32, {known.flops64 / 1e9:.0f} in float64 (matrix product of 2048), {known.bandwidth / 1e9:.1f} GB/s
+Limits in the same run, best of six tries, {known.threads} threads: {known.flops / 1e9:.0f} GFLOP/s in float32, {known.flops64 / 1e9:.0f} in float64 (matrix product of 1024), {known.bandwidth / 1e9:.1f} GB/s
 (copying 128 MB). *Near the limit* is the time that arithmetic or memory alone would take, as a share of the time taken.
 
 | work | against | ours | theirs | ratio | goal | met | near the limit | notes |
