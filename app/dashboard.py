@@ -27,6 +27,8 @@ PAGES = {
     "cues": "Cues",
     "factors": "Factors",
     "compare": "Compare",
+    "map": "Map",
+    "attribution": "Attribution",
     "run": "Run",
 }
 STYLE = (
@@ -86,9 +88,9 @@ def main() -> None:
     pages = {name: st.Page(show, title=PAGES[name], url_path=name, default=name == "why") for name, show in shown.items()}
     page = st.navigation(list(pages.values()), position="hidden")
     place = {"run": run.name} if run else {}
-    asked = st.query_params.to_dict() | place
-    if (asked_page := asked.pop("page", None)) in pages:
-        st.switch_page(pages[asked_page], query_params=asked)
+    if (asked_page := st.query_params.get("page")) in pages:
+        rest = {name: st.query_params.get_all(name) for name in st.query_params if name != "page"}
+        st.switch_page(pages[asked_page], query_params=rest | place)
     with bar.container(horizontal=True, gap="xxsmall", key="pages"):
         for link in pages.values():
             st.page_link(link, query_params=place)

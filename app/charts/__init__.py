@@ -13,6 +13,7 @@ from app.charts.lines import Line, line_chart
 from app.charts.marks import Mark, mark_chart
 from app.charts.matrix import Cell, matrix_chart
 from app.charts.palette import FIXED, GUIDE, MARKERS, NEUTRAL, OKABE_ITO, TEACHER, colours
+from app.charts.points import Points, category_colours, point_chart
 from app.charts.scatter import Point, scatter_chart
 
 __all__ = [
@@ -30,12 +31,15 @@ __all__ = [
     "Mark",
     "Point",
     "bar_chart",
+    "Points",
+    "category_colours",
     "colours",
     "dot_chart",
     "grid_chart",
     "line_chart",
     "mark_chart",
     "matrix_chart",
+    "point_chart",
     "safe",
     "scatter_chart",
     "score_histogram",

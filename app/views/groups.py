@@ -119,3 +119,12 @@ def as_score(raw: Mapping[str, object] | None) -> Score | None:
         return Score(**raw) if raw else None  # type: ignore[arg-type]
     except (TypeError, ValueError):
         return None
+
+
+def student_titles(report: Report) -> dict[str, str]:
+    """Name every student for people: its group, and its seed where the group has several."""
+    return {
+        student.name: group.title + (f", seed {student.seed}" if len(group.students) > 1 else "")
+        for group in group_students(report)
+        for student in group.students
+    }

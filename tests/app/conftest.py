@@ -12,7 +12,8 @@ import pytest
 
 def _builder(name: str = "stored_reports") -> ModuleType:
     if name == "stored_reports":
-        _builder("stored_probes")  # which it imports
+        for imported in ("stored_probes", "stored_explained"):
+            _builder(imported)
     spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
     if spec is None or spec.loader is None:
         raise ImportError(f"{name}.py must lie beside conftest.py")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import stored_explained
 import stored_probes
 from PIL import Image
 
@@ -336,6 +337,8 @@ def build_report(name: str, *, classes: list[str] = CLASSES, images: int = 60) -
                 stored_probes.ladder(student, auc + jitter / 2),
                 stored_probes.corruptions(student, 0.1 if auc > 0.9 else 0.01),
             ]
+    results += [stored_explained.made_up_attribution(student.name, ids, domain, labels, len(classes)) for student in students]
+    results.append(stored_explained.made_up_map("small-clip", [students[0].name, students[3].name], ids, domain, labels))
     records = [
         ProbeRecord(
             probe=result.probe,

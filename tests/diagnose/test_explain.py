@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diagnose import explain as explaining
-from diagnose.explain import explain, read_picture, write_explained
+from diagnose import picture as pictures
+from diagnose.explain import explain, write_explained
+from diagnose.picture import read_picture
 from distill.checkpoint import save_student
 from distill.student import attach_projection, build_backbone
 from probes.result import DiagnosticError, ProbeResult
@@ -80,10 +81,10 @@ def test_pictures_that_are_none_or_too_large_are_refused(monkeypatch: pytest.Mon
         read_picture(b"GIF89a", 16)
     with pytest.raises(ValueError, match="must be a whole"):
         read_picture(picture()[:60], 16)
-    monkeypatch.setattr(explaining, "MOST_PIXELS", 100)
+    monkeypatch.setattr(pictures, "MOST_PIXELS", 100)
     with pytest.raises(ValueError, match=r"at most 0 megapixels, got 40 x 24"):
         read_picture(picture(), 16)
-    monkeypatch.setattr(explaining, "MOST_BYTES", 10)
+    monkeypatch.setattr(pictures, "MOST_BYTES", 10)
     with pytest.raises(ValueError, match="`image` must be at most"):
         read_picture(picture(), 16)
 

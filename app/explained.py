@@ -1,0 +1,115 @@
+"""Stored attribution as the dashboard needs it: maps of single images, means, curves, and whether a method may be believed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from app.reports import Run, load_probe, records
+from diagnose.schema import Report
+from probes.result import DiagnosticError, ProbeResult, Score
+
+METHODS = {
+    "integrated_gradients": "Integrated gradients",
+    "occlusion": "Occlusion",
+    "grad_cam": "Grad-CAM",
+    "attention": "Attention",
+}
+NUMBERS = {"zero_shot": "the class", "domain": "looks synthetic"}
+"""What is explained -> how a caption says it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Eyes:
+    """What attribution found of one encoder.
+
+    Args:
+        name: the encoder's.
+        result: the result that holds it; the teacher's stands beside a student's.
+        prefix: `teacher/` for the teacher.
+    """
+
+    name: str
+    result: ProbeResult
+    prefix: str = ""
+
+    @property
+    def status(self) -> Mapping[str, str]:
+        """Map `<method>/<number>` to `informative`, or to why not."""
+        held = self.result.params.get("teacher_status" if self.prefix else "status", {})
+        return held if isinstance(held, dict) else {}
+
+    def methods(self) -> list[str]:
+        """List the methods of which pictures are stored."""
+        return [name for name in METHODS if any(f"{self.prefix}gallery/{name}/{number}" in self.result.arrays for number in NUMBERS)]
+
+    def believed(self, method: str, number: str) -> str:
+        """Say whether a method's maps of a number may be believed: empty if so, else why not."""
+        said = str(self.status.get(f"{method}/{number}", "not measured"))
+        return "" if said == "informative" else said
+
+    def map_of(self, image: str, method: str, number: str) -> np.ndarray | None:
+        """Find the stored map of an image, (h, w) in [-1, 1], or None."""
+        maps, ids = self.result.arrays.get(f"{self.prefix}gallery/{method}/{number}"), self.result.arrays.get("gallery/ids")
+        if maps is None or ids is None or maps.ndim != 3 or len(maps) != len(ids):
+            return None
+        place = np.flatnonzero(ids.astype(str) == image)
+        return maps[place[0]].astype(np.float64) if len(place) else None
+
+    def score(self, name: str) -> Score | None:
+        """Find one of the encoder's scores."""
+        return self.result.scores.get(f"{self.prefix}{name}")
+
+    def mean_map(self, method: str, number: str, domain: str, label: int | None) -> np.ndarray | None:
+        """Give the mean map of a class and domain, or of all classes alike (None), (h, w)."""
+        maps, classes = self.result.arrays.get(f"{self.prefix}mean_map/{method}/{number}"), self.result.arrays.get("mean_map/classes")
+        if maps is None or classes is None or maps.ndim != 4 or maps.shape[:2] != (len(classes), 2):
+            return None
+        own = maps[:, ("real", "synthetic").index(domain)].astype(np.float64)
+        chosen = own if label is None else own[classes == label]
+        return chosen.mean(axis=0) if len(chosen) else None
+
+    def curve(self, method: str, number: str, name: str) -> np.ndarray | None:
+        """Find a mean curve of deletion or insertion, over `curve/fractions`."""
+        line, fractions = self.result.arrays.get(f"{self.prefix}curve/{method}/{number}/{name}"), self.result.arrays.get("curve/fractions")
+        return None if line is None or fractions is None or line.shape != fractions.shape else np.asarray(line, dtype=float)
+
+    def by_class(self, method: str, number: str, value: str) -> dict[int, np.ndarray]:
+        """Give a share by class: class index -> (2, 3) value, low, high of real and synthetic images."""
+        shares = self.result.arrays.get(f"{self.prefix}by_class/{method}/{number}/{value}")
+        classes = self.result.arrays.get("mean_map/classes")
+        if shares is None or classes is None or shares.shape != (len(classes), 2, 3):
+            return {}
+        return {int(label): share.astype(float) for label, share in zip(classes, shares, strict=True)}
+
+
+def load_eyes(run: Run, report: Report) -> tuple[dict[str, Eyes], str]:
+    """Read what attribution found of the teacher and every student.
+
+    Returns:
+        Name -> what was found, the teacher first; and the first reason why a student is missing, or empty.
+    """
+    found: dict[str, Eyes] = {}
+    reason = ""
+    for name, record in records(report, "attribution").items():
+        try:
+            found[name] = Eyes(name, load_probe(run, record))
+        except (FileNotFoundError, DiagnosticError) as error:
+            reason = reason or str(error)
+    for eyes in list(found.values()):
+        if any(name.startswith("teacher/gallery/") for name in eyes.result.arrays):
+            return {report.teacher.name: Eyes(report.teacher.name, eyes.result, "teacher/")} | found, reason
+    return found, reason
+
+
+def gallery(found: Mapping[str, Eyes]) -> list[tuple[str, str, int]]:
+    """List the images of which maps are stored: (id, domain, label), in the order of the first encoder, once each."""
+    images: dict[str, tuple[str, str, int]] = {}
+    for eyes in found.values():
+        columns = [eyes.result.arrays.get(f"gallery/{name}", np.zeros(0)) for name in ("ids", "domain", "labels")]
+        if columns[0].shape == columns[1].shape == columns[2].shape:
+            for name, domain, label in zip(*columns, strict=True):
+                images.setdefault(str(name), (str(name), str(domain), int(label)))
+    return list(images.values())

@@ -1,0 +1,152 @@
+"""Page Attribution: from which pixels an encoder takes the class, and the look of a synthetic image, and whether to believe the maps."""
+
+from __future__ import annotations
+
+import pandas as pd
+import streamlit as st
+
+from app.explained import METHODS, NUMBERS, Eyes, gallery, load_eyes
+from app.reports import Run, load_thumbnails
+from app.views.attribution_means import show_means
+from app.views.attribution_trust import believed_sentence, show_trust
+from app.views.groups import group_students, student_titles
+from app.views.notices import failed_probes, missing, report_or_notice
+from app.views.tiles import LEGEND, on_demand, show_tiles, stored_tiles, strength_slider
+from app.views.wording import plain
+from diagnose.schema import Report
+from probes.result import DiagnosticError
+
+A_PAGE = 4
+"""Pictures shown at once, each with its maps."""
+
+MOST_UPLOAD = 8
+"""MiB of a picture that may be given."""
+
+EXPLAINED = {"Both": list(NUMBERS), "The class": ["zero_shot"], "Looks synthetic": ["domain"]}
+
+
+def show(run: Run) -> None:
+    """Show the page of one run."""
+    st.title("What in the picture does it look at?")
+    report = report_or_notice(run)
+    if report is None:
+        return
+    st.markdown(
+        "An attribution map says which pixels raise or lower one number of an encoder. Two numbers are explained: **the class** (how well "
+        "the image fits its own class text) and **how synthetic the image looks** to this encoder. A map tells where a number comes from, "
+        "not why; and some maps mean nothing, which is said beside them."
+    )
+    failed_probes(report, "attribution", run)
+    found, reason = load_eyes(run, report)
+    titles = {report.teacher.name: "teacher"} | student_titles(report)
+    methods = [name for name in METHODS if any(name in eyes.methods() for eyes in found.values())]
+    if not methods:
+        missing("Attribution maps are not stored with this report.", run, DiagnosticError(reason) if reason else None)
+        _any_picture(run, report, None, 0.7)
+        return
+    method = st.segmented_control(
+        "Method", methods, default=methods[0], format_func=METHODS.__getitem__, key="attribution-method", bind="query-params"
+    )
+    method = method or methods[0]
+    names = st.multiselect(
+        "Encoders", list(found), default=default_encoders(report, found), format_func=lambda name: titles.get(name, name),
+        key="attribution-encoders",
+    )  # fmt: skip
+    chosen = {name: found[name] for name in names}
+    if not chosen:
+        st.markdown("**Choose at least one encoder.**")
+        return
+    st.markdown(believed_sentence(chosen, titles, method))
+    strength = strength_slider("attribution-overlay")
+    thumbnails = _gallery(run, report, chosen, titles, method, strength)
+    show_trust(report, chosen, titles, method)
+    show_means(report, chosen, found, titles, method)
+    _any_picture(run, report, thumbnails, strength)
+
+
+def default_encoders(report: Report, found: dict[str, Eyes]) -> list[str]:
+    """Choose the teacher and the first seed of up to three groups, those trained on synthetic images first."""
+    firsts = [next((name for name in group.names if name in found), None) for group in group_students(report)]
+    wanted = [name for name in [report.teacher.name, *firsts] if name in found]
+    return wanted[:4] or list(found)[:4]
+
+
+def _gallery(
+    run: Run, report: Report, chosen: dict[str, Eyes], titles: dict[str, str], method: str, strength: float
+) -> pd.DataFrame | None:
+    st.header("Picture by picture")
+    try:
+        thumbnails = load_thumbnails(run)
+    except (FileNotFoundError, DiagnosticError) as error:
+        missing("The pictures under the maps are not stored with this report.", run, error)
+        return None
+    images = [image for image in gallery(chosen) if image[0] in thumbnails.index]
+    if not images:
+        missing("None of the explained pictures is stored with this report.", run)
+        return thumbnails
+    with st.container(horizontal=True, gap="medium"):
+        what = st.segmented_control("Explained", list(EXPLAINED), default="Both", key="attribution-number", bind="query-params") or "Both"
+        where = st.segmented_control("Images", ["All", "Real", "Synthetic"], default="All", key="attribution-domain", bind="query-params")
+    classes = ["All classes", *(name for name in report.class_names if any(thumbnails.at[i[0], "class_name"] == name for i in images))]
+    label = st.selectbox("Class", classes, key="attribution-class")
+    kept = [
+        image
+        for image in images
+        if (where in (None, "All") or image[1] == where.lower())
+        and (label in (None, "All classes") or thumbnails.at[image[0], "class_name"] == label)
+    ]
+    if not kept:
+        st.markdown("**No explained picture is of this class and kind.**")
+        return thumbnails
+    pages = -(-len(kept) // A_PAGE)
+    page = (
+        st.select_slider("Pictures", range(1, pages + 1), key=f"attribution-page-{pages}", format_func=lambda p: f"{p} of {pages}")
+        if pages > 1
+        else 1
+    )
+    encoders = [(titles.get(name, name), eyes) for name, eyes in chosen.items()]
+    for image, domain, _ in kept[(page - 1) * A_PAGE : page * A_PAGE]:
+        row = thumbnails.loc[image]
+        st.markdown(f"**{plain(row['class_name'])}**, {domain} image")
+        words = f"{domain} image of class {row['class_name']}"
+        show_tiles(bytes(row["image"]), stored_tiles(encoders, image, method, EXPLAINED[what]), strength, words)
+    st.caption(f"{LEGEND} {len(kept)} of {len(images)} explained pictures, drawn at random with the classes in equal parts.")
+    return thumbnails
+
+
+def _any_picture(run: Run, report: Report, thumbnails: pd.DataFrame | None, strength: float) -> None:
+    st.header("Any other picture")
+    students = student_titles(report)
+    if thumbnails is None or thumbnails.empty:
+        way = "Upload one"
+    else:
+        way = (
+            st.segmented_control("Picture", ["From this run", "Upload one"], default="From this run", key="attribution-way")
+            or "From this run"
+        )
+    if way == "From this run" and thumbnails is not None:
+        words = {
+            name: f"{row.class_name}, {row.domain}: {name}" for name, row in zip(thumbnails.index, thumbnails.itertuples(), strict=True)
+        }
+        image = st.selectbox("Image", list(thumbnails.index), format_func=words.__getitem__, key="attribution-image")
+        if image is not None:
+            row = thumbnails.loc[image]
+            on_demand(run, report, bytes(row["image"]), int(row["label"]), key="attribution-stored", titles=students, strength=strength)
+        return
+    given = st.file_uploader(
+        "A picture of your own", type=["png", "jpg", "jpeg", "webp"], max_upload_size=MOST_UPLOAD, key="attribution-upload"
+    )
+    st.caption(
+        f"PNG, JPEG or WebP, at most {MOST_UPLOAD} MiB and 16 megapixels; its middle square is brought to the students' size. It stays on "
+        "this machine. Each encoder's map is of the class it takes the picture for."
+    )
+    if given is None:
+        return
+    from diagnose.picture import read_picture
+
+    try:
+        read_picture(given.getvalue(), 8)
+    except ValueError as error:
+        st.error(plain(str(error)))
+        return
+    on_demand(run, report, given.getvalue(), None, key="attribution-own", titles=students, strength=strength)

@@ -1,0 +1,145 @@
+"""Maps of many images together: mean maps, where the energy lies, which frequencies are used, and by class."""
+
+from __future__ import annotations
+
+import numpy as np
+import streamlit as st
+
+from app import charts
+from app.explained import NUMBERS, Eyes
+from app.overlays import map_alone
+from app.reports import records
+from app.views.groups import group_students, keys_in_order
+from app.views.measures import LEGEND_SEEDS, Measure, available, draw, measure_chart, measure_sentence
+from app.views.tiles import WIDTH
+from app.views.wording import plain
+from diagnose.schema import Report
+
+VALUES = {
+    "border_energy": ("At the border", "Share of the map within an eighth of the side from the edge; an even map would have 0.44 there."),
+    "centre_energy": ("In the middle", "Share of the map in the middle half of both sides; an even map would have 0.25 there."),
+    "object_energy": ("On the object", "Share of the map on the object, by masks that were given or discovered."),
+    "uses_mean": ("Mean colour", "Share of the answer that comes from the image's mean colour."),
+    "uses_low": ("Coarse shapes", "Share of the answer that comes from the lowest quarter of the image's frequencies."),
+    "uses_mid": ("Middle detail", "Share of the answer that comes from the frequencies between a quarter and a half."),
+    "uses_high": ("Fine detail", "Share of the answer that comes from the highest half of the frequencies: edges, texture, noise."),
+    "teacher_agreement": ("Like the teacher", "Rank correlation of student's and teacher's map of one image; 0 is unrelated."),
+}
+
+
+def show_means(report: Report, chosen: dict[str, Eyes], found: dict[str, Eyes], titles: dict[str, str], method: str) -> None:
+    """Show the aggregates of one method."""
+    st.header("Over many images")
+    number = st.segmented_control(
+        "Means of", list(NUMBERS), default="zero_shot", format_func=NUMBERS.__getitem__, key="attribution-means", bind="query-params"
+    )
+    number = number or "zero_shot"
+    _mean_maps(report, found, titles, method, number)
+    _values(report, method, number)
+    _by_class(report, chosen, titles, method, number)
+
+
+def _mean_maps(report: Report, found: dict[str, Eyes], titles: dict[str, str], method: str, number: str) -> None:
+    labels = {"All classes": None} | {
+        report.class_names[label]: label
+        for label in sorted({int(v) for eyes in found.values() for v in eyes.result.arrays.get("mean_map/classes", ())})
+        if 0 <= label < len(report.class_names)
+    }
+    label = st.selectbox("Mean maps of", list(labels), key="attribution-mean-class") or "All classes"
+    for title, members in _sides(report, found):
+        tiles = [(domain, mean_over(members, method, number, domain, labels[label])) for domain in ("real", "synthetic")]
+        if all(values is None for _, values in tiles):
+            continue
+        doubts = {eyes.believed(method, number) for eyes in members} - {""}
+        st.markdown(f"**{plain(title)}**" + (f" — {plain(sorted(doubts)[0])}" if doubts else ""))
+        with st.container(horizontal=True, gap="small"):
+            for domain, values in tiles:
+                if values is not None:
+                    alt = f"Mean map of {NUMBERS[number]} for {title} over {domain} images"
+                    st.image(map_alone(values), width=WIDTH, caption=f"{domain} images", alt=alt)
+    st.caption("Every image counts alike, then every class, then every seed. Orange speaks for it, blue against it; each scaled by itself.")
+
+
+def _sides(report: Report, found: dict[str, Eyes]) -> list[tuple[str, list[Eyes]]]:
+    """Give the teacher, and each loss with the seeds that have maps."""
+    sides = [("teacher", [found[report.teacher.name]])] if report.teacher.name in found else []
+    for group in group_students(report):
+        members = [found[name] for name in group.names if name in found]
+        if members:
+            sides.append((group.title, members))
+    return sides
+
+
+def mean_over(members: list[Eyes], method: str, number: str, domain: str, label: int | None) -> np.ndarray | None:
+    """Average the mean maps of several seeds, (h, w), or None where none has one of the same size."""
+    maps = [values for eyes in members if (values := eyes.mean_map(method, number, domain, label)) is not None]
+    same = [values for values in maps if values.shape == maps[0].shape]
+    return np.mean(same, axis=0) if same else None
+
+
+def measures(method: str, number: str) -> list[Measure]:
+    """List what can be measured of a method's maps, by the names of its scores."""
+    return [
+        Measure(
+            label,
+            f"{method}/{number}/{name}",
+            "rank correlation" if name == "teacher_agreement" else "share of the map",
+            meaning,
+            domains=True,
+        )
+        for name, (label, meaning) in VALUES.items()
+    ]
+
+
+def _values(report: Report, method: str, number: str) -> None:
+    held = records(report, "attribution")
+    choices = available(measures(method, number), held)
+    if not choices:
+        st.markdown("Where their energy lies is not reported: no student's maps of this kind passed both tests.")
+        return
+    labels = [measure.label for measure in choices]
+    picked = st.segmented_control("How much", labels, default=labels[0], key="attribution-value", bind="query-params") or labels[0]
+    measure = choices[labels.index(picked) if picked in labels else 0]
+    groups = group_students(report)
+    words = measure_sentence(measure, held, groups, report.teacher.name)
+    st.markdown(measure.meaning)
+    draw(
+        measure_chart(measure, held, groups, charts.colours(keys_in_order(report)), report.teacher.name),
+        f"{measure.label}: {words}",
+        "means",
+    )
+    with st.expander("The same in words, with intervals and n"):
+        st.markdown(words)
+        st.caption(f"{LEGEND_SEEDS} Encoders whose maps are uninformative are left out.")
+
+
+def _by_class(report: Report, chosen: dict[str, Eyes], titles: dict[str, str], method: str, number: str) -> None:
+    named = {label: name for name, (label, _) in VALUES.items()}
+    able = {name: eyes for name, eyes in chosen.items() if any(eyes.by_class(method, number, value) for value in named.values())}
+    if not able:
+        return
+    with st.expander("By class"):
+        who = st.selectbox("Encoder", list(able), format_func=lambda n: titles.get(n, n), key="attribution-class-who")
+        eyes = able[who if who in able else next(iter(able))]
+        labels = [label for label, value in named.items() if eyes.by_class(method, number, value)]
+        picked = st.selectbox("Share", labels, key="attribution-class-value") or labels[0]
+        shares = eyes.by_class(method, number, named[picked])
+        marks = [
+            charts.Mark(
+                report.class_names[label], float(share[side, 0]), charts.NEUTRAL if side else charts.TEACHER, domain, f"{domain} images"
+            )
+            for label, share in shares.items()
+            if 0 <= label < len(report.class_names)
+            for side, domain in enumerate(("real", "synthetic"))
+            if share[side, 2] - share[side, 1] < 1
+        ]
+        if not marks:
+            st.markdown("Too few images of each class were explained for this.")
+            return
+        widest = max(float(share[side, 2] - share[side, 1]) for share in shares.values() for side in range(2))
+        sentence = (
+            f"{picked} by class, for {plain(titles.get(who, who))}. Few images of each class were explained: the 95 % intervals are up to "
+            f"{100 * widest:.0f} points wide, so that only large differences count."
+        )
+        st.markdown(sentence)
+        draw(charts.mark_chart(marks, "share of the map"), sentence, "by-class")

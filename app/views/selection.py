@@ -1,0 +1,142 @@
+"""What is behind a selection of images: the pictures, their neighbours for each encoder, their maps, and ways to take them elsewhere."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from app.explained import METHODS, NUMBERS, load_eyes
+from app.map_data import Column, RunMap, class_names
+from app.map_export import as_csv, as_json, as_parquet, as_zip, selection_table, shared
+from app.reports import Run
+from app.views.images import by_id, strip
+from app.views.tiles import LEGEND, on_demand, show_tiles, stored_tiles, strength_slider
+from app.views.wording import listing, plain
+from diagnose.schema import Report
+
+SHOWN = 24
+"""Pictures of a selection that are shown; all can be exported."""
+
+NAMED = 200
+"""Images of a selection that can be picked by name."""
+
+
+def show_selection(
+    run: Run,
+    report: Report,
+    data: RunMap,
+    number: int,
+    known: dict[str, Column],
+    rows: list[int],
+    thumbnails: pd.DataFrame | None,
+    titles: dict[str, str],
+) -> None:
+    """Show what is selected.
+
+    Args:
+        run: the run.
+        report: its report.
+        data: its map.
+        number: the map that is shown.
+        known: what is known of each image, for the encoder that is shown.
+        rows: rows of the map, at least one.
+        thumbnails: stored pictures by id, or None.
+        titles: encoder -> its name for people.
+    """
+    ids = data.ids[rows].tolist()
+    st.header("What you selected")
+    st.markdown(selection_sentence(data, rows, known, report))
+    if thumbnails is not None:
+        shown = by_id(thumbnails, ids, SHOWN)
+        more = f" The first {len(shown)} of {len(ids):,}." if len(ids) > len(shown) else ""
+        strip(shown, f"The pictures, in the order of the selection.{more}")
+    _exports(run, data, number, known, rows, thumbnails)
+    if thumbnails is not None:
+        _focus(run, report, data, number, rows, thumbnails, titles)
+
+
+def selection_sentence(data: RunMap, rows: list[int], known: dict[str, Column], report: Report) -> str:
+    """Say in words what a selection is made of, beside the whole map."""
+    chosen = np.array(rows)
+    made = int((data.domain[chosen] == "synthetic").sum())
+    overall = float((data.domain == "synthetic").mean())
+    classes = Counter(class_names(data.labels[chosen], report.class_names).tolist()).most_common(3)
+    parts = [f"{plain(name)} ({count:,})" for name, count in classes]
+    text = (
+        f"**{len(rows):,} of {len(data):,} images**: {len(rows) - made:,} real and {made:,} synthetic "
+        f"({100 * made / len(rows):.0f} % synthetic; {100 * overall:.0f} % on the whole map). Commonest classes: {listing(parts)}."
+    )
+    errors = known.get("Right or wrong")
+    if errors is not None:
+        judged = errors.values[chosen]
+        right, wrong = int((judged == "right").sum()), int((judged == "wrong").sum())
+        all_right, all_wrong = int((errors.values == "right").sum()), int((errors.values == "wrong").sum())
+        if right + wrong and all_right + all_wrong:
+            text += (
+                f" The encoder shown is wrong on {100 * wrong / (right + wrong):.0f} % of them, on "
+                f"{100 * all_wrong / (all_right + all_wrong):.0f} % of all."
+            )
+    return text
+
+
+def _exports(run: Run, data: RunMap, number: int, known: dict[str, Column], rows: list[int], thumbnails: pd.DataFrame | None) -> None:
+    ids, whose = data.ids[rows].tolist(), data.whose[number]
+    st.caption("Take the selection elsewhere; the ids are those of the data.")
+    with st.container(horizontal=True, gap="small"):
+        st.download_button("Ids (CSV)", as_csv(ids), "selection.csv", "text/csv", key="map-csv", on_click="ignore")
+        st.download_button(
+            "Ids (JSON)", as_json(ids, run.name, whose.subject, whose.epoch), "selection.json", "application/json", key="map-json",
+            on_click="ignore",
+        )  # fmt: skip
+        st.download_button(
+            "Table (parquet)", lambda: as_parquet(selection_table(data, rows, known, number)), "selection.parquet", key="map-parquet",
+            on_click="ignore",
+        )  # fmt: skip
+        if thumbnails is not None:
+            stored = sum(name in thumbnails.index for name in ids)
+            st.download_button(
+                f"{stored:,} pictures (zip)", lambda: as_zip(ids, thumbnails), "selection.zip", "application/zip", key="map-zip",
+                disabled=not stored, on_click="ignore",
+            )  # fmt: skip
+
+
+def _focus(run: Run, report: Report, data: RunMap, number: int, rows: list[int], thumbnails: pd.DataFrame, titles: dict[str, str]) -> None:
+    with_picture = [row for row in rows if data.ids[row] in thumbnails.index][:NAMED]
+    if not with_picture:
+        st.caption("No picture of these images is stored, so that single ones cannot be looked at.")
+        return
+    names = class_names(data.labels, report.class_names)
+    st.header("One of them, closely")
+    row = st.selectbox("Image", with_picture, format_func=lambda r: f"{names[r]}, {data.domain[r]}: {data.ids[r]}", key="map-focus")
+    row = with_picture[0] if row not in with_picture else row
+    image, words = str(data.ids[row]), f"{data.domain[row]} image of class {names[row]}"
+    whose = data.whose[number]
+    for at in dict.fromkeys((0, number)):
+        who = data.whose[at]
+        title = titles.get(who.subject, who.subject) + ("" if who.epoch is None else f" at epoch {who.epoch}")
+        near = by_id(thumbnails, data.ids[data.near[at][row]].tolist(), 8)
+        strip(near, f"Nearest to it in the embedding of {plain(title)} (not on the map), nearest first")
+    if number:
+        same, count = shared(data.near[0][row], data.near[number][row]), data.near[number].shape[1]
+        st.markdown(f"{plain(titles.get(whose.subject, whose.subject))} and the teacher share **{same} of its {count}** nearest images.")
+    _maps(run, report, image, words, int(data.labels[row]), bytes(thumbnails.at[image, "image"]), whose.subject, titles)
+
+
+def _maps(run: Run, report: Report, image: str, words: str, label: int, content: bytes, subject: str, titles: dict[str, str]) -> None:
+    eyes, _ = load_eyes(run, report)
+    wanted = [name for name in dict.fromkeys((report.teacher.name, subject)) if name in eyes]
+    methods = [name for name in METHODS if any(name in eyes[who].methods() for who in wanted)]
+    tiles = stored_tiles([(titles.get(name, name), eyes[name]) for name in wanted], image, methods[0], list(NUMBERS)) if methods else []
+    st.subheader("What they look at in it")
+    strength = strength_slider("map-overlay")
+    if tiles:
+        show_tiles(content, tiles, strength, words)
+        st.caption(f"{METHODS[methods[0]]}. {LEGEND}")
+        return
+    st.markdown("No maps of this image are stored: attribution keeps those of a few images. They can be computed now:")
+    students = {name: title for name, title in titles.items() if name != report.teacher.name}
+    ordered = {name: students[name] for name in sorted(students, key=lambda name: name != subject)}
+    on_demand(run, report, content, label, key="map-ask", titles=ordered, strength=strength)

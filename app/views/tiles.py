@@ -1,0 +1,128 @@
+"""Pictures with maps over them, side by side, on any page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import streamlit as st
+
+from app.explained import METHODS, NUMBERS, Eyes
+from app.explaining import Answer, able, ask
+from app.overlays import decode, overlay, png
+from app.reports import Run
+from app.views.notices import missing
+from app.views.wording import plain
+from diagnose.schema import Report
+from probes.result import DiagnosticError
+
+WIDTH = 104
+"""Pixels a tile is shown at; three fit a phone's width."""
+
+LEGEND = "Orange speaks for it, blue against it, uncoloured pixels do not matter; each map is scaled by its own largest value."
+
+
+@dataclass(frozen=True, eq=False)
+class Tile:
+    """A map of one picture: who looks, at what, and why it is not to be believed (empty: it is)."""
+
+    who: str
+    number: str
+    values: np.ndarray
+    doubt: str = ""
+
+
+def stored_tiles(found: Sequence[tuple[str, Eyes]], image: str, method: str, numbers: Sequence[str]) -> list[Tile]:
+    """Collect the stored maps of an image, encoder after encoder."""
+    made = []
+    for title, eyes in found:
+        for number in numbers:
+            values = eyes.map_of(image, method, number)
+            if values is not None:
+                made.append(Tile(title, number, values, eyes.believed(method, number)))
+    return made
+
+
+def show_tiles(content: bytes, tiles: Sequence[Tile], strength: float, words: str) -> None:
+    """Show a picture and its maps in a row that wraps.
+
+    Args:
+        content: the picture.
+        tiles: its maps.
+        strength: of the overlay, 0 to 1.
+        words: what the picture is, for those who cannot see it.
+    """
+    with st.container(horizontal=True, gap="small"):
+        st.image(png(decode(content)), width=WIDTH, caption="the picture", alt=words)
+        for tile in tiles:
+            mark = " (uninformative)" if tile.doubt else ""
+            caption = f"{plain(tile.who)}: {NUMBERS[tile.number]}{mark}"
+            alt = f"Map of {NUMBERS[tile.number]} for {tile.who} over {words}"
+            st.image(overlay(content, tile.values, strength), width=WIDTH, caption=caption, alt=alt)
+
+
+def strength_slider(key: str) -> float:
+    """Let the reader set how much of the map covers the picture; 0 to 1."""
+    return st.slider("Overlay", 0, 100, 70, step=5, format="%d %%", key=key, bind="query-params") / 100
+
+
+def on_demand(run: Run, report: Report, content: bytes, label: int | None, *, key: str, titles: dict[str, str], strength: float) -> None:
+    """Offer to explain a picture with the run's own encoders, and show what they say.
+
+    Args:
+        run: the run.
+        report: its report.
+        content: the picture.
+        label: its class, or None where it is not known: then each encoder explains the class it predicts.
+        key: tells this offer from others.
+        titles: student -> its name for people.
+        strength: of the overlay.
+    """
+    names, lacking = able(run, list(titles))
+    if not names:
+        missing(lacking, run)
+        return
+    asked = st.multiselect(
+        "Encoders", ["teacher", *names], default=["teacher", *names[:2]], key=f"{key}-who", format_func=lambda n: titles.get(n, n)
+    )
+    method = st.selectbox("Method", list(METHODS), format_func=METHODS.__getitem__, key=f"{key}-method")
+    place = f"{key}-answers"
+    if st.button("Compute its maps", key=f"{key}-go", disabled=not asked, icon=":material/visibility:"):
+        with st.spinner("A child process loads the encoders and computes the maps; some seconds an encoder."):
+            try:
+                st.session_state[place] = (content, method, ask(run, content, asked, method=method, label=label))
+            except DiagnosticError as error:
+                st.session_state.pop(place, None)
+                st.error(f"**The maps could not be computed.** {plain(str(error))}")
+    held = st.session_state.get(place)
+    if held is not None and held[0] == content:
+        _show_answers(content, held[2], titles, report, strength)
+
+
+def _show_answers(content: bytes, answers: Sequence[Answer], titles: dict[str, str], report: Report, strength: float) -> None:
+    square = _square(content)
+    tiles = [Tile(titles.get(a.encoder, a.encoder), number, values) for a in answers for number, values in a.maps.items()]
+    show_tiles(square, tiles, strength, "the chosen picture")
+    names = report.class_names
+    parts = []
+    for answer in answers:
+        at = int(answer.numbers.get("predicted", -1))
+        if 0 <= at < len(names):
+            parts.append(f"**{plain(titles.get(answer.encoder, answer.encoder))}** takes it for {plain(names[at])}")
+    st.markdown("; ".join(parts) + "." if parts else "")
+    st.caption(f"{LEGEND} One picture proves nothing; how far these maps can be believed stands on page Attribution.")
+
+
+def _square(content: bytes) -> bytes:
+    """Cut the middle square, as the child does."""
+    import io
+
+    from PIL import Image
+
+    with Image.open(io.BytesIO(content), formats=("PNG", "JPEG", "WEBP")) as image:
+        whole = image.convert("RGB")
+    side = min(whole.size)
+    left, top = (whole.width - side) // 2, (whole.height - side) // 2
+    pixels = np.asarray(whole.crop((left, top, left + side, top + side)).resize((min(side, 224),) * 2))
+    return png(pixels)

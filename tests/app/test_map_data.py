@@ -1,0 +1,188 @@
+"""What the pages Map and Attribution compute without a page: columns, squares, selections, exports, overlays, and the child process."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+import zipfile
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from app import explaining
+from app.explaining import able, ask, command
+from app.map_chart import map_figure
+from app.map_data import CELLS, Column, RunMap, Whose, cells_of, columns, load_map, rows_of
+from app.map_export import as_csv, as_json, as_parquet, as_zip, selection_table
+from app.overlays import AGAINST, FOR, overlay
+from app.reports import Run, find_runs, load_report
+from probes.result import DiagnosticError
+
+
+@pytest.fixture
+def run(runs: Path) -> Run:
+    return next(run for run in find_runs(runs) if run.name == "made-up")
+
+
+def many(count: int) -> RunMap:
+    rng = np.random.default_rng(0)
+    places = rng.normal(size=(count, 2)).astype(np.float32)
+    domain = np.where(rng.random(count) < 0.5, "real", "synthetic")
+    near = np.zeros((count, 1), dtype=np.int64)
+    ids = np.arange(count).astype(str)
+    return RunMap(ids, np.arange(count) % 10, domain, (Whose("t", None),), (places,), (near,), (None,))
+
+
+def test_the_epochs_of_an_encoder_end_with_the_finished_one(run: Run) -> None:
+    data = load_map(run, load_report(run))
+
+    assert data.subjects == ["small-clip", "l2-synthetic-s0", "image_text_contrastive-synthetic-s0"]
+    assert data.epochs("l2-synthetic-s0") == [1, 3, None]
+    assert data.epochs("small-clip") == [None]
+
+
+def test_scores_join_the_map_by_id_and_what_is_not_stored_is_left_out(run: Run) -> None:
+    report = load_report(run)
+    data = load_map(run, report)
+
+    known = columns(run, report, data, "l2-synthetic-s0")
+
+    assert {"Class", "Real or synthetic", "Right or wrong", "How synthetic it looks"} <= set(known)
+    scores = known["How synthetic it looks"]
+    assert not scores.is_text
+    assert scores.values[data.domain == "synthetic"].mean() > scores.values[data.domain == "real"].mean()
+    share = (known["Right or wrong"].values[data.domain == "synthetic"] == "right").mean()
+    assert 0.7 < share <= 1  # made up with 0.86 of 60 images
+    assert "How synthetic it looks" not in columns(run, report, data, "small-clip")
+
+
+def test_one_point_an_image_up_to_the_limit_and_squares_beyond_that_lose_none() -> None:
+    data = many(3000)
+    column = Column("Real or synthetic", data.domain.astype(object), ("real", "synthetic"))
+
+    drawn, none = map_figure(data, 0, column)
+    squares, cells = map_figure(data, 0, column, most=2000)
+
+    assert none is None
+    assert all(trace.type == "scattergl" for trace in drawn.data)
+    assert sorted(np.concatenate([trace.customdata for trace in drawn.data]).tolist()) == list(range(3000))
+    assert cells is not None
+    assert set(squares.data[0].customdata.tolist()) == set(cells.tolist())
+    assert squares.data[0].text.sum() == 3000
+    synthetic = cells[data.domain == "synthetic"]
+    first = squares.data[0].customdata[0]
+    assert squares.data[0].marker.color[0] == pytest.approx((synthetic == first).sum() / (cells == first).sum())
+
+
+def test_a_hundred_thousand_points_are_drawn_by_the_graphics_card_in_few_bytes() -> None:
+    data = many(100_000)
+
+    figure, _ = map_figure(data, 0, Column("Class", np.array([f"c{i}" for i in range(10)], dtype=object)[data.labels]))
+
+    assert all(trace.type == "scattergl" for trace in figure.data)
+    assert len(figure.to_json()) < 3_000_000  # 12 bytes an image as base64, and what surrounds them
+    assert (
+        map_figure(data, 0, Column("Class", data.domain.astype(object)))[0].to_json()
+        == map_figure(data, 0, Column("Class", data.domain.astype(object)))[0].to_json()
+    )
+
+
+def test_a_square_is_where_its_images_are() -> None:
+    places = np.array([[0.0, 0.0], [1.0, 1.0], [0.999, 0.0], [np.nan, 0]])
+
+    assert cells_of(places, ((0, 1), (0, 1)), side=2).tolist() == [0, 3, 1, -1]
+    assert CELLS > 50
+
+
+@pytest.mark.parametrize(
+    ("event", "rows"),
+    [
+        ({"selection": {"points": [{"customdata": [3]}, {"customdata": 1}, {"customdata": [3]}]}}, [3, 1]),
+        ({"selection": {"points": [{"customdata": [99]}, {"customdata": -1}, {"customdata": "2"}, {"x": 1}, 7, {"customdata": 1.5}]}}, []),
+        ({"selection": {}}, []),
+        (None, []),
+        ({"selection": {"points": {"a": 1}}}, []),
+    ],
+)
+def test_only_rows_that_exist_are_taken_from_a_selection(event: object, rows: list[int]) -> None:
+    assert rows_of(event, 10) == rows
+
+
+def test_exports_hold_the_ids_and_every_column(run: Run) -> None:
+    report = load_report(run)
+    data = load_map(run, report)
+    ids = ["=1+1", 'a,"b"', "real-0"]
+
+    assert as_csv(ids).decode().splitlines() == ["id", "=1+1", '"a,""b"""', "real-0"]
+    assert json.loads(as_json(ids, "r", "s", 3)) == {"run": "r", "encoder": "s", "epoch": 3, "ids": ids}
+    table = pd.read_parquet(io.BytesIO(as_parquet(selection_table(data, [2, 5], columns(run, report, data, "l2-synthetic-s0"), 1))))
+    assert table["id"].tolist() == data.ids[[2, 5]].tolist()
+    assert {"x", "y", "Class", "How synthetic it looks"} <= set(table)
+
+
+def test_a_zip_of_pictures_cannot_write_outside_its_folder(stored: ModuleType) -> None:
+    nasty = "../../etc/passwd"
+    picture = stored.picture(0, synthetic=False)
+    thumbnails = pd.DataFrame({"image": [picture], "domain": ["real"], "class_name": ["cat"]}, index=[nasty])
+
+    with zipfile.ZipFile(io.BytesIO(as_zip([nasty, "not stored"], thumbnails))) as archive:
+        names = archive.namelist()
+        listing = archive.read("ids.csv").decode()
+        assert archive.read(names[1]) == picture
+
+    assert names == ["ids.csv", "images/00000-etc-passwd.png"]
+    assert listing.splitlines()[1:] == [f"{nasty},real,cat,images/00000-etc-passwd.png", "not stored,,,"]
+
+
+def test_an_overlay_leaves_the_picture_at_nothing_and_covers_the_strongest_pixel_at_all(stored: ModuleType) -> None:
+    picture = stored.picture(3, synthetic=False)
+    values = np.zeros((32, 32))
+    values[0, 0], values[31, 31] = 1.0, -1.0
+
+    nothing, whole = (np.asarray(Image.open(io.BytesIO(overlay(picture, values, s, side=32)))) for s in (0.0, 1.0))
+
+    np.testing.assert_array_equal(nothing, np.asarray(Image.open(io.BytesIO(picture)).convert("RGB")))
+    assert tuple(whole[0, 0]) == FOR
+    assert tuple(whole[31, 31]) == AGAINST
+    assert np.ptp(whole[10, 10]) == 0  # grey where the map says nothing
+    assert len(overlay(picture, np.full((4, 4), np.nan), 0.5)) > 0
+
+
+def test_who_can_be_asked_is_said_before_anybody_is(stored: ModuleType, tmp_path: Path) -> None:
+    folder = stored.store_complete(tmp_path, "mine")
+    run = find_runs(tmp_path)[0]
+    name = "l2-synthetic-s0"
+
+    assert able(run, [name]) == ([], "The students' checkpoints are not in this run, and maps of other pictures need them.")
+    (folder / "students" / name).mkdir(parents=True)
+    (folder / "students" / name / "student.safetensors").touch()
+    assert "kept no class weights" in able(run, [name])[1]
+    (folder / "class_weights.npy").touch()
+    assert able(run, [name, "l2-synthetic-s1"]) == ([name], "")
+
+
+def test_a_name_cannot_become_an_option_of_the_child(run: Run) -> None:
+    given = command(run, Path("p"), Path("o"), ["--out=/etc", "a b"], "occlusion", 3)
+
+    assert given[-3:] == ["--student=--out=/etc", "--student=a b", "--class=3"]
+    assert given[0] == sys.executable
+
+
+def test_a_child_that_fails_hangs_or_writes_nonsense_is_told_in_one_line(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def child(program: str) -> None:
+        monkeypatch.setattr(explaining, "command", lambda run, picture, out, *rest: [sys.executable, "-c", program.format(out=out)])
+
+    child("import sys; sys.exit('error: `image` must be a whole picture, got none.')")
+    with pytest.raises(DiagnosticError, match=r"^`image` must be a whole picture, got none\.$"):
+        ask(run, b"x", ["a"], method="occlusion")
+    child("import time; time.sleep(30)")
+    with pytest.raises(DiagnosticError, match="must answer within 1 seconds"):
+        ask(run, b"x", ["a"], method="occlusion", patience=1.0)
+    child("import pathlib; pathlib.Path('{out}').write_text('PK')")
+    with pytest.raises(DiagnosticError, match="must write whole maps"):
+        ask(run, b"x", ["a"], method="occlusion")
