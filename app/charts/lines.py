@@ -23,6 +23,7 @@ class Line:
         domain: `real` (drawn through, circles), `synthetic` (dashed, diamonds), or empty.
         low: (E,) lower ends, or None.
         high: (E,) upper ends, or None.
+        dotted: drawn in dots, to tell two curves of one colour apart.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Line:
     domain: str = ""
     low: Sequence[float] | None = None
     high: Sequence[float] | None = None
+    dotted: bool = False
 
 
 def line_chart(lines: Sequence[Line], axis: str, *, percent: bool = False, across: str = "epoch", ticks: Sequence[str] = ()) -> go.Figure:
@@ -69,7 +71,7 @@ def line_chart(lines: Sequence[Line], axis: str, *, percent: bool = False, acros
             name=safe(line.name),
             legendgroup=line.name,
             showlegend=line.name not in named,
-            line={"color": line.colour, "width": 2, "dash": "dash" if line.domain == "synthetic" else "solid"},
+            line={"color": line.colour, "width": 2, "dash": "dot" if line.dotted else "dash" if line.domain == "synthetic" else "solid"},
             marker={"symbol": MARKERS[line.domain], "size": 7},
             hovertemplate=f"{safe(line.name)}, {across} %{{x}}: %{{y:.{1 if percent else 3}f}}<extra></extra>",
         )

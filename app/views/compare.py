@@ -6,6 +6,7 @@ import streamlit as st
 
 from app import charts
 from app.reports import Run, find_runs, load_report
+from app.views.choices import choose
 from app.views.differences import Changed, alone, badge, changed_findings, outcome_dots, outcome_words, outcomes, settings
 from app.views.groups import keys_in_order
 from app.views.measures import draw
@@ -29,8 +30,7 @@ def show(run: Run) -> None:
         st.code("synthgap app path/to/runs", language="bash")
         return
     names = [other.name for other in others]
-    start = readable(others)
-    named = st.selectbox("Compared with (the earlier run)", names, index=start, key="with", bind="query-params") or names[start]
+    named = choose("Compared with (the earlier run)", names, "with", start=names[readable(others)])
     other = others[names.index(named)]
     try:
         earlier = load_report(other)
@@ -122,7 +122,7 @@ def _findings(first: Report, second: Report) -> None:
 
 
 def _pair(pair: Changed) -> None:
-    st.markdown(f"**{plain(pair.id.replace('_', ' ').replace('/', ', '))}**: {badge(pair.first)} → {badge(pair.second)}")
+    st.markdown(f"**{plain(pair.title)}**: {badge(pair.first)} → {badge(pair.second)}")
     for finding, when in ((pair.first, "before"), (pair.second, "now")):
         if finding is not None:
             st.caption(f"{when}: {plain(first_sentence(finding.statement)[0])}")

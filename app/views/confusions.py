@@ -8,6 +8,7 @@ import numpy as np
 import streamlit as st
 
 from app.reports import Run, load_probe, load_thumbnails, records
+from app.views.choices import choose
 from app.views.images import by_id, strip
 from app.views.notices import missing
 from app.views.wording import plain
@@ -64,11 +65,22 @@ def confusions(result: ProbeResult, class_names: list[str], label: int, domain: 
 
 def confusion_words(item: Confusion, class_name: str, domain: str) -> str:
     """Say how many images of a class are called by another, with n."""
+    low, high = (100 * end for end in share_interval(item.count, item.of))
     its = "" if item.teacher < 0 else f" The teacher calls {item.teacher:,} of them so too."
     return (
         f"**{100 * item.count / item.of:.0f} %** of {domain} images of {plain(class_name)} are called **{plain(item.said)}** "
-        f"({item.count:,} of n = {item.of:,}).{its}"
+        f"(95 % interval {low:.0f} to {high:.0f}; {item.count:,} of n = {item.of:,}).{its}"
     )
+
+
+def share_interval(count: int, of: int) -> tuple[float, float]:
+    """Give the 95 % interval of a share, in [0, 1].
+
+    Source: Wilson (1927).
+    """
+    z, share = 1.96, count / of
+    middle, half = share + z * z / (2 * of), z * (share * (1 - share) / of + z * z / (4 * of * of)) ** 0.5
+    return (middle - half) / (1 + z * z / of), (middle + half) / (1 + z * z / of)
 
 
 def show_confusions(report: Report, run: Run, domain: str, worst: str) -> None:
@@ -85,7 +97,7 @@ def show_confusions(report: Report, run: Run, domain: str, worst: str) -> None:
         return
     st.subheader("What does it take them for?")
     left, right = st.columns(2)
-    student = left.selectbox("Student", list(held), key="student", bind="query-params") or next(iter(held))
+    student = choose("Student", list(held), "student", place=left)
     start = report.class_names.index(worst) if worst in report.class_names else 0
     label = right.selectbox(
         "Class", range(len(report.class_names)), index=start, format_func=lambda place: report.class_names[place], key="class"

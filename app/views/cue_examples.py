@@ -16,7 +16,7 @@ from app.views.wording import plain
 from diagnose.schema import Report
 from probes.result import DiagnosticError, ProbeResult
 
-CARD = 3 * SIDE + 64
+CARD = 3 * SIDE + 72
 """Pixels that a card of three images takes."""
 
 
@@ -124,17 +124,19 @@ def changed_sentence(result: ProbeResult, edit: str) -> str:
 
 def show_examples(run: Run, report: Report, student: str, edit: str, *, most: int = 16) -> None:
     """Put the images before and after an edit on the page, at most `most` of each domain, the telling ones first."""
-    result: ProbeResult | None = None
+    result, unread = None, None
     try:
         result = load_probe(run, records(report, "interventions")[student])
         st.markdown(changed_sentence(result, edit))
     except (KeyError, FileNotFoundError, DiagnosticError) as error:
-        missing("The answers image by image are not stored with this report.", run, None if isinstance(error, KeyError) else error)
+        unread = error
     try:
         found = examples(load_edited(run), result, edit, report.class_names)
     except (FileNotFoundError, DiagnosticError) as error:
-        missing("The images before and after the edit are not stored with this run.", run, error)
+        missing("The images before and after the edit, and the answers to them, are not stored with this run.", run, error)
         return
+    if unread is not None:
+        missing("What was answered is not stored with this report.", run, None if isinstance(unread, KeyError) else unread)
     if not found:
         missing("No images before and after this edit are stored with this run.", run)
         return
@@ -156,7 +158,7 @@ def _card(example: Example) -> None:
     if example.partner is not None:
         images.append((f"cue from: {example.partner_class}", example.partner, f"image of class {example.partner_class} that gives the cue"))
     images.append(("after", example.after, f"the same {example.class_name} after the edit"))
-    with st.container(border=True, width=CARD if len(images) > 2 else CARD - SIDE, gap="xsmall"):
+    with st.container(border=True, width=CARD, gap="xsmall"):
         with st.container(horizontal=True, gap="xsmall"):
             for words, content, alt in images:
                 st.image(content, width=SIDE, caption=plain(words), alt=alt)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from app import charts
-from app.views.edits import KINDS, edit_name, edit_words, family_words, kind_of
+from app.views.edits import KINDS, edit_name, edit_words, family_word, kind_of
 from app.views.groups import Group, Over, as_score, over_seeds
 from app.views.measures import images_behind, score_reader
 from app.views.wording import listing, plain
@@ -16,12 +16,19 @@ Records = Mapping[str, ProbeRecord]
 
 
 def edits_of(held: Records, kind: str) -> list[str]:
-    """List the edits of a kind of which the report holds the kind's score, the family together, in the probe's order."""
+    """List the edits of a kind of which the report holds the kind's score: a family together, the family with the largest number first."""
     score = KINDS[kind].score
-    names = [name.removeprefix(f"{score}/") for record in held.values() for name in record.scores if name.startswith(f"{score}/")]
-    found = [name for name in dict.fromkeys(names) if kind_of(name) == kind]
-    order = list(dict.fromkeys(family_words(name) for name in found))
-    return sorted(found, key=lambda name: (order.index(family_words(name)), name))
+    most: dict[str, float] = {}
+    for record in held.values():
+        for name, raw in record.scores.items():
+            edit = name.removeprefix(f"{score}/")
+            given = as_score(raw) if name.startswith(f"{score}/") and kind_of(edit) == kind else None
+            if given is not None:
+                most[edit] = max(most.get(edit, given.value), given.value)
+    families: dict[str, float] = {}
+    for edit, value in most.items():
+        families[family_word(edit)] = max(families.get(family_word(edit), value), value)
+    return sorted(most, key=lambda edit: (-families[family_word(edit)], family_word(edit), -most[edit]))
 
 
 def measured_groups(held: Records, groups: Sequence[Group]) -> list[Group]:
@@ -43,7 +50,7 @@ def alarms(held: Records, group: Group, edit: str) -> tuple[int, int]:
 
 def row_label(edit: str) -> str:
     """Name an edit in the matrix, with the kind of cue it is about."""
-    return f"{edit_name(edit)} ({family_words(edit)})"
+    return f"{edit_name(edit)} ({family_word(edit)})"
 
 
 def cells(held: Records, groups: Sequence[Group], kind: str) -> list[charts.Cell]:

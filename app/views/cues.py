@@ -6,6 +6,7 @@ import streamlit as st
 
 from app import charts
 from app.reports import Run, records
+from app.views.choices import choose, state_key
 from app.views.cue_examples import show_examples
 from app.views.cue_matrix import (
     accuracy_dots,
@@ -65,12 +66,9 @@ def _interventions(report: Report, run: Run) -> None:
     with st.expander("Four ways of asking, and what the answers mean"):
         st.markdown("\n".join(f"- **{kind.label}.** {kind.does} {kind.means}" for kind in KINDS.values()))
     asked = st.query_params.get("edit", "")
-    if "kind" not in st.session_state and "kind" not in st.query_params and asked and kind_of(asked) in kinds:
-        st.session_state["kind"] = kind_of(asked)  # a link to an edit need not name its kind
-    kind = st.segmented_control(
-        "How the cue is changed", kinds, default=kinds[0], format_func=lambda name: KINDS[name].label, key="kind", bind="query-params"
-    )
-    kind = kind or kinds[0]
+    if asked and "kind" not in st.query_params and state_key("kind") not in st.session_state and kind_of(asked) in kinds:
+        st.session_state[state_key("kind")] = kind_of(asked)  # a link to an edit need not name its kind
+    kind = choose("How the cue is changed", kinds, "kind", words=lambda name: KINDS[name].label, buttons=True)
     st.markdown(f"{KINDS[kind].does} {KINDS[kind].means}")
     sentence = matrix_sentence(held, groups, kind)
     st.markdown(sentence)
@@ -96,7 +94,8 @@ def _matrix(report: Report, groups: list[Group], kind: str, sentence: str, opene
     )
     st.caption(
         f"Each number: {KINDS[kind].axis}; the mean over seeds. Framed and bold: "
-        f"{'surely above nothing' if kind == 'matched' else 'adjusted p at most 0.05'} in most seeds. Orange: above nothing, blue: below. "
+        f"{'surely above nothing' if kind == 'matched' else 'adjusted p at most 0.05'} in most seeds. Orange: above nothing; blue: below, "
+        "so that its teacher, or the same student on real images, is moved as much. "
         f"Press a cell to see the images. {counts_sentence(report, 'interventions')}"
     )
     points = event.selection.points if event else []
@@ -116,15 +115,11 @@ def _chosen(report: Report, groups: list[Group], kind: str, edits: list[str]) ->
     names = [name for group in groups for name in group.names if name in records(report, "interventions")]
     wanted = st.session_state.pop("cue-wanted", None)
     if wanted is not None and wanted[0] in names and wanted[1] in edits:
-        st.session_state["student"], st.session_state["edit"] = wanted
-    best = strongest(report, groups, kind)
-    start = best if best is not None else (names[0], edits[0])
-    if st.session_state.get("edit") not in (None, *edits):
-        del st.session_state["edit"]  # the edit of another kind
+        st.session_state[state_key("student")], st.session_state[state_key("edit")] = wanted
+    start = strongest(report, groups, kind) or (names[0], edits[0])
     left, right = st.columns(2)
-    student = left.selectbox("Student", names, index=names.index(start[0]), key="student", bind="query-params")
-    edit = right.selectbox("Edit", edits, index=edits.index(start[1]), format_func=edit_name, key="edit", bind="query-params")
-    return student or start[0], edit or start[1]
+    student = choose("Student", names, "student", start=start[0], place=left)
+    return student, choose("Edit", edits, "edit", start=start[1], words=edit_name, place=right)
 
 
 def strongest(report: Report, groups: list[Group], kind: str) -> tuple[str, str] | None:

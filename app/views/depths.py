@@ -18,7 +18,7 @@ from diagnose.schema import ProbeRecord, Report
 Curve = tuple[list[float], list[float], list[float], list[float]]
 """Depth in [0, 1], mean, low and high end."""
 
-APART, READABLE = "within_class/auc/{}", "refit/to_classes/{}/{domain}"
+APART, READABLE = "within_class/auc/{}", "refit/to_classes/{}/real"
 
 
 def show_depths(report: Report, run: Run) -> None:
@@ -38,16 +38,18 @@ def show_depths(report: Report, run: Run) -> None:
     st.markdown(words)
     draw(charts.line_chart(lines, "AUC within a class", across="depth (1 = embedding)"), f"Separability by depth. {words}", "depth-auc")
     n = depth_n(held)
-    st.caption(f"0.5 = cannot tell, 1 = always tells. Bands: lowest to highest seed, with one seed its 95 % interval; {n}.")
-    readable = [
-        line for domain in ("real", "synthetic") for line in depth_lines(report, held, READABLE.replace("{domain}", domain), domain)
-    ]
+    st.caption(
+        f"0.5 = cannot tell, 1 = always tells. Dotted: trained on real images. Bands: lowest to highest seed, with one seed its 95 % interval; {n}."
+    )
+    readable = depth_lines(report, held, READABLE)
     if readable:
         reads = readable_sentence(report, held)
         st.markdown(reads)
-        figure = charts.line_chart(readable, "accuracy when read from here", percent=True, across="depth (1 = embedding)")
+        figure = charts.line_chart(readable, "accuracy on real images (%)", percent=True, across="depth (1 = embedding)")
         draw(figure, f"Classes readable by depth. {reads}", "depth-classes")
-        st.caption(f"Accuracy after the best linear map from here to the class texts, fitted on other images of the same kind; {n}.")
+        st.caption(
+            f"Accuracy after the best linear map from here to the class texts, fitted on other real images; dotted: trained on real images; {n}."
+        )
 
 
 def depth_n(held: Mapping[str, ProbeRecord]) -> str:
@@ -80,13 +82,14 @@ def curve(held: Mapping[str, ProbeRecord], names: tuple[str, ...], score: str) -
     return across, middle, low, high
 
 
-def depth_lines(report: Report, held: Mapping[str, ProbeRecord], score: str, domain: str = "") -> list[charts.Line]:
+def depth_lines(report: Report, held: Mapping[str, ProbeRecord], score: str) -> list[charts.Line]:
     """Make the teacher's curve and one a group of students."""
     colours = charts.colours(keys_in_order(report))
-    kind = f", {domain} images" if domain else ""
-    curves = [("teacher", charts.TEACHER, curve(held, tuple(held)[:1], f"teacher/{score}"))]
-    curves += [(group.title, colours[group.key], curve(held, group.names, score)) for group in group_students(report)]
-    return [charts.Line(f"{title}{kind}", x, y, colour, domain, low, high) for title, colour, (x, y, low, high) in curves if len(x) > 1]
+    curves = [("teacher", charts.TEACHER, curve(held, tuple(held)[:1], f"teacher/{score}"), False)]
+    curves += [
+        (group.title, colours[group.key], curve(held, group.names, score), group.trained_on == "real") for group in group_students(report)
+    ]
+    return [charts.Line(title, x, y, colour, "", low, high, dotted) for title, colour, (x, y, low, high), dotted in curves if len(x) > 1]
 
 
 def depth_sentence(report: Report, held: Mapping[str, ProbeRecord]) -> str:

@@ -8,7 +8,7 @@ from statistics import fmean, stdev
 
 from app import charts
 from app.views.groups import Group, group_students, zero_shot
-from app.views.wording import VERDICT_WORDS, plain
+from app.views.wording import VERDICT_WORDS, loss_name, plain
 from diagnose.schema import Finding, Report
 
 T_975 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
@@ -73,10 +73,10 @@ def accuracy(group: Group, domain: str) -> tuple[Interval, int] | None:
 
 def outcomes(first: Report, second: Report) -> list[Outcome]:
     """Pair the groups of students that both reports hold, by loss and training images, on each domain."""
-    others = {(group.key, group.trained_on): group for group in group_students(second)}
+    others = {group.title: group for group in group_students(second)}  # by title: configs call one loss by several names
     found = []
     for group in group_students(first):
-        other = others.get((group.key, group.trained_on))
+        other = others.get(group.title)
         for domain in ("real", "synthetic") if other is not None else ():
             one, two = accuracy(group, domain), accuracy(other, domain)  # type: ignore[arg-type]
             if one is not None and two is not None:
@@ -87,8 +87,8 @@ def outcomes(first: Report, second: Report) -> list[Outcome]:
 
 def alone(first: Report, second: Report) -> list[str]:
     """List the groups of students that only the first report holds."""
-    known = {(group.key, group.trained_on) for group in group_students(second)}
-    return [group.title for group in group_students(first) if (group.key, group.trained_on) not in known]
+    known = {group.title for group in group_students(second)}
+    return [group.title for group in group_students(first) if group.title not in known]
 
 
 def outcome_words(given: Outcome) -> str:
@@ -131,20 +131,25 @@ def settings(first: Report, second: Report) -> list[tuple[str, str, str]]:
 
 @dataclass(frozen=True)
 class Changed:
-    """One finding in two reports; None where a report has none of this id."""
+    """One finding in two reports; None where a report has none of this title."""
 
-    id: str
+    title: str
     first: Finding | None
     second: Finding | None
 
 
+def finding_title(name: str) -> str:
+    """Name a finding by its id, its loss as people call it, so that it is the same in two configs."""
+    return ", ".join(loss_name(part) for part in name.split("/"))
+
+
 def changed_findings(first: Report, second: Report) -> tuple[list[Changed], list[Changed]]:
-    """Pair findings by id.
+    """Pair findings by their titles.
 
     Returns:
         Those whose judgement differs or that only one report has; and those that stayed.
     """
-    one, two = ({finding.id: finding for finding in report.findings} for report in (first, second))
+    one, two = ({finding_title(finding.id): finding for finding in report.findings} for report in (first, second))
     pairs = [Changed(name, one.get(name), two.get(name)) for name in dict.fromkeys([*one, *two])]
     moved = [pair for pair in pairs if pair.first is None or pair.second is None or pair.first.verdict != pair.second.verdict]
     return moved, [pair for pair in pairs if pair not in moved]

@@ -6,6 +6,7 @@ import streamlit as st
 
 from app import charts
 from app.reports import Run, records
+from app.views.choices import choose
 from app.views.groups import as_score, group_students, keys_in_order, over_seeds
 from app.views.measures import (
     Measure,
@@ -105,7 +106,7 @@ def show_distances(report: Report) -> None:
         return
     st.header("How far apart are the two clouds?")
     labels = [measure.label for measure in choices]
-    picked = st.segmented_control("Distance", labels, default=labels[0], key="distance", bind="query-params") or labels[0]
+    picked = choose("Distance", labels, "distance", buttons=True)
     measure, groups = choices[labels.index(picked)], group_students(report)
     st.markdown(f"{measure.meaning} {floor_sentence(report, measure)}")
     words = measure_sentence(measure, held, groups, report.teacher.name)

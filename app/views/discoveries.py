@@ -12,6 +12,7 @@ import pandas as pd
 import streamlit as st
 
 from app.reports import Run, load_probe, load_thumbnails, records
+from app.views.choices import choose
 from app.views.groups import as_score
 from app.views.images import by_id, strip
 from app.views.notices import failed_probes, missing
@@ -75,7 +76,7 @@ def show_discoveries(report: Report, run: Run) -> None:
     if not held:
         missing("Discovery is not in this report.", run)
         return
-    student = st.selectbox("Student", list(held), key="found-in", bind="query-params") or next(iter(held))
+    student = choose("Student", list(held), "found-in", start=wide(held))
     record = held[student]
     result, thumbnails = None, pd.DataFrame()
     try:
@@ -86,6 +87,16 @@ def show_discoveries(report: Report, run: Run) -> None:
     _names(record, result)
     _components(components(record, result, report.class_names), thumbnails, record)
     _slices(slices(record, result), thumbnails)
+
+
+def wide(held: Mapping[str, ProbeRecord]) -> str:
+    """Name the student of which one component has the largest effect beyond its teacher; the first where none has."""
+
+    def largest(record: ProbeRecord) -> float:
+        found = (as_score(raw) for name, raw in record.scores.items() if name.startswith("excess/component/") and name.endswith("/effect"))
+        return max((score.value for score in found if score is not None), default=float("-inf"))
+
+    return max(held, key=lambda name: largest(held[name]))
 
 
 def components(record: ProbeRecord, result: ProbeResult | None, class_names: Sequence[str]) -> list[Component]:

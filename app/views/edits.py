@@ -92,6 +92,19 @@ EXCHANGED = {
 }
 
 
+SHORT = {
+    "colour": "colour",
+    "texture": "fine texture",
+    "shape": "layout",
+    "frequency": "patterns",
+    "codec": "sharpness, noise",
+    "border": "border",
+    "local": "local cues",
+    "spectrum": "spectrum",
+}
+"""Family of cues -> a word for a narrow place."""
+
+
 def kind_of(edit: str) -> str:
     """Give the kind of an edit; one of another version counts as `removes`."""
     return EDITS[edit].kind if edit in EDITS else "removes"
@@ -100,6 +113,11 @@ def kind_of(edit: str) -> str:
 def family_words(edit: str) -> str:
     """Say what kind of cue an edit tells about."""
     return FAMILIES[EDITS[edit].family] if edit in EDITS else "unknown"
+
+
+def family_word(edit: str) -> str:
+    """Say it in one or two words."""
+    return SHORT.get(EDITS[edit].family, EDITS[edit].family) if edit in EDITS else "unknown"
 
 
 def edit_name(edit: str) -> str:

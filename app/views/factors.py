@@ -6,6 +6,7 @@ import streamlit as st
 
 from app import charts
 from app.reports import Run
+from app.views.choices import choose
 from app.views.factor_parts import (
     contrast_dots,
     contrast_words,
@@ -131,7 +132,7 @@ def _contrasts(report: Report) -> None:
         st.info("No two kinds of students of this run differ in one factor alone; docs/factors.md says which do.", icon=":material/info:")
         st.code(COMMANDS, language="bash")
         return
-    factor = st.selectbox("Factor", factors, format_func=factor_label, key="factor", bind="query-params") or factors[0]
+    factor = choose("Factor", factors, "factor", words=factor_label)
     items = [item for item in report.contrasts if item.factor == factor]
     lines = [contrast_words(item) for item in items]
     st.markdown(contrast_summary(report, factor))

@@ -6,6 +6,7 @@ import streamlit as st
 
 from app import charts
 from app.reports import Run, records
+from app.views.choices import choose
 from app.views.groups import Over, group_students, keys_in_order, over_seeds
 from app.views.measures import draw, group_dots, images_behind, score_reader
 from app.views.notices import failed_probes, missing
@@ -29,7 +30,7 @@ def show_fragility(report: Report, run: Run) -> None:
         "Noise, blur, weather and compression, at five strengths each (Hendrycks & Dietterich 2019), disturb any network. What counts is how many more points "
         "a student loses **than its teacher on the same disturbed images**. If that is little, fragility does not explain the gap."
     )
-    kind = st.selectbox("Corruption", kinds, format_func=kind_words, key="corruption", bind="query-params") or kinds[0]
+    kind = choose("Corruption", kinds, "corruption", words=kind_words)
     words = fragility_sentence(report, held, kind)
     st.markdown(words)
     colours, dots = charts.colours(keys_in_order(report)), []

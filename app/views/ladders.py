@@ -54,7 +54,7 @@ def show_ladder(report: Report, run: Run) -> None:
     facts = next((found for record in held.values() if (found := as_score(record.scores.get("metadata/auc"))) is not None), None)
     files = "" if facts is None else f" By file facts alone, without pixels: {facts.value:.2f} ({facts.low:.2f} to {facts.high:.2f})."
     st.caption(
-        f"0.5 = cannot tell. Bands: lowest to highest seed, with one seed its 95 % interval; {depth_n(held)}. *Pixels alone*: no network, about a "
+        f"0.5 = cannot tell. Dotted: trained on real images. Bands: lowest to highest seed, with one seed its 95 % interval; {depth_n(held)}. *Pixels alone*: no network, about a "
         f"hundred numbers of the picture itself.{files}"
     )
 
@@ -75,14 +75,17 @@ def rung_values(held: Mapping[str, ProbeRecord], names: tuple[str, ...], score: 
 def ladder_lines(report: Report, held: Mapping[str, ProbeRecord]) -> list[charts.Line]:
     """Make the curves: the teacher, each group of students, and the pixels without a network."""
     colours, first = charts.colours(keys_in_order(report)), tuple(held)[:1]
-    rows = [("teacher", charts.TEACHER, "", rung_values(held, first, "teacher/embedding/auc"))]
-    rows += [(group.title, colours[group.key], "", rung_values(held, group.names, "embedding/auc")) for group in group_students(report)]
-    rows += [("pixels alone", charts.NEUTRAL, "synthetic", rung_values(held, first, "pixels/auc"))]
+    rows = [("teacher", charts.TEACHER, False, rung_values(held, first, "teacher/embedding/auc"))]
+    rows += [
+        (group.title, colours[group.key], group.trained_on == "real", rung_values(held, group.names, "embedding/auc"))
+        for group in group_students(report)
+    ]
+    rows += [("pixels alone", charts.NEUTRAL, False, rung_values(held, first, "pixels/auc"))]
     lines = []
-    for title, colour, domain, values in rows:
+    for title, colour, dotted, values in rows:
         if len(values) > 1:
             across, middle, low, high = (list(part) for part in zip(*values, strict=True))
-            lines.append(charts.Line(title, across, middle, colour, domain, low, high))
+            lines.append(charts.Line(title, across, middle, colour, "", low, high, dotted))
     return lines
 
 
