@@ -19,7 +19,7 @@ from probes.result import ProbeResult
 TELLING = 4
 """Images of each edit and domain on which most students change their answer and the teacher keeps its own."""
 
-BY_LOT = 4
+BY_LOT = 2
 """Images of each edit and domain drawn by lot from the others, so that the telling ones are not taken for all."""
 
 COLUMNS = ("id", "edit", "image", "partner", "domain", "class_name", "telling")

@@ -80,17 +80,24 @@ WORDS = {
     "grey_patch_shuffle_4": "grey, cut into 4 x 4 pieces and shuffled",
 }
 EXCHANGED = {
-    "channel_statistics": "mean and spread of each colour",
-    "chroma": "the colours, place by place; the brightness stays",
+    "channel_statistics": "mean and coarse spread of each colour",
+    "chroma": "the coarse colours, place by place; the brightness stays",
     "border": "the border",
     "detail": "the fine detail",
-    "layout": "the coarse layout of light and dark",
+    "layout": "the coarse layout of light and dark, place by place",
     "amplitude": "the strengths of all frequencies",
     "peaks": "the repeating patterns",
     "sharpness": "the sharpness",
+    "tones": "how light and dark are spread over the scale (contrast, gamma), shades kept in order",
+    "noise": "the noise, put in another order",
     "background": "the background, by the masks of the objects",
 }
 
+
+EXCHANGED |= {
+    f"window_{name}": f"a quarter of the image, {name.replace('_', ' ')}"
+    for name in ("top_left", "top", "top_right", "left", "middle", "right", "bottom_left", "bottom", "bottom_right")
+}
 
 SHORT = {
     "colour": "colour",
@@ -99,6 +106,7 @@ SHORT = {
     "frequency": "patterns",
     "codec": "sharpness, noise",
     "border": "border",
+    "mark": "one place",
     "local": "local cues",
     "spectrum": "spectrum",
 }
@@ -127,8 +135,8 @@ def edit_name(edit: str) -> str:
 
 def edit_words(edit: str) -> str:
     """Say what an edit does, e.g. `the colours, place by place, from an image of another class`."""
-    for kind, whose in (("swapped_", "another class"), ("matched_", "its own class of the other kind")):
+    for kind, whose in (("swapped_", "an image of another class"), ("matched_", "a synthetic image of its own class")):
         if edit.startswith(kind):
             what = EXCHANGED.get(edit.removeprefix(kind), edit_name(edit))
-            return f"{what}, taken from an image of {whose}"
+            return f"{what}, taken from {whose}"
     return WORDS.get(edit, edit_name(edit))

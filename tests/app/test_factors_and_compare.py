@@ -1,0 +1,248 @@
+"""What the pages Factors, Compare, Students and Separability say, from stored reports, without and with Streamlit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+from streamlit.testing.v1 import AppTest
+
+import app
+from app import charts
+from app.reports import records
+from app.views import confusions, depths, differences, directions, factor_parts, factors, fragility, ladders, sizes
+from app.views.groups import group_students
+from diagnose.schema import Estimate, LevelContrast, Report
+from probes.result import ProbeResult
+
+ENTRY = Path(app.__file__).with_name("dashboard.py")
+
+
+@pytest.fixture(scope="module")
+def report(stored: ModuleType) -> Report:
+    return stored.build_report("made-up")[0]
+
+
+def open_page(monkeypatch: pytest.MonkeyPatch, root: Path, **address: str) -> AppTest:
+    monkeypatch.setenv("SYNTHGAP_RUNS", str(root))
+    test = AppTest.from_file(str(ENTRY), default_timeout=60)
+    for name, value in address.items():
+        test.query_params[name] = value
+    return test.run()
+
+
+def around(value: float, half: float = 0.02) -> Estimate:
+    return Estimate(value=value, low=value - half, high=value + half, n=3, over="seeds and images")
+
+
+def contrast(real: float, synthetic: float) -> LevelContrast:
+    return LevelContrast(
+        factor="temperature",
+        level="1.0",
+        against="0.07",
+        having="a",
+        other="b",
+        real=around(real),
+        synthetic=around(synthetic),
+        statement="Made up.",
+    )
+
+
+@pytest.mark.parametrize(
+    ("real", "synthetic", "said"),
+    [
+        (-0.1, 0.1, "it fits the synthetic images"),
+        (-0.1, -0.1, "worse on both"),
+        (-0.1, 0.0, "worse on real images alone"),
+        (0.1, 0.1, "better on both"),
+        (0.1, 0.0, "better on real images"),
+        (0.01, -0.1, "no sure change on real images"),
+    ],
+)
+def test_a_contrast_is_read_from_its_two_intervals(real: float, synthetic: float, said: str) -> None:
+    assert said in factor_parts.reading(contrast(real, synthetic))
+
+
+def test_the_costlier_property_is_named_only_where_the_intervals_do_not_touch(report: Report) -> None:
+    close = [factor.model_copy(update={"points": around(0.02)}) for factor in report.factors]
+
+    assert "it is **the text target**" in factors.target_sentence(report)
+    assert "32.5 points** (30.5 to 34.5; n = 3 seeds)" in factors.target_sentence(report)
+    assert "Neither is shown to cost more" in factors.target_sentence(report.model_copy(update={"factors": close}))
+    assert "do not differ" in factors.target_sentence(report.model_copy(update={"factors": []}))
+
+
+def test_a_cost_below_nothing_is_said_to_help() -> None:
+    assert factors.cost_words(around(-0.01, 0.005)) == "help by **1.0 points** (0.5 to 1.5; n = 3 seeds)"
+
+
+def test_the_bars_of_a_division_end_where_the_gap_ends(report: Report) -> None:
+    bars = factor_parts.division_bars(report.divisions[0])
+
+    assert bars[0].start == 0.0
+    assert [bar.start for bar in bars[1:-1]] == [bar.end for bar in bars[:-2]]
+    assert bars[-2].end == pytest.approx(bars[-1].end)
+    assert len(charts.bar_chart(bars, "points").layout.annotations) == len(bars)
+
+
+def test_each_kind_of_loss_has_a_row_and_each_loss_its_accuracy_with_n(report: Report) -> None:
+    lines = factor_parts.kind_sentences(report)
+
+    assert len(lines) == 3
+    assert "n = 5,000 images each" in lines[0]
+    assert {dot.row for dot in factor_parts.kind_dots(report)} == {
+        "teacher",
+        *list(factor_parts.KIND_WORDS.values())[:2],
+        factor_parts.KIND_WORDS["text", True],
+    }
+
+
+def test_levels_in_which_all_students_agree_have_no_column(report: Report) -> None:
+    students = [
+        student.model_copy(update={"levels": {"temperature": "0.07", "target": student.target or ""}}) for student in report.students
+    ]
+
+    columns = set(factor_parts.level_table(report.model_copy(update={"students": students})).columns)
+
+    assert "image or text target" in columns
+    assert "temperature" not in columns
+
+
+def test_a_difference_of_independent_estimates_has_the_interval_of_mover() -> None:
+    value, low, high = differences.difference((0.5, 0.4, 0.6), (0.3, 0.2, 0.4))
+
+    # Symmetric intervals of half-width 0.1 each: the half-width of the difference is 0.1 * sqrt(2).
+    assert value == pytest.approx(0.2)
+    assert (low, high) == pytest.approx((0.2 - 0.02**0.5, 0.2 + 0.02**0.5))
+
+
+def test_an_accuracy_over_seeds_is_wider_than_that_of_its_images(report: Report) -> None:
+    group = group_students(report)[0]
+
+    (mean, low, high), n = differences.accuracy(group, "real")  # type: ignore[misc]
+
+    own = group.students[0].zero_shot.real
+    assert own is not None
+    assert n == 5000
+    assert mean == pytest.approx(0.767)
+    assert high - low > own.high - own.low
+    # Three seeds, 0.006 apart: t = 4.303 times 0.006 / sqrt(3), and the images' half-width, added in squares.
+    assert high - mean == pytest.approx(((4.303 * 0.006 / 3**0.5) ** 2 + (own.high - own.value) ** 2) ** 0.5, rel=0.01)
+
+
+def test_two_runs_are_paired_by_what_a_loss_is_called(report: Report) -> None:
+    renamed = [
+        student.model_copy(update={"loss": (student.loss or "").replace("image_text_contrastive", "image_text")})
+        for student in report.students
+    ]
+    findings = [
+        finding.model_copy(update={"id": finding.id.replace("image_text_contrastive", "image_text"), "verdict": "pass"})
+        if finding.id == "outcome/image_text_contrastive"
+        else finding
+        for finding in report.findings
+    ]
+    other = report.model_copy(update={"students": renamed, "findings": findings})
+
+    pairs = differences.outcomes(report, other)
+    moved, stayed = differences.changed_findings(report, other)
+
+    assert len(pairs) == 10
+    assert differences.alone(report, other) == []
+    assert all(pair.change[0] == 0.0 for pair in pairs)
+    assert [pair.title for pair in moved] == ["outcome, image-text contrastive"]
+    assert len(stayed) == len(report.findings) - 1
+
+
+def test_settings_list_what_differs_and_nothing_else(report: Report) -> None:
+    other = report.model_copy(update={"counts": {"real": 4000, "synthetic": 5000}})
+
+    assert differences.settings(report, report) == []
+    assert differences.settings(report, other) == [("Count of real", "5,000", "4,000")]
+
+
+def test_the_curve_over_depth_ends_at_the_embedding_and_says_what_is_given_up(report: Report) -> None:
+    held = records(report, "depth")
+
+    lines = {line.name: line for line in depths.depth_lines(report, held, depths.APART)}
+    said = depths.depth_sentence(report, held)
+
+    assert list(lines["teacher"].x) == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
+    assert list(lines["L2 to the teacher, trained on real"].x) == pytest.approx([0.25, 0.5, 0.75, 1.0])
+    assert lines["L2 to the teacher, trained on real"].dotted
+    assert "**teacher**: up to 0.95, 0.80 (0.78 to 0.82) at the embedding: given up again" in said
+    assert "0.94 (0.94 to 0.94) at the embedding: kept to the end" in said.replace("\\", "")
+
+
+def test_the_ladder_names_the_step_at_which_the_curve_falls(report: Report) -> None:
+    said = ladders.ladder_sentence(report, records(report, "ladder"))
+
+    assert "**image\\-text contrastive\\, trained on synthetic**: 0.94 as they are, 0.74 (0.74 to 0.74) at the end" in said
+    assert "falls most by 0.20 without fine detail" in said
+
+
+def test_a_student_that_rests_on_the_difference_loses_by_erasing_it(report: Report) -> None:
+    lines = directions.direction_sentence(report).splitlines()
+
+    assert "−30.0 points" in lines[1]
+    assert "by lot −0.5 on synthetic images" in lines[1]
+    assert "−1.0 points" in lines[0]
+
+
+def test_students_of_one_size_are_said_not_to_differ_by_it(report: Report) -> None:
+    sentence = sizes.size_sentence(report)
+
+    assert sentence.startswith("All students have 320,000 parameters, 4 times fewer than the teacher")
+    assert "43.3 %" in sentence
+    assert len(sizes.size_points(report)) == 12
+
+
+def test_an_excess_drop_is_called_sure_only_by_every_interval(report: Report) -> None:
+    held = records(report, "corruptions")
+
+    lines = fragility.fragility_sentence(report, held, "mean").splitlines()
+
+    assert fragility.corruption_kinds(held) == ["mean", "gaussian_noise", "jpeg_compression"]
+    assert lines[0].endswith("surely more than its teacher")
+    assert "10.0 points" in lines[0]
+    assert lines[-1].endswith("not surely more than its teacher")
+
+
+def test_confusions_are_counted_with_the_teachers_and_an_interval() -> None:
+    arrays = {
+        "prediction": np.array([1, 1, 2, 0, 1]),
+        "teacher/prediction": np.array([1, 0, 0, 0, 1]),
+        "labels": np.array([0, 0, 0, 0, 1]),
+        "ids": np.array(list("abcde")),
+        "domain": np.array(["real"] * 5),
+    }
+    result = ProbeResult("transfer", "s", None, {}, arrays, {})
+
+    found = confusions.confusions(result, ["ant", "bee", "cat"], 0, "real")
+
+    assert [(item.said, item.count, item.of, item.teacher, item.ids) for item in found] == [
+        ("bee", 2, 4, 1, ("a", "b")),
+        ("cat", 1, 4, 0, ("c",)),
+    ]
+    # Wilson's interval of 2 of 4: 0.15 to 0.85.
+    assert "(95 % interval 15 to 85; 2 of n = 4)" in confusions.confusion_words(found[0], "ant", "real")
+    assert confusions.confusions(ProbeResult("transfer", "s", None, {}, {}, {}), ["ant"], 0, "real") == []
+
+
+def test_a_factor_and_another_run_can_be_named_in_the_address(monkeypatch: pytest.MonkeyPatch, runs: Path) -> None:
+    page = open_page(monkeypatch, runs, run="made-up", page="factors", factor="temperature")
+    both = open_page(monkeypatch, runs, run="made-up", page="compare", **{"with": "older"})
+
+    assert not page.exception
+    assert page.selectbox(key="chosen-factor").value == "temperature"
+    assert not both.exception
+    assert both.selectbox(key="chosen-with").value == "older"
+    assert any("synthgap diagnose" in block.value for block in both.code)
+
+
+def test_one_run_alone_is_told_to_have_nothing_beside_it(monkeypatch: pytest.MonkeyPatch, runs: Path) -> None:
+    test = open_page(monkeypatch, runs / "made-up", page="compare")
+
+    assert not test.exception
+    assert "no other run beside" in test.info[0].value
