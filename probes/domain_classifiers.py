@@ -135,6 +135,9 @@ def file_fact_scores(metadata: dict[str, np.ndarray], synthetic: np.ndarray, fol
         synthetic: (M,) bool.
         fold: (M,) fold of each image.
         seed: seed of the trees.
+
+    Returns:
+        (M,) scores, higher for synthetic; all 0 where no fact differs among the images that are learnt from.
     """
     from sklearn.ensemble import HistGradientBoostingClassifier
 
@@ -148,9 +151,13 @@ def file_fact_scores(metadata: dict[str, np.ndarray], synthetic: np.ndarray, fol
     if {"width", "height"} <= set(metadata):
         columns.append(metadata["width"] / metadata["height"])
     facts = np.stack(columns, axis=1)
-    scores = np.empty(len(synthetic))
+    scores = np.zeros(len(synthetic))
     for held_out in np.unique(fold):
         train = fold != held_out
-        model = HistGradientBoostingClassifier(max_iter=60, early_stopping=False, random_state=seed)
-        scores[~train] = model.fit(facts[train], synthetic[train]).decision_function(facts[~train])
+        # A fact that never differs tells nothing, and scikit-learn 1.9 fails on a column of one value.
+        telling = [len(np.unique(column[~np.isnan(column)])) > 1 for column in facts[train].T]
+        if any(telling):
+            model = HistGradientBoostingClassifier(max_iter=60, early_stopping=False, random_state=seed)
+            seen = facts[:, telling]
+            scores[~train] = model.fit(seen[train], synthetic[train]).decision_function(seen[~train])
     return scores

@@ -127,6 +127,16 @@ def test_equal_files_do_not_separate(make_pair, make_table):
     assert separability(told, None, **FEW).scores["metadata/auc"].value == 0.5
 
 
+def test_a_file_fact_that_never_differs_hides_none_that_does(make_pair, make_table):
+    """One column of one value, one with a gap (NaN), and a size that tells the domains apart."""
+    student, _, _ = make_pair(200)
+    synthetic = student.domain == "synthetic"
+    quality = np.where(np.arange(200) % 3 == 0, np.nan, 90.0)
+    told = make_table(student.embeddings, student.labels, synthetic, quality=quality, width=np.full(200, 32), bytes=900 + 50 * synthetic)
+
+    assert separability(told, None, **FEW).scores["metadata/auc"].value == 1.0
+
+
 def test_every_image_has_a_held_out_score_also_outside_the_sample(make_pair):
     student, _, _ = make_pair(400, shift=4.0)
 
