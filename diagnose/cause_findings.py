@@ -16,6 +16,7 @@ CARRIED = {
     "channel_statistics": "the mean and spread of the colours",
     "chroma": "the coarse colours",
     "tones": "the tones",
+    "palette": "all tones and colours",
     "border": "the border",
     "background": "the background",
     "detail": "the fine detail",
@@ -23,6 +24,7 @@ CARRIED = {
     "peaks": "the repeating pattern",
     "sharpness": "the sharpness",
     "noise": "the noise",
+    "traces": "the sharpness and noise",
     "amplitude": "the amplitudes of all frequencies",
     **{f"window_{name}": f"the {name.replace('_', ' ')} quarter" for name in WINDOWS},
 }

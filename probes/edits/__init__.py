@@ -87,6 +87,7 @@ EXCHANGES: dict[str, tuple[str, Callable[[Material], Any]]] = {
     "channel_statistics": ("colour", lambda material: colour.exchange_channel_statistics(material.images, material.partner)),
     "chroma": ("colour", lambda material: colour.exchange_chroma(material.images, material.partner)),
     "tones": ("colour", lambda material: colour.exchange_tones(material.images, material.partner)),
+    "palette": ("colour", lambda material: colour.exchange_palette(material.images, material.partner)),
     "border": ("border", lambda material: regions.exchange_border(material.images, material.partner)),
     "detail": ("texture", lambda material: scales.exchange_detail(material.images, material.partner)),
     "layout": ("shape", lambda material: scales.exchange_layout(material.images, material.partner)),
@@ -94,6 +95,7 @@ EXCHANGES: dict[str, tuple[str, Callable[[Material], Any]]] = {
     "peaks": ("frequency", lambda material: spectrum.exchange_peaks(material.images, material.partner)),
     "sharpness": ("codec", lambda material: spectrum.exchange_sharpness(material.images, material.partner)),
     "noise": ("codec", lambda material: traces.exchange_noise(material.images, material.partner, material.keys)),
+    "traces": ("codec", lambda material: traces.exchange_traces(material.images, material.partner, material.keys)),
     "background": (
         "border",
         lambda material: regions.exchange_background(material.images, material.partner, material.mask, material.partner_mask),

@@ -84,6 +84,14 @@ def exchange_tones(images: Tensor, partner: Tensor) -> Tensor:
     return (mapped / 255 + images - level / 255).clamp(0, 1)
 
 
+def exchange_palette(images: Tensor, partner: Tensor) -> Tensor:
+    """Take all of tone and colour from a partner: its tones first, then its coarse hue and saturation; both (B, 3, H, W) in [0, 1].
+
+    A cue of colour is whole in this exchange, whichever of the single ones carries a part of it.
+    """
+    return exchange_chroma(exchange_tones(images, partner), partner)
+
+
 def _shares(level: Tensor) -> Tensor:
     """Give how many pixels have each of 256 levels, (B, 3, 256)."""
     import torch

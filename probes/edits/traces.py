@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from probes.edits.spectrum import exchange_sharpness
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -64,6 +66,14 @@ def exchange_noise(images: Tensor, partner: Tensor, keys: np.ndarray) -> Tensor:
     order = np.stack([np.random.default_rng([int(key), 2]).permutation(residual.shape[-1]) for key in keys])
     strewn = residual.gather(2, torch.from_numpy(order)[:, None].expand_as(residual).to(residual.device))
     return (median(images) + strewn.view_as(images)).clamp(0, 1)
+
+
+def exchange_traces(images: Tensor, partner: Tensor, keys: np.ndarray) -> Tensor:
+    """Take all of noise and sharpness from a partner: its noise first, then its loudness in each ring; both (B, 3, H, W) in [0, 1].
+
+    The loudness alone makes no noise where there is none to be made louder, and the noise alone does not blur.
+    """
+    return exchange_sharpness(exchange_noise(images, partner, keys), partner)
 
 
 def median(images: Tensor) -> Tensor:

@@ -71,7 +71,7 @@ def test_an_edit_survives_flat_black_images_and_large_ones(name):
         assert torch.isfinite(edited).all()
 
 
-REDRAWN = ("matched_background", "matched_noise", "swapped_noise")
+REDRAWN = ("matched_background", *(f"{kind}_{name}" for kind in ("matched", "swapped") for name in ("noise", "traces")))
 """Exchanges that fill or strew something anew, even from the image itself."""
 
 
@@ -164,6 +164,29 @@ def test_exchanged_noise_is_as_strong_and_as_coloured_as_the_partners_and_carrie
     assert torch.equal(noisy[:, 0], noisy[:, 2])
     assert (cleaned - flat).std() < 0.5 * grey.std()
     assert (strewn[:, 0] > 0.7).sum(dim=2).max() < 8  # of 32 pixels in a row
+
+
+def test_the_exchange_of_all_tones_and_colours_carries_saturation_by_place_and_a_tone_curve_at_once(photos):
+    partner = (photos**1.5).roll(1, dims=0)
+
+    edited = colour.exchange_palette(photos, partner)
+
+    chroma = lambda images: smooth.coarse(images - colour.luma(images))  # noqa: E731
+    assert (chroma(edited) - chroma(partner)).abs().mean() < 0.35 * (chroma(photos) - chroma(partner)).abs().mean()
+    dark = [colour.luma(part).mean() for part in (edited, partner, photos)]
+    assert abs(dark[0] - dark[1]) < 0.2 * abs(dark[2] - dark[1])
+
+
+def test_the_exchange_of_all_traces_makes_noise_where_there_is_none_and_blurs_what_is_sharp():
+    smooth_ramp = torch.linspace(0.3, 0.7, 32).expand(4, 3, 32, 32).clone()
+    noisy = smooth_ramp.flip(-1) + 0.08 * torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(7))
+    fine = lambda images: (images - scales.gaussian(images, 1.0)).std()  # noqa: E731
+
+    made = traces.exchange_traces(smooth_ramp, noisy, np.arange(4))
+    gone = traces.exchange_traces(noisy, smooth_ramp, np.arange(4))
+
+    assert fine(made) == pytest.approx(float(fine(noisy)), rel=0.35)
+    assert fine(gone) < 0.35 * fine(noisy)
 
 
 @pytest.mark.parametrize("name", regions.WINDOWS)
