@@ -89,7 +89,9 @@ EXCHANGED = {
     "peaks": "the repeating patterns",
     "sharpness": "the sharpness",
     "tones": "how light and dark are spread over the scale (contrast, gamma), shades kept in order",
+    "palette": "all tones and colours, place by place",
     "noise": "the noise, put in another order",
+    "traces": "all of the noise and sharpness",
     "background": "the background, by the masks of the objects",
 }
 
