@@ -96,13 +96,8 @@ def test_telling_images_are_those_on_which_only_the_student_changes_its_answer(a
             assert its[at[row.edit]] == its[at["none"]]
     for edit in EDITS_ASKED:
         for domain in ("real", "synthetic"):
-<<<<<<< HEAD
             given_to_real_alone = edit.startswith("matched_") and domain == "synthetic"
             assert sum(row.edit == edit and row.domain == domain for row in rows) == (0 if given_to_real_alone else 5)
-=======
-            none = edit.startswith("matched_") and domain == "synthetic"  # only real images are given a matched cue
-            assert sum(row.edit == edit and row.domain == domain for row in rows) == (0 if none else 5)
->>>>>>> 69d0acc (Name the new exchanges on the dashboard, and keep samples of matched edits of real images alone)
 
 
 def test_without_interventions_there_is_an_empty_table_with_its_columns(tmp_path: Path) -> None:
