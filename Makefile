@@ -5,6 +5,7 @@ CIFAKE ?= ../shared/data/cifake
 RUN ?= runs/cifake
 JOBS ?= 2
 NO_APP ?=
+SHOWN ?= runs/pocket
 ONLY ?=
 QUICK ?=
 ROWS ?=
@@ -65,6 +66,9 @@ bench: install-test ## speed side by side with bare loops and other libraries, d
 
 scale: install ## memory and time of 10^4, 10^5, 10^6 rows (ROWS="..." for others), docs/results/scale.md and .svg
 	$(BIN)/python benchmarks/scale.py $(if $(ROWS),--rows $(ROWS))
+
+screenshots: install-test ## pictures of every page of the dashboard: make screenshots SHOWN=runs/pocket
+	$(BIN)/python benchmarks/screenshots.py $(SHOWN)
 
 clean: ## remove caches and builds, not runs
 	rm -rf dist build .pytest_cache .mypy_cache .ruff_cache

@@ -24,11 +24,11 @@ PAGES = {
     "students": "Students",
     "separability": "Separability",
     "drift": "Drift",
+    "map": "Map",
+    "attribution": "Attribution",
     "cues": "Cues",
     "factors": "Factors",
     "compare": "Compare",
-    "map": "Map",
-    "attribution": "Attribution",
     "run": "Run",
 }
 STYLE = (

@@ -116,7 +116,7 @@ def around(values: Sequence[Estimate], name: str, *, scale: float = 1.0, referen
 
 def outcome(report: Report) -> DotPlot | None:
     """Draw accuracy on real and on synthetic images of teacher and students."""
-    found = _by_prefix(report, "outcome/")
+    found = [(name, finding) for name, finding in _by_prefix(report, "outcome/") if len(finding.evidence) >= 2]
     chance = 1 / max(len(report.class_names), 1)
     where = axis(0.0, 1.0, 0.2, "zero-shot accuracy [%]", scale=100, references=[(chance, "chance")])
     strips = []
@@ -149,7 +149,7 @@ def outcome(report: Report) -> DotPlot | None:
 
 def excess(report: Report) -> DotPlot | None:
     """Draw each loss's gap in excess of the teacher's."""
-    found = _by_prefix(report, "outcome/")
+    found = [(name, finding) for name, finding in _by_prefix(report, "outcome/") if len(finding.evidence) >= 3]
     if not found:
         return None
     values = [finding.evidence[2].estimate for _, finding in found]
@@ -222,7 +222,7 @@ def separability(report: Report) -> DotPlot | None:
 
 def drift(report: Report) -> DotPlot | None:
     """Draw the cosine between student and teacher in both domains."""
-    found = _by_prefix(report, "drift/")
+    found = [(name, finding) for name, finding in _by_prefix(report, "drift/") if len(finding.evidence) >= 2]
     if not found:
         return None
     values = [item.estimate for _, finding in found for item in finding.evidence[:2]]

@@ -1,8 +1,7 @@
-"""Serving the dashboard on this machine only, and once in a real browser."""
+"""Serving the dashboard on this machine only."""
 
 from __future__ import annotations
 
-import shutil
 import signal
 import socket
 import subprocess
@@ -15,22 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from app.launch import check_port, launch, serve_command
-
-CHROMIUM_FLAGS = [
-    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-]
-
-
-PATIENCE = 120_000
-"""Milliseconds; far more than it takes, for machines that do much else at the same time."""
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+from app.launch import check_port, free_port, launch, serve_command
 
 
 @contextmanager
@@ -96,40 +80,3 @@ def test_the_server_answers_and_ends_with_the_process_that_started_it(runs: Path
     assert up
     assert process.returncode == 0
     assert not answers(port)
-
-
-@pytest.mark.browser
-def test_a_reader_sees_the_verdict_and_walks_through_every_page(runs: Path) -> None:
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.skip("chromium is not installed (Debian: apt-get install chromium)")
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (pip install 'synthgap[browser]')")
-    port = free_port()
-
-    with served(runs, port), playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=chromium, args=CHROMIUM_FLAGS)
-        page = browser.new_page(viewport={"width": 390, "height": 844})
-        page.set_default_timeout(PATIENCE)
-        faults: list[str] = []
-        page.on("pageerror", lambda error: faults.append(str(error)))
-        page.goto(f"http://127.0.0.1:{port}/?run=made-up")
-        page.get_by_text("Image text contrastive fails on real images").first.wait_for()
-
-        for name, title in (
-            ("Students", "side by side"),
-            ("Separability", "tell synthetic"),
-            ("Drift", "from its teacher"),
-            ("Why", "Why does"),
-        ):
-            page.get_by_role("link", name=name, exact=True).click()
-            page.get_by_role("heading", level=1).filter(has_text=title).wait_for()
-            page.locator(".js-plotly-plot .main-svg").first.wait_for()
-
-            assert page.locator("[data-testid=stException]").count() == 0
-            assert "run=made-up" in page.url
-            assert page.evaluate("document.documentElement.scrollWidth") <= 390
-        page.goto(f"http://127.0.0.1:{port}/?run=going&page=students")
-        page.get_by_text("This run is still going").wait_for()
-        browser.close()
-
-    assert not faults

@@ -65,3 +65,9 @@ def test_a_number_is_written_with_its_interval_what_it_rests_on_and_the_teachers
     item = Evidence(what="gap_beyond", estimate=value, unit="points", teacher=value)
 
     assert evidence_line(item) == "Gap beyond: 25.0 points (20.0 to 30.0), n = 500 images; its teacher's own 25.0 points (20.0 to 30.0)"
+
+
+def test_findings_with_fewer_numbers_than_ours_are_left_out_of_the_figures(report: Report) -> None:
+    bare = [finding.model_copy(update={"evidence": finding.evidence[:1]}) for finding in report.findings]
+
+    assert pdf(report.model_copy(update={"findings": bare})).startswith(b"%PDF-")

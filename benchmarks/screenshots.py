@@ -1,0 +1,82 @@
+"""Take a picture of every page of the dashboard: python benchmarks/screenshots.py RUNS [--run NAME] [--out docs/screenshots]."""
+
+from __future__ import annotations
+
+import argparse
+import io
+from pathlib import Path
+from typing import Any
+
+from dashboard import PATIENCE, ROOT, chromium
+from PIL import Image
+
+from app.launch import free_port, serving
+
+MOST_BYTES = 200_000
+HEIGHT = 1400
+"""Most pixels of a page that are shown."""
+
+
+def take(runs: Path, name: str, out: Path) -> list[Path]:
+    """Take every page light at 1280 pixels, and page Why dark at a telephone's 390.
+
+    Args:
+        runs: runs folder, or one run.
+        name: the run.
+        out: folder of the pictures.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    made = []
+    with serving(runs, free_port()) as address, chromium() as browser:
+        page = browser.new_page(viewport={"width": 1280, "height": HEIGHT}, color_scheme="light")
+        page.set_default_timeout(PATIENCE)
+        _open(page, f"{address}/?run={name}")
+        links = [link.get_attribute("href") for link in page.locator(".st-key-pages a").all()]
+        for href in links:
+            called = Path(href.split("?")[0]).name or "why"
+            _open(page, f"{address}/{'' if called == 'why' else called}?run={name}")
+            made.append(_keep(page, out / f"{called}.png"))
+        phone = browser.new_page(viewport={"width": 390, "height": 844}, color_scheme="dark")
+        phone.set_default_timeout(PATIENCE)
+        _open(phone, f"{address}/?run={name}")
+        made.append(_keep(phone, out / "why-phone-dark.png"))
+    return made
+
+
+def _open(page: Any, address: str) -> None:
+    """Open an address and wait until its script has ended and its charts are drawn."""
+    page.goto(address)
+    page.locator("h1").first.wait_for()
+    page.wait_for_function("() => document.querySelector('[data-testid=stApp]')?.dataset.testScriptState === 'notRunning'")
+    page.wait_for_function(
+        "() => document.querySelectorAll('[data-testid=stPlotlyChart], [data-testid=stFullScreenFrame] .js-plotly-plot').length === 0"
+        " || document.querySelector('.js-plotly-plot .main-svg') !== null"
+    )
+    page.wait_for_timeout(4000)
+
+
+def _keep(page: Any, path: Path) -> Path:
+    """Write a picture of few colours; a larger one is cut at the foot until it is small enough."""
+    image = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
+    while True:
+        file = io.BytesIO()
+        image.quantize(128, dither=Image.Dither.NONE).save(file, "PNG", optimize=True)
+        if file.tell() <= MOST_BYTES or image.height < 500:
+            path.write_bytes(file.getvalue())
+            return path
+        image = image.crop((0, 0, image.width, int(image.height * 0.85)))
+
+
+def main() -> None:
+    """Take the pictures and name them."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("runs", type=Path, help="runs folder, or one run")
+    parser.add_argument("--run", help="which of them; by default the folder's own name")
+    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "screenshots")
+    given = parser.parse_args()
+    for path in take(given.runs, given.run or given.runs.resolve().name, given.out):
+        print(f"{path} ({path.stat().st_size // 1000} kB)")
+
+
+if __name__ == "__main__":
+    main()
