@@ -255,10 +255,24 @@ def _judge(loaded: Any, out: Path, *, seed: int, quiet: bool, probes: list[str] 
             progress=_reporter(progress),
             embed_text=loaded.embed_text,
         )
+    for line in _failures(report):
+        _say(line)
     if not quiet:
         typer.echo(f"\nverdict: {report.verdict.label}\n{report.verdict.statement}\n")
         typer.echo(f"report: {out / 'report.html'}")
     return report
+
+
+def _failures(report: Any) -> list[str]:
+    """Say which probes failed and why, the same failure of several encoders once."""
+    failed: dict[tuple[str, str], list[str]] = {}
+    for record in report.probes:
+        if record.status == "failed":
+            failed.setdefault((record.probe, record.error), []).append(record.subject)
+    return [
+        f"failed: {probe} of {names[0]}{f' and {len(names) - 1} more' if len(names) > 1 else ''}: {why}"
+        for (probe, why), names in failed.items()
+    ]
 
 
 def _progress() -> Any:

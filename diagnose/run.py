@@ -276,6 +276,7 @@ def _run(
             result.save(stem)
         setting.progress(f"{probe} {student.name}", 1, 1)
     except Exception as error:  # a probe that raises is recorded, and the others go on
+        setting.progress(f"{probe} {student.name}", 1, 1)
         return ProbeRecord(probe=probe, subject=student.name, status="failed", error=_said(error)), None
     return _done(result, stem), result
 
@@ -305,7 +306,10 @@ def _with_epochs(result: ProbeResult, student: Subject, table: EmbeddingTable, t
     """Add drift over the epochs, measured on the same few images with the encoder of each epoch."""
     few = replace(setting, images=few_images(setting.images, seed=setting.seed))
     rows = np.flatnonzero(np.isin(table.ids, ids_of(few.images)))
-    checkpoints = {epoch: _epoch(student, epoch, few)[1] for epoch in sorted(student.checkpoints)}
+    checkpoints = {}
+    for epoch in sorted(student.checkpoints):
+        checkpoints[epoch] = _epoch(student, epoch, few)[1]
+        setting.progress(f"embed epochs of {student.name}", len(checkpoints), len(student.checkpoints))
     pair = (table.select(rows), teacher.select(rows))
     over = PROBES["drift"](*pair, class_weights=setting.class_weights, seed=setting.seed, checkpoints=checkpoints)
     arrays = {name: array for name, array in over.arrays.items() if name == "epochs" or name.endswith("/by_epoch")}
@@ -313,9 +317,14 @@ def _with_epochs(result: ProbeResult, student: Subject, table: EmbeddingTable, t
 
 
 def _epoch(student: Subject, epoch: int, few: Setting) -> tuple[str, EmbeddingTable]:
-    """Embed the few images with the encoder of one epoch, or read the embeddings back."""
+    """Embed the few images with the encoder of one epoch, or read the embeddings back; too short to have a bar of its own."""
     named = replace(student, name=f"{student.name} epoch {epoch}")
-    return _table(named, few, student.checkpoints[epoch](), f"{student.weights_hash}@{epoch}" if student.weights_hash else "")
+    return _table(
+        named,
+        replace(few, progress=lambda what, done, total: None),
+        student.checkpoints[epoch](),
+        f"{student.weights_hash}@{epoch}" if student.weights_hash else "",
+    )
 
 
 def _map(

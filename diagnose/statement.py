@@ -35,10 +35,11 @@ def _failing(facts: Facts) -> list[Measured]:
     return sorted(found, key=lambda measured: measured.real.value)
 
 
-def _failure(measured: Measured) -> str:
+def _failure(measured: Measured, facts: Facts) -> str:
     return (
         f"{upper_first(plain(measured.name))} fails on real images: it is right on {short_percent(measured.real)} of them and on "
-        f"{short_percent(measured.synthetic)} of held-out synthetic ones, a gap {short_points(measured.excess)} wider than its teacher's."
+        f"{short_percent(measured.synthetic)} of held-out synthetic ones, its teacher on {short_percent(facts.teacher_real)} and "
+        f"{short_percent(facts.teacher_synthetic)}: a gap {short_points(measured.excess)} wider than its teacher's."
     )
 
 
@@ -70,7 +71,7 @@ def _cause(name: str) -> Callable[[Facts], str]:
         failing = _failing(facts)
         contrast = facts.contrast(name)
         if contrast is None:
-            return _failure(failing[0])
+            return _failure(failing[0], facts)
         owners = [m for m in failing if m.loss in contrast.having] or [
             m for m in failing if (m.target == "text" if name == "text_target" else bool(m.negatives))
         ]
@@ -78,7 +79,7 @@ def _cause(name: str) -> Callable[[Facts], str]:
         rest = "; ".join(f"{NAMES[item.name]} {short_effect(item.points)}" for item in facts.contrasts if item.name != name)
         cause = f" On real images {NAMES[name]} {short_effect(contrast.points)}{f', {rest}' if rest else ''}."
         cause += "".join(short_division(item) for item in facts.divisions[:1])
-        return _failure(owners[0]) + cause + _others(facts, contrast.without, failing) + _caveat(facts, owners)
+        return _failure(owners[0], facts) + cause + _others(facts, contrast.without, failing) + _caveat(facts, owners)
 
     return words
 
@@ -89,7 +90,7 @@ def _contrastive(facts: Facts) -> str:
     joint = facts.contrast("text_target_and_negatives")
     end = " Add an image-target student with negatives to tell the two apart." if joint else ""
     without = joint.without if joint else next((item.without for item in facts.contrasts if item.name == "negatives"), ())
-    return f"{_failure(failing[0])} On real images {costs}.{_others(facts, without, failing)}{end}{_caveat(facts, failing)}"
+    return f"{_failure(failing[0], facts)} On real images {costs}.{_others(facts, without, failing)}{end}{_caveat(facts, failing)}"
 
 
 def _image_target(facts: Facts) -> str:
@@ -100,7 +101,7 @@ def _image_target(facts: Facts) -> str:
         if contrast is None
         else f" Here {NAMES[contrast.name]} {short_effect(contrast.points)} on real images, the reverse of the usual finding."
     )
-    return _failure(failing[0]) + helps + _caveat(facts, failing)
+    return _failure(failing[0], facts) + helps + _caveat(facts, failing)
 
 
 def _all_losses(facts: Facts) -> str:
@@ -125,7 +126,7 @@ def _all_losses(facts: Facts) -> str:
 def _fails(facts: Facts) -> str:
     failing = _failing(facts)
     holding = [measured.name for measured in verdict.judged(facts) if verdict.outcome(measured) == "holds"]
-    text = _failure(failing[0])
+    text = _failure(failing[0], facts)
     if holding:
         text += f" {upper_first(listed(holding))} does not fail."
     text += " Which property of the loss causes it is not shown: the students given do not isolate one that costs more than "
@@ -153,7 +154,7 @@ def _training(facts: Facts) -> str:
     costs = [item for item in causes if item is not None and item.on_real is not None]
     if costs and costs[0].on_real is not None and not verdict.no_gain_from_real(facts, failing):
         words = f"After training on real images {NAMES[costs[0].name]} {short_effect(costs[0].on_real)} as well"
-    return f"{_failure(worst)} {words}, so the training or the capacity of the encoder is at fault rather than the synthetic images."
+    return f"{_failure(worst, facts)} {words}, so the training or the capacity of the encoder is at fault rather than the synthetic images."
 
 
 def _difficulty(facts: Facts) -> str:

@@ -9,11 +9,13 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from app import cli
+from diagnose.schema import ProbeRecord
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -357,3 +359,12 @@ def test_two_students_of_one_name_are_refused(
 
     assert code == 2
     assert "net" in err
+
+
+def test_a_probe_that_failed_for_several_students_is_said_once_with_its_reason() -> None:
+    from app.cli import _failures
+
+    rows = [("drift", "a", "done", ""), ("ladder", "a", "failed", "ValueError: no"), ("ladder", "b", "failed", "ValueError: no")]
+    report = SimpleNamespace(probes=[ProbeRecord(probe=p, subject=s, status=status, error=why) for p, s, status, why in rows])
+
+    assert _failures(report) == ["failed: ladder of a and 1 more: ValueError: no"]
