@@ -9,7 +9,7 @@ from app.explained import METHODS, NUMBERS, Eyes, gallery, load_eyes
 from app.reports import Run, load_thumbnails
 from app.views.attribution_means import show_means
 from app.views.attribution_trust import believed_sentence, show_trust
-from app.views.groups import group_students, student_titles
+from app.views.groups import group_students, short_titles
 from app.views.notices import failed_probes, missing, report_or_notice
 from app.views.tiles import LEGEND, on_demand, show_tiles, stored_tiles, strength_slider
 from app.views.wording import plain
@@ -21,6 +21,8 @@ A_PAGE = 4
 
 MOST_UPLOAD = 8
 """MiB of a picture that may be given."""
+
+PARTS = ["Picture by picture", "Can they be believed?", "Over many pictures", "Any other picture"]
 
 EXPLAINED = {"Both": list(NUMBERS), "The class": ["zero_shot"], "Looks synthetic": ["domain"]}
 
@@ -38,11 +40,11 @@ def show(run: Run) -> None:
     )
     failed_probes(report, "attribution", run)
     found, reason = load_eyes(run, report)
-    titles = {report.teacher.name: "teacher"} | student_titles(report)
+    titles = short_titles(report)
     methods = [name for name in METHODS if any(name in eyes.methods() for eyes in found.values())]
     if not methods:
         missing("Attribution maps are not stored with this report.", run, DiagnosticError(reason) if reason else None)
-        _any_picture(run, report, None, 0.7)
+        _any_picture(run, report)
         return
     method = st.segmented_control(
         "Method", methods, default=methods[0], format_func=METHODS.__getitem__, key="attribution-method", bind="query-params"
@@ -57,11 +59,15 @@ def show(run: Run) -> None:
         st.markdown("**Choose at least one encoder.**")
         return
     st.markdown(believed_sentence(chosen, titles, method))
-    strength = strength_slider("attribution-overlay")
-    thumbnails = _gallery(run, report, chosen, titles, method, strength)
-    show_trust(report, chosen, titles, method)
-    show_means(report, chosen, found, titles, method)
-    _any_picture(run, report, thumbnails, strength)
+    part = st.segmented_control("Show", PARTS, default=PARTS[0], key="attribution-part", bind="query-params") or PARTS[0]
+    if part == PARTS[0]:
+        _gallery(run, report, chosen, titles, method)
+    elif part == PARTS[1]:
+        show_trust(report, chosen, titles, method)
+    elif part == PARTS[2]:
+        show_means(report, chosen, found, titles, method)
+    else:
+        _any_picture(run, report)
 
 
 def default_encoders(report: Report, found: dict[str, Eyes]) -> list[str]:
@@ -71,19 +77,17 @@ def default_encoders(report: Report, found: dict[str, Eyes]) -> list[str]:
     return wanted[:4] or list(found)[:4]
 
 
-def _gallery(
-    run: Run, report: Report, chosen: dict[str, Eyes], titles: dict[str, str], method: str, strength: float
-) -> pd.DataFrame | None:
-    st.header("Picture by picture")
+def _gallery(run: Run, report: Report, chosen: dict[str, Eyes], titles: dict[str, str], method: str) -> None:
+    strength = strength_slider("attribution-overlay")
     try:
         thumbnails = load_thumbnails(run)
     except (FileNotFoundError, DiagnosticError) as error:
         missing("The pictures under the maps are not stored with this report.", run, error)
-        return None
+        return
     images = [image for image in gallery(chosen) if image[0] in thumbnails.index]
     if not images:
         missing("None of the explained pictures is stored with this report.", run)
-        return thumbnails
+        return
     with st.container(horizontal=True, gap="medium"):
         what = st.segmented_control("Explained", list(EXPLAINED), default="Both", key="attribution-number", bind="query-params") or "Both"
         where = st.segmented_control("Images", ["All", "Real", "Synthetic"], default="All", key="attribution-domain", bind="query-params")
@@ -97,7 +101,7 @@ def _gallery(
     ]
     if not kept:
         st.markdown("**No explained picture is of this class and kind.**")
-        return thumbnails
+        return
     pages = -(-len(kept) // A_PAGE)
     page = (
         st.select_slider("Pictures", range(1, pages + 1), key=f"attribution-page-{pages}", format_func=lambda p: f"{p} of {pages}")
@@ -111,19 +115,24 @@ def _gallery(
         words = f"{domain} image of class {row['class_name']}"
         show_tiles(bytes(row["image"]), stored_tiles(encoders, image, method, EXPLAINED[what]), strength, words)
     st.caption(f"{LEGEND} {len(kept)} of {len(images)} explained pictures, drawn at random with the classes in equal parts.")
-    return thumbnails
 
 
-def _any_picture(run: Run, report: Report, thumbnails: pd.DataFrame | None, strength: float) -> None:
+def _pictures(run: Run) -> pd.DataFrame | None:
+    try:
+        return load_thumbnails(run)
+    except (FileNotFoundError, DiagnosticError):
+        return None
+
+
+def _any_picture(run: Run, report: Report) -> None:
     st.header("Any other picture")
-    students = student_titles(report)
-    if thumbnails is None or thumbnails.empty:
-        way = "Upload one"
-    else:
-        way = (
-            st.segmented_control("Picture", ["From this run", "Upload one"], default="From this run", key="attribution-way")
-            or "From this run"
-        )
+    students = {name: title for name, title in short_titles(report).items() if name != report.teacher.name}
+    thumbnails = _pictures(run)
+    way = "Upload one"
+    if thumbnails is not None and len(thumbnails):
+        ways = ["From this run", "Upload one"]
+        way = st.segmented_control("Picture", ways, default=ways[0], key="attribution-way", bind="query-params") or ways[0]
+    strength = strength_slider("attribution-strength")
     if way == "From this run" and thumbnails is not None:
         words = {
             name: f"{row.class_name}, {row.domain}: {name}" for name, row in zip(thumbnails.index, thumbnails.itertuples(), strict=True)

@@ -29,7 +29,7 @@ VALUES = {
 
 def show_means(report: Report, chosen: dict[str, Eyes], found: dict[str, Eyes], titles: dict[str, str], method: str) -> None:
     """Show the aggregates of one method."""
-    st.header("Over many images")
+    st.header("Over many pictures")
     number = st.segmented_control(
         "Means of", list(NUMBERS), default="zero_shot", format_func=NUMBERS.__getitem__, key="attribution-means", bind="query-params"
     )
@@ -46,27 +46,27 @@ def _mean_maps(report: Report, found: dict[str, Eyes], titles: dict[str, str], m
         if 0 <= label < len(report.class_names)
     }
     label = st.selectbox("Mean maps of", list(labels), key="attribution-mean-class") or "All classes"
-    for title, members in _sides(report, found):
-        tiles = [(domain, mean_over(members, method, number, domain, labels[label])) for domain in ("real", "synthetic")]
-        if all(values is None for _, values in tiles):
-            continue
-        doubts = {eyes.believed(method, number) for eyes in members} - {""}
-        st.markdown(f"**{plain(title)}**" + (f" — {plain(sorted(doubts)[0])}" if doubts else ""))
+    for domain in ("real", "synthetic"):
         with st.container(horizontal=True, gap="small"):
-            for domain, values in tiles:
-                if values is not None:
-                    alt = f"Mean map of {NUMBERS[number]} for {title} over {domain} images"
-                    st.image(map_alone(values), width=WIDTH, caption=f"{domain} images", alt=alt)
+            for title, members in _sides(report, found, titles):
+                values = mean_over(members, method, number, domain, labels[label])
+                if values is None:
+                    continue
+                doubt = any(eyes.believed(method, number) for eyes in members)
+                alt = f"Mean map of {NUMBERS[number]} for {title} over {domain} images"
+                caption = f"{plain(title)}, {domain}" + (" (uninformative)" if doubt else "")
+                st.image(map_alone(values), width=WIDTH, caption=caption, alt=alt)
     st.caption("Every image counts alike, then every class, then every seed. Orange speaks for it, blue against it; each scaled by itself.")
 
 
-def _sides(report: Report, found: dict[str, Eyes]) -> list[tuple[str, list[Eyes]]]:
+def _sides(report: Report, found: dict[str, Eyes], titles: dict[str, str]) -> list[tuple[str, list[Eyes]]]:
     """Give the teacher, and each loss with the seeds that have maps."""
     sides = [("teacher", [found[report.teacher.name]])] if report.teacher.name in found else []
     for group in group_students(report):
         members = [found[name] for name in group.names if name in found]
         if members:
-            sides.append((group.title, members))
+            short = titles.get(members[0].name, group.title)
+            sides.append((short.rsplit(" s", 1)[0] if len(group.students) > 1 else short, members))
     return sides
 
 

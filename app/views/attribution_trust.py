@@ -12,8 +12,8 @@ from app.views.wording import plain
 from diagnose.schema import Report
 
 BASELINES = {
-    "over_random": "than the same maps in wrong places",
-    "over_randomised_weights": "than maps of the same encoder with shuffled weights",
+    "over_random": ("wrong places", "than the same maps in wrong places"),
+    "over_randomised_weights": ("shuffled weights", "than maps of the same encoder with shuffled weights"),
 }
 
 
@@ -34,7 +34,7 @@ def believed_sentence(chosen: dict[str, Eyes], titles: dict[str, str], method: s
 
 def show_trust(report: Report, chosen: dict[str, Eyes], titles: dict[str, str], method: str) -> None:
     """Chart how much more faithful the maps are than meaningless ones, and the curves of one encoder."""
-    st.header("Can the maps be believed?")
+    st.header("Can they be believed?")
     st.markdown(
         "Cells of the image are covered in the order of the map, or uncovered on an empty image. If the map is right, the number falls "
         "fast and rises fast. The same is done with **the same maps in wrong places** and with **maps of the encoder after its weights "
@@ -69,12 +69,12 @@ def trust_dots(report: Report, chosen: dict[str, Eyes], titles: dict[str, str], 
     for name, eyes in chosen.items():
         title = titles.get(name, name)
         count = 2 * eyes.result.counts.get("images/checked_per_domain", 0)
-        for baseline, words in BASELINES.items():
+        for baseline, (short, words) in BASELINES.items():
             score = eyes.score(f"{method}/{number}/{baseline}")
             if score is None:
                 continue
             colour = colours.get(losses.get(name, ""), charts.TEACHER)
-            dots.append(charts.Dot(f"{title}, {words}", score.value, score.low, score.high, colour, hover=title))
+            dots.append(charts.Dot(f"{title}, against {short}", score.value, score.low, score.high, colour, hover=title))
             sure = "more faithful" if score.low > 0 else "**not surely** more faithful"
             lines.append(
                 f"- **{plain(title)}**: {sure} {words}, by {score.value:.2f} (95 % interval {score.low:.2f} to {score.high:.2f}; "

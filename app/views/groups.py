@@ -128,3 +128,14 @@ def student_titles(report: Report) -> dict[str, str]:
         for group in group_students(report)
         for student in group.students
     }
+
+
+def short_titles(report: Report) -> dict[str, str]:
+    """Name teacher and students in a word or two, for captions: the loss, `real` where it was trained on such, the seed where there are several."""
+    short = {report.teacher.name: "teacher"}
+    for group in group_students(report):
+        name = group.label.removesuffix(" to the teacher").removesuffix(" contrastive")
+        where = "" if group.trained_on in (None, "synthetic") else f" on {group.trained_on}"
+        for student in group.students:
+            short[student.name] = f"{name}{where}" + (f" s{student.seed}" if len(group.students) > 1 else "")
+    return short

@@ -11,7 +11,7 @@ import streamlit as st
 from app.map_chart import map_figure
 from app.map_data import Column, RunMap, columns, load_map, rows_of
 from app.reports import Run, load_thumbnails
-from app.views.groups import student_titles
+from app.views.groups import short_titles
 from app.views.notices import failed_probes, missing, report_or_notice
 from app.views.selection import show_selection
 from app.views.wording import plain
@@ -44,7 +44,7 @@ def show(run: Run) -> None:
 @st.fragment
 def _page(run: Run, report: Report, data: RunMap) -> None:
     """Draw the part that a choice or a selection draws again; the rest of the page stays."""
-    titles = {report.teacher.name: "the teacher"} | student_titles(report)
+    titles = short_titles(report) | {report.teacher.name: "the teacher"}
     subject, epoch = _choose(data, titles)
     number = data.number(subject, epoch)
     known = columns(run, report, data, subject)

@@ -45,7 +45,7 @@ def stored_tiles(found: Sequence[tuple[str, Eyes]], image: str, method: str, num
 
 
 def show_tiles(content: bytes, tiles: Sequence[Tile], strength: float, words: str) -> None:
-    """Show a picture and its maps in a row that wraps.
+    """Show a picture and its maps, a row for each number that is explained; rows wrap.
 
     Args:
         content: the picture.
@@ -53,13 +53,16 @@ def show_tiles(content: bytes, tiles: Sequence[Tile], strength: float, words: st
         strength: of the overlay, 0 to 1.
         words: what the picture is, for those who cannot see it.
     """
-    with st.container(horizontal=True, gap="small"):
-        st.image(png(decode(content)), width=WIDTH, caption="the picture", alt=words)
-        for tile in tiles:
-            mark = " (uninformative)" if tile.doubt else ""
-            caption = f"{plain(tile.who)}: {NUMBERS[tile.number]}{mark}"
-            alt = f"Map of {NUMBERS[tile.number]} for {tile.who} over {words}"
-            st.image(overlay(content, tile.values, strength), width=WIDTH, caption=caption, alt=alt)
+    for number, meaning in NUMBERS.items():
+        own = [tile for tile in tiles if tile.number == number]
+        if not own:
+            continue
+        with st.container(horizontal=True, gap="small"):
+            st.image(png(decode(content)), width=WIDTH, caption=f"→ {meaning}", alt=words)
+            for tile in own:
+                caption = plain(tile.who) + (" (uninformative)" if tile.doubt else "")
+                alt = f"Map of {meaning} for {tile.who} over {words}" + (", uninformative" if tile.doubt else "")
+                st.image(overlay(content, tile.values, strength), width=WIDTH, caption=caption, alt=alt)
 
 
 def strength_slider(key: str) -> float:

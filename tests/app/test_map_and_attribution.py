@@ -13,6 +13,7 @@ from streamlit.testing.v1 import AppTest
 
 import app
 from app import explaining
+from app.views.attribution import PARTS
 from probes.result import DiagnosticError, ProbeResult
 
 ENTRY = Path(app.__file__).with_name("dashboard.py")
@@ -31,6 +32,11 @@ def opened(monkeypatch: pytest.MonkeyPatch, root: Path, run: str, page: str, **a
 def words(test: AppTest) -> str:
     blocks = [*test.title, *test.header, *test.subheader, *test.markdown, *test.info, *test.error, *test.warning, *test.caption, *test.code]
     return "\n".join(block.value for block in blocks).replace("\\", "").replace("\u2060", "")
+
+
+def part(test: AppTest, number: int) -> AppTest:
+    """Turn to one of the parts of page Attribution."""
+    return next(group for group in test.get("button_group") if group.key == "attribution-part").set_value(PARTS[number]).run()
 
 
 @pytest.fixture
@@ -183,9 +189,11 @@ def test_attribution_says_plainly_what_is_uninformative(monkeypatch: pytest.Monk
     said = words(test).replace("**", "")
     assert not test.exception
     assert "Not to be believed, whatever they look like" in said
-    assert "teacher, looks synthetic: uninformative: no better than the same maps in the wrong places" in said
-    assert "more faithful than the same maps in wrong places, by 0.80 (95 % interval 0.70 to 0.90; n = 48 images)" in said
     assert len(test.get("image")) > 20
+    assert "teacher, looks synthetic: uninformative: no better than the same maps in the wrong places" in said
+    said = words(part(test, 1)).replace("**", "")
+    assert len(test.get("plotly_chart")) == 3
+    assert "more faithful than the same maps in wrong places, by 0.80 (95 % interval 0.70 to 0.90; n = 48 images)" in said
     assert all(len(chart.proto.alt) > 20 for chart in test.get("plotly_chart"))
 
 
@@ -197,8 +205,11 @@ def test_attribution_can_be_filtered_and_another_method_and_number_chosen(monkey
         next(group for group in test.get("button_group") if group.key == key).set_value(value).run()
         assert not test.exception
     assert len(test.get("image")) < many
+    part(test, 2)
+    assert not test.exception
     next(group for group in test.get("button_group") if group.key == "attribution-means").set_value("domain").run()
     assert "no student's maps of this kind passed both tests" in words(test)
+    part(test, 1)
     next(group for group in test.get("button_group") if group.key == "attribution-trust").set_value("domain").run()
     assert "not surely more faithful" in words(test).replace("**", "")
     test.multiselect(key="attribution-encoders").set_value([]).run()
@@ -221,13 +232,13 @@ def test_maps_on_demand_come_from_a_child_and_its_failure_is_text(monkeypatch: p
         return [explaining.Answer(name, {"zero_shot": np.eye(8)}, {"predicted": 1.0}) for name in encoders]
 
     monkeypatch.setattr("app.views.tiles.ask", answer)
-    test = opened(monkeypatch, mine, "mine", "attribution")
+    test = part(opened(monkeypatch, mine, "mine", "attribution"), 3)
     pictures = len(test.get("image"))
 
     test.button(key="attribution-stored-go").click().run()
     assert not test.exception
     assert asked == [["teacher", student]]
-    assert len(test.get("image")) == pictures + 3
+    assert len(test.get("image")) == pictures + 3  # the picture and two encoders
     assert "takes it for automobile" in words(test)
     test.button(key="attribution-stored-go").click().run()
     assert not test.exception
