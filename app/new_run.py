@@ -208,3 +208,14 @@ def expected(config: Mapping[str, Any]) -> tuple[int, int]:
     cells = config.get("students", {}).values()
     sets = sum(len(cell.get("trained_on", ["synthetic"])) for cell in cells if isinstance(cell, dict))
     return sets * len(config.get("seeds", [0])), int(config.get("training", {}).get("epochs", 0))
+
+
+def students_of(config: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
+    """List an experiment's students: name -> (its loss's name, what it is trained on); empty where the file does not say."""
+    cells = {name: cell for name, cell in config.get("students", {}).items() if isinstance(cell, dict)}
+    return {
+        f"{name}-{trained_on}-s{seed}": (name, trained_on)
+        for name, cell in cells.items()
+        for trained_on in cell.get("trained_on", ["synthetic"])
+        for seed in config.get("seeds", [0])
+    }

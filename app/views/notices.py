@@ -6,8 +6,8 @@ from pathlib import Path
 
 import streamlit as st
 
-from app import charts
 from app.reports import Run, load_progress, load_report
+from app.views.curves import show_curves
 from app.views.wording import listing, plain
 from diagnose.schema import Report
 from probes.result import DiagnosticError
@@ -96,23 +96,4 @@ def _progress(run: Run) -> None:
     st.markdown(
         f"{listing(parts)}. The curves show zero-shot accuracy (share of images whose class is found) so far; read anew every ten seconds."
     )
-    lines = progress_lines(progress)
-    if lines:
-        st.plotly_chart(
-            charts.line_chart(lines, "zero-shot accuracy (%)", percent=True),
-            config={"displayModeBar": False},
-            alt="Zero-shot accuracy of each student so far, by epoch",
-        )
-
-
-def progress_lines(progress: dict[str, list[dict[str, float]]]) -> list[charts.Line]:
-    """Turn rows of `metrics.jsonl` into curves, real and synthetic of each student, the latest twelve students."""
-    latest = dict(list(progress.items())[-12:])
-    colour = charts.colours(list(latest))
-    lines = []
-    for student, rows in latest.items():
-        for domain in ("real", "synthetic"):
-            points = [(row["epoch"], row[f"zero_shot_{domain}"]) for row in rows if "epoch" in row and f"zero_shot_{domain}" in row]
-            if points:
-                lines.append(charts.Line(f"{student} on {domain}", [x for x, _ in points], [y for _, y in points], colour[student], domain))
-    return lines
+    show_curves(run)

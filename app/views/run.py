@@ -8,10 +8,9 @@ from typing import Any
 
 import streamlit as st
 
-from app import charts, jobs, new_run
+from app import jobs, new_run
 from app.reports import Run, is_run, load_progress
-from app.views.measures import draw
-from app.views.notices import progress_lines
+from app.views.curves import show_curves
 from app.views.wording import plain
 from distill.errors import DistillError
 
@@ -46,11 +45,7 @@ def _watch(run: Run, was_going: bool) -> None:
     if total and not (run.path / "done").is_file():
         st.progress(min(done / total, 1.0), text=f"{done:,} of {total:,} epochs of all students")
     _buttons(run, job, going)
-    lines = progress_lines(load_progress(run))
-    if lines:
-        alt = "Zero-shot accuracy of each student so far, by epoch, on real and on synthetic images"
-        st.caption("Zero-shot accuracy (share of images whose class is found) on held-out images after each epoch; drawn through: real.")
-        draw(charts.line_chart(lines, "zero-shot accuracy (%)", percent=True), alt, "run-progress")
+    show_curves(run)
     words = jobs.last_words(run.path)
     if words:
         st.caption(f"The last lines of {jobs.LOG}:")
@@ -115,7 +110,7 @@ def _new(root: Path, first: bool = False) -> None:
         st.code("synthgap app path/to/runs", language="bash")
         return
     st.markdown(
-        f"Trains the students of an experiment and judges them, as `synthgap train` and `synthgap diagnose` do, in the folder {plain(str(root))}."
+        f"Trains the students of an experiment and judges them, as `synthgap train` and `synthgap diagnose` do, in the folder {plain(shown(root))}."
     )
     choices = new_run.experiments()
     name = st.selectbox("Experiment to start from", list(choices), key="experiment", help="The pocket needs no data and takes minutes.")
@@ -131,6 +126,11 @@ def _new(root: Path, first: bool = False) -> None:
         asked = _form(config, name)
         if st.form_submit_button("Start", icon=":material/play_arrow:", type="primary" if first else "secondary"):
             _begin(root, config, asked)
+
+
+def shown(root: Path) -> str:
+    """Write the runs folder as short as the reader, who knows where the server was started, can do with."""
+    return str(root.resolve().relative_to(Path.cwd())) if root.resolve().is_relative_to(Path.cwd()) else str(root)
 
 
 def _form(config: dict[str, Any], base: str) -> dict[str, Any]:

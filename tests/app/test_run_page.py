@@ -12,7 +12,8 @@ from filelock import FileLock
 from streamlit.testing.v1 import AppTest
 
 import app
-from app import jobs
+from app import charts, jobs
+from app.views.curves import curves
 
 ENTRY = Path(app.__file__).with_name("dashboard.py")
 
@@ -128,3 +129,23 @@ def test_a_folder_that_is_one_run_says_how_to_start_others(monkeypatch: pytest.M
 
     assert "synthgap app path/to/runs" in [block.value for block in test.code]
     assert not test.selectbox
+
+
+def test_curves_have_the_colour_of_their_loss_and_a_chart_a_training_set() -> None:
+    row = {"epoch": 1.0, "zero_shot_real": 0.5, "zero_shot_synthetic": 0.7}
+    config = {"students": {"l2": {"trained_on": ["mix-10", "real"]}, "image_text": {"trained_on": ["mix-10"]}}, "seeds": [3]}
+
+    made = curves({"l2-mix-10-s3": [row], "l2-real-s3": [row], "image_text-mix-10-s3": [row], "gone-real-s0": [{"loss": 1.0}]}, config)
+
+    assert {name: [line.domain for line in lines] for name, lines in made.items()} == {
+        "mix-10": ["real", "synthetic"] * 2,
+        "real": ["real", "synthetic"],
+    }
+    assert made["mix-10"][0].colour == made["real"][0].colour == charts.FIXED["l2"]
+    assert made["mix-10"][2].colour == charts.FIXED["image_text"]
+
+
+def test_without_a_configuration_the_names_of_students_tell() -> None:
+    made = curves({"l2-synthetic-s0": [{"epoch": 1.0, "zero_shot_real": 0.5}], "l2-s0": [{"epoch": 1.0, "zero_shot_real": 0.5}]}, {})
+
+    assert list(made) == ["synthetic", ""]
