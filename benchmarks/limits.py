@@ -28,7 +28,7 @@ class Limits:
         return max(flops / self.flops, moved / self.bandwidth) / seconds
 
 
-def measure(tries: int = 5) -> Limits:
+def measure(tries: int = 8) -> Limits:
     """Measure now; run it before and after the rows and take the greater, since other work lowers it."""
     import torch
 

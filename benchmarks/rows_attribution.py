@@ -10,14 +10,14 @@ SIDE, STEPS = 32, 16
 GREY = torch.full((3, 1, 1), 0.5)
 
 
-def rows(quick: bool) -> list[Row]:
+def rows(effort: int) -> list[Row]:
     from captum.attr import IntegratedGradients, LayerGradCam, Occlusion
 
     from distill.student import attach_projection, build_backbone
     from probes.attribution.methods import explain, focus
     from probes.attribution.undisturbed import undisturbed
 
-    n = 8 if quick else 32
+    n = (4, 12, 32)[effort]
     torch.manual_seed(0)
     encoder = attach_projection(build_backbone("builtin:small_resnet"), 64, image_size=SIDE).eval()
     images = torch.rand(n, 3, SIDE, SIDE)
@@ -47,7 +47,7 @@ def rows(quick: bool) -> list[Row]:
             ours, theirs = in_turn(
                 lambda: explain(lens, method, images, directions),
                 lambda: loop(method),
-                rounds=2 if quick else 5,
+                rounds=(1, 3, 5)[effort],
             )
             apart = float((ours[0].result - theirs[0].result).abs().max())
             found.append(

@@ -64,10 +64,10 @@ def _apart(ours: dict[str, float], theirs: dict[str, float]) -> str:
     return ", ".join(f"{name} {gap:.0e}" for name, gap in gaps.items())
 
 
-def rows(quick: bool) -> list[Row]:
+def rows(effort: int) -> list[Row]:
     from probes.distances import all_distances
 
-    n = 3_000 if quick else 10_000
+    n = (2_000, 5_000, 10_000)[effort]
     whole = made.embeddings(2 * n, shift=0.05)
     x, y = (np.ascontiguousarray(whole[made.synthetic(2 * n) == side]) for side in (False, True))
     pairs_flops = 2.0 * 512 * (n * n + n * n)  # the square of both, and half of each set's own
@@ -77,7 +77,7 @@ def rows(quick: bool) -> list[Row]:
         ("torch-fidelity (without density and coverage)", by_libraries),
     ):
         ours, theirs = in_turn(
-            lambda: all_distances(x, y, neighbours=K), lambda other=other: other(x, y), rounds=2 if quick else 3, warm=quick
+            lambda: all_distances(x, y, neighbours=K), lambda other=other: other(x, y), rounds=(1, 2, 3)[effort], warm=effort == 0
         )
         found.append(
             Row(
@@ -89,10 +89,10 @@ def rows(quick: bool) -> list[Row]:
                 least=5.0,
                 flops=pairs_flops,
                 note=f"relative (shares: absolute) difference of the values: {_apart(ours[0].result, theirs[0].result)}"
-                + ("" if quick else "; 20,000 rows, since the whole matrices of the others at 50,000 do not fit in the memory"),
+                + f"; {2 * n:,} rows, since whole matrices of the others at 50,000 do not fit in the memory",
             )
         )
-    if not quick:
+    if effort == 2:
         whole = made.embeddings(50_000, shift=0.05)
         x, y = (np.ascontiguousarray(whole[made.synthetic(50_000) == side]) for side in (False, True))
         run = once(lambda: all_distances(x, y, neighbours=K))

@@ -49,7 +49,7 @@ def _open_clip(subject: object, folder: Path) -> torch.Tensor:
         return torch.cat([backbone(images) for images, _ in loader])
 
 
-def rows(quick: bool) -> list[Row]:
+def rows(effort: int) -> list[Row]:
     import numpy as np
 
     from diagnose.load import load_subject
@@ -60,8 +60,8 @@ def rows(quick: bool) -> list[Row]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for spec, words, n in (
-            ("timm:vit_small_patch16_224", "ViT-S/16", 64 if quick else 128),
-            ("timm:mobilenetv3_small_100", "MobileNetV3-S", 128 if quick else 512),
+            ("timm:vit_small_patch16_224", "ViT-S/16", (32, 64, 128)[effort]),
+            ("timm:mobilenetv3_small_100", "MobileNetV3-S", (64, 192, 512)[effort]),
         ):
             data = made.photographs(folder / f"photographs-{n}", n)
             torch.manual_seed(0)
@@ -70,7 +70,7 @@ def rows(quick: bool) -> list[Row]:
             split = load_split(data)
             pixels = torch.from_numpy(np.array(split.pixels(SIDE)))
             flops = n * _flops(subject.encode)
-            rounds = 2 if quick else 3
+            rounds = (1, 2, 3)[effort]
             ours, bare = in_turn(lambda: _ours(subject, split, folder), lambda: _forward(subject, pixels), rounds=rounds)
             table = EmbeddingTable.load(folder / "table")
             answer = torch.nn.functional.normalize(bare[-1].result, dim=-1).numpy()

@@ -9,12 +9,12 @@ from pairs import Row, in_turn
 FOLDS = 5
 
 
-def rows(quick: bool) -> list[Row]:
+def rows(effort: int) -> list[Row]:
     from probes.auc import auc_interval, auc_over_cells
     from probes.domain_classifiers import STRENGTHS, logistic_scores
     from probes.folds import stratified_folds
 
-    n = 4_000 if quick else 50_000
+    n = (3_000, 10_000, 50_000)[effort]
     x, y = made.embeddings(n, shift=0.05), made.synthetic(n)
     fold = stratified_folds(2 * made.labels(n) + y, folds=FOLDS, seed=0)
 
@@ -38,7 +38,7 @@ def rows(quick: bool) -> list[Row]:
             scores[~train] = model.fit(x[train], y[train]).decision_function(x[~train])
         return auc_over_cells(scores, y, fold).value
 
-    first, second = in_turn(ours, theirs, rounds=1 if not quick else 2, warm=quick)
+    first, second = in_turn(ours, theirs, rounds=1, warm=effort == 0)
     (value, interval), other = first[0].result, second[0].result
     return [
         Row(

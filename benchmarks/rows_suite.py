@@ -8,11 +8,11 @@ import made
 from pairs import Row, once
 
 
-def rows(quick: bool) -> list[Row]:
+def rows(effort: int) -> list[Row]:
     from probes.registry import PROBES
     from probes.remember import forget
 
-    n = 5_000 if quick else 50_000
+    n = (5_000, 50_000, 50_000)[effort]
     student, teacher, weights = made.table(n, "student", encoder=1), made.table(n, "teacher"), made.class_weights()
 
     def suite() -> dict[str, float]:
@@ -23,7 +23,7 @@ def rows(quick: bool) -> list[Row]:
             waiting = {name: pool.submit(probe, student, teacher, class_weights=weights) for name, probe in PROBES.items()}
             return {name: len(each.result().scores) for name, each in waiting.items()}
 
-    runs = [once(suite) for _ in range(1 if quick else 2)]
+    runs = [once(suite) for _ in range((1, 1, 3)[effort])]
     said = ", ".join(f"{name} {scores}" for name, scores in runs[0].result.items())
     return [
         Row(

@@ -73,15 +73,15 @@ def flops_of(module: torch.nn.Module, batch: int = 8) -> float:
     return counter.get_total_flops() / batch
 
 
-def step_row(quick: bool) -> Row:
-    n = BATCH * (4 if quick else 12)
+def step_row(effort: int) -> Row:
+    n = BATCH * (4, 8, 12)[effort]
     pixels, views = images(n), Views(ViewConfig(), n)
     table = F.normalize(torch.randn(n, DIM, generator=torch.Generator().manual_seed(0)), dim=-1)
     given: Targets = lambda shown, indices: table[indices]  # noqa: E731
     ours, theirs = in_turn(
         lambda: through_loop(student(), pixels, views, given),
         lambda: bare(student(), pixels, views, given),
-        rounds=2 if quick else 7,
+        rounds=(2, 5, 7)[effort],
     )
     return Row(
         work=f"training step, 0.3 M student, batch {BATCH}, fp32 or bf16 as the processor has it",
@@ -95,11 +95,11 @@ def step_row(quick: bool) -> Row:
     )
 
 
-def epoch_row(quick: bool) -> Row:
+def epoch_row(effort: int) -> Row:
     """The teacher is a network whose forward pass takes about as long as four training steps of the student."""
     from distill.architectures import small_resnet
 
-    n = BATCH * (2 if quick else 6)
+    n = BATCH * (1, 2, 6)[effort]
     pixels, views = images(n), Views(ViewConfig(count=4), n)
     torch.manual_seed(1)
     teacher = small_resnet(widths=(48, 96, 192, 384), depth=2).eval().requires_grad_(False)
@@ -118,7 +118,7 @@ def epoch_row(quick: bool) -> Row:
     ours, theirs = in_turn(
         lambda: through_loop(student(dimension), pixels, views, cached),
         lambda: through_loop(student(dimension), pixels, views, live),
-        rounds=2 if quick else 5,
+        rounds=(1, 3, 5)[effort],
     )
     first, second = (runs[0].result.state_dict() for runs in (ours, theirs))
     apart = max(float((first[name].float() - second[name].float()).abs().max()) for name in first)
@@ -138,8 +138,8 @@ def epoch_row(quick: bool) -> Row:
     )
 
 
-def rows(quick: bool) -> list[Row]:
-    return [step_row(quick), epoch_row(quick)]
+def rows(effort: int) -> list[Row]:
+    return [step_row(effort), epoch_row(effort)]
 
 
 __all__ = ["Run", "rows"]

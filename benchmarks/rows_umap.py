@@ -11,12 +11,12 @@ from pairs import Row, in_turn
 K = 15
 
 
-def rows(quick: bool) -> list[Row]:
+def rows(effort: int) -> list[Row]:
     import umap
 
     from probes.maps import nearest
 
-    n = 1_000 if quick else 4_000
+    n = (500, 1_000, 4_000)[effort]
     tables = [made.embeddings(n, encoder=number) for number in range(5)]
 
     def ours() -> list[np.ndarray]:
@@ -35,7 +35,7 @@ def rows(quick: bool) -> list[Row]:
             nearest(x, K - 1)  # the list of neighbours beside the map has to be made as well
         return found
 
-    first, second = in_turn(ours, theirs, rounds=1 if quick else 2)
+    first, second = in_turn(ours, theirs, rounds=(1, 1, 2)[effort])
     return [
         Row(
             work=f"map and neighbours of a teacher and four students, {n:,} x 512 each",
@@ -45,7 +45,7 @@ def rows(quick: bool) -> list[Row]:
             goal=">= 2",
             least=2.0,
             limit="the layout's sequential updates",
-            note="4,000 of 50,000 rows: the layout of 50,000 takes minutes a map; `probes.maps` itself shows 2,000 images at most",
+            note=f"{n:,} of 50,000 rows: the layout of 50,000 takes minutes a map; `probes.maps` itself shows 2,000 images at most",
         )
     ]
 

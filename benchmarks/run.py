@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import json
 import os
 import platform
 import statistics
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import limits
 from limits import Limits
 from pairs import Row, median, median_cpu
 
-GROUPS = ("attribution", "training", "distances", "separability", "suite", "embedding", "umap", "dashboard")
+GROUPS = ("training", "attribution", "distances", "suite", "embedding", "separability", "umap", "dashboard")
 TABLE = Path(__file__).parent.parent / "docs" / "results" / "bench.md"
 
 
@@ -42,25 +44,33 @@ def near(row: Row, known: Limits) -> str:
     return f"{100 * max(arithmetic, memory):.0f} % of {kind}"
 
 
-def table(rows: list[Row], known: Limits, started: float, failed: dict[str, str]) -> str:
+def page(lines: list[str], known: Limits, started: float, failed: dict[str, str]) -> str:
     """Give the page."""
     load = os.getloadavg()[2]
     head = f"""# Speed, measured side by side
 Made by `make bench` (`benchmarks/`), {time.strftime("%d %B %Y, %H:%M", time.localtime(started))} to {time.strftime("%H:%M")} UTC, {platform.machine()}, {os.cpu_count()} cores, {known.threads} threads of torch and BLAS.
 
-Each pair ran in turn in one process, so that what else the machine did fell on both. The ratio is theirs to ours (above 1: ours is faster), median and range over
+Both of a pair ran in turn in one process, so that what else the machine did fell on both. The ratio is theirs to ours (above 1: ours is faster), median and range over
 the pairs; *processor* is the same of user and system seconds. Seconds are of the clock, in brackets of the processor. The machine was shared: its load over the last
 quarter of an hour was {load:.1f} on {os.cpu_count()} cores, so **absolute clock seconds are too long by about that factor over the cores**; ratios and processor seconds are not.
 
-Limits in the same run, best of six tries, {known.threads} threads: {known.flops / 1e9:.0f} GFLOP/s in float32, {known.flops64 / 1e9:.0f} in float64 (matrix product of 1024), {known.bandwidth / 1e9:.1f} GB/s
+Limits in the same run, best of nine tries, {known.threads} threads: {known.flops / 1e9:.0f} GFLOP/s in float32, {known.flops64 / 1e9:.0f} in float64 (matrix product of 1024), {known.bandwidth / 1e9:.1f} GB/s
 (copying 128 MB). *Near the limit* is the time that arithmetic or memory alone would take, as a share of the time taken.
 
 | work | against | ours | theirs | ratio | goal | met | near the limit | notes |
 |---|---|---|---|---|---|---|---|---|
 """
-    body = "\n".join(line(row, known) for row in rows)
+    body = "\n".join(lines)
     lost = "".join(f"\n- `{name}`: {why}" for name, why in failed.items())
     return head + body + "\n" + (f"\nNot measured:{lost}\n" if failed else "")
+
+
+def joined(parts: list[Path]) -> str:
+    """Give the page of several runs: their rows in order, the greatest limits, the earliest start."""
+    kept = [json.loads(part.read_text(encoding="utf-8")) for part in parts]
+    best = Limits(**{name: max(each["limits"][name] for each in kept) for name in kept[0]["limits"]})
+    failed = {name: why for each in kept for name, why in each["failed"].items()}
+    return page([row for each in kept for row in each["lines"]], best, min(each["started"] for each in kept), failed)
 
 
 def main() -> None:
@@ -68,11 +78,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", action="append", choices=GROUPS, help="one group of rows; may be given again")
     parser.add_argument("--quick", action="store_true", help="small sizes, a look at whether it runs")
+    parser.add_argument("--reduced", action="store_true", help="middle sizes, for a machine that others use")
+    parser.add_argument(
+        "--threads", type=int, default=os.cpu_count() or 1, help="threads of torch and BLAS; 1 on a machine that others use"
+    )
     parser.add_argument("--out", type=Path, help="write the table here (a whole run writes docs/results/bench.md)")
+    parser.add_argument("--part", type=Path, help="keep the rows here, for --join")
+    parser.add_argument("--join", type=Path, nargs="+", help="write the table of these parts, of runs of different groups")
     given = parser.parse_args()
+    if given.join:
+        TABLE.write_text(joined(given.join), encoding="utf-8")
+        return
     import torch
+    from threadpoolctl import threadpool_limits
 
-    torch.set_num_threads(os.cpu_count() or 1)
+    threadpool_limits(given.threads)
+    torch.set_num_threads(given.threads)
+    effort = 0 if given.quick else 1 if given.reduced else 2
     started = time.time()
     first = limits.measure()
     rows: list[Row] = []
@@ -80,18 +102,21 @@ def main() -> None:
     for name in given.only or GROUPS:
         clock = time.time()
         try:
-            rows += importlib.import_module("dashboard" if name == "dashboard" else f"rows_{name}").rows(given.quick)
+            rows += importlib.import_module("dashboard" if name == "dashboard" else f"rows_{name}").rows(effort)
         except Exception as error:  # the other rows are still worth having
             failed[name] = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
         print(f"{name}: {time.time() - clock:.0f} s", failed.get(name, ""), file=sys.stderr, flush=True)
-    last = limits.measure()
-    known = Limits(first.threads, *(max(getattr(first, each), getattr(last, each)) for each in ("flops", "flops64", "bandwidth")))
-    page = table(rows, known, started, failed)
-    print(page)
-    out = given.out or (None if given.only or given.quick else TABLE)
-    if out is not None:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(page, encoding="utf-8")
+        last = limits.measure()
+        known = Limits(first.threads, *(max(getattr(first, each), getattr(last, each)) for each in ("flops", "flops64", "bandwidth")))
+        said = page([line(row, known) for row in rows], known, started, failed)
+        kept = {"lines": [line(row, known) for row in rows], "limits": asdict(known), "started": started, "failed": failed}
+        if given.part is not None:
+            given.part.write_text(json.dumps(kept), encoding="utf-8")
+        out = given.out or (None if given.only or given.quick else TABLE)
+        if out is not None:
+            out.parent.mkdir(parents=True, exist_ok=True)
+            out.write_text(said, encoding="utf-8")
+    print(said)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -56,3 +58,27 @@ def test_the_place_in_a_launch_is_read_from_the_environment():
 def test_a_place_that_cannot_be_is_refused(rank, world):
     with pytest.raises(ValueError, match="`RANK` must be a number below `WORLD_SIZE`"):
         place_in_launch({"RANK": rank, "WORLD_SIZE": world})
+
+
+def test_the_arithmetic_of_the_page_on_scale_holds():
+    """docs/scale.md, stage 1 on 100 million images: the table's results from its assumptions."""
+    images, image, teacher, student, gpu, decode, threads = 1e8, 35e3, 8.8e9, 12e9, 94e12, 3e-3, 8
+    rate = threads / decode
+    said = (Path(__file__).parents[2] / "docs" / "scale.md").read_text(encoding="utf-8")
+    found = {
+        "11,112 of 315 MB": (math.ceil(images / 9000) == 11_112, round(9000 * image / 1e6) == 315),
+        "3.5 TB": (images * image == 3.5e12,),
+        "2.6 GPU hours": (round(images * teacher / gpu / 3600, 1) == 2.6,),
+        "3.5 GPU hours": (round(images * student / gpu / 3600, 1) == 3.5,),
+        "83 core hours": (round(images * decode / 3600) == 83,),
+        "205 GB": (round(images * 512 * 4 / 1e9) == 205,),
+        "1,562,500 images each, 8 threads: 2,667 images/s": (images / 64 == 1_562_500, round(rate) == 2667),
+        "10 minutes, 6.0 GB/s": (round(images / 64 / rate / 60) == 10, round(64 * rate * image / 1e9, 1) == 6.0),
+        "2.4 minutes": (round(images / 64 / (gpu / teacher) / 60, 1) == 2.4,),
+        "6.1 hours": (round(images * (teacher + student) / gpu / 3600, 1) == 6.1,),
+        "10.4 hours": (round(images / rate / 3600, 1) == 10.4,),
+    }
+
+    for words, held in found.items():
+        assert words in said, words
+        assert all(held), words
