@@ -68,9 +68,15 @@ def cells(held: Records, groups: Sequence[Group], kind: str) -> list[charts.Cell
             else:
                 count, tested = alarms(held, group, edit)
                 strong, test = count * 2 > tested > 0, f"adjusted p at most {ALARM:g} in {count} of {tested} seeds"
-            hover = f"{group.title}, {edit_name(edit)}: {found.words(percent=True)}; {test}"
+            hover = f"{group.title}, {edit_name(edit)}: {in_unit(found, kind)}; {test}"
             made.append(charts.Cell(row_label(edit), group.title, found.mean, number, strong, hover))
     return made
+
+
+def in_unit(found: Over, kind: str) -> str:
+    """Write what seeds measured with interval and n: points of reliance, or a share of the gap."""
+    words = found.words(percent=True)
+    return words if kind == "matched" else words.replace(" %", " points", 1)
 
 
 def matrix_sentence(held: Records, groups: Sequence[Group], kind: str) -> str:
@@ -84,7 +90,7 @@ def matrix_sentence(held: Records, groups: Sequence[Group], kind: str) -> str:
             parts = []
             for cell in strong[:3]:
                 found = over(held, group, f"{KINDS[kind].score}/{edits[cell.row]}")
-                parts.append(f"{plain(edit_name(edits[cell.row]))} {found.words(percent=True)}" if found else "")
+                parts.append(f"{plain(edit_name(edits[cell.row]))} {in_unit(found, kind)}" if found else "")
             more = f", and {len(strong) - 3} more" if len(strong) > 3 else ""
             lines.append(f"- **{plain(group.title)}** stands out with {listing(parts)}{more}")
         else:

@@ -98,8 +98,9 @@ def depth_sentence(report: Report, held: Mapping[str, ProbeRecord]) -> str:
     for line in depth_lines(report, held, APART):
         most = max(line.y)
         low, high = (ends[-1] if ends else 0.0 for ends in (line.low, line.high))
-        given_up = "given up again" if most - line.y[-1] > 0.05 else "kept to the end"
-        lines.append(f"- **{plain(line.name)}**: up to {most:.2f}, {line.y[-1]:.2f} ({low:.2f} to {high:.2f}) at the embedding: {given_up}")
+        lines.append(
+            f"- **{plain(line.name)}**: up to {most:.2f}, {line.y[-1]:.2f} ({low:.2f} to {high:.2f}) at the embedding: {most - line.y[-1]:.2f} given up again"
+        )
     return "\n".join(lines)
 
 

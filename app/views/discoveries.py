@@ -155,7 +155,7 @@ def slices(record: ProbeRecord, result: ProbeResult | None) -> list[Slice]:
 
 
 def name_table(record: ProbeRecord) -> pd.DataFrame:
-    """Give one row a name: the word, where it stands, its effect and whether the student uses it, with their tests."""
+    """Give one row a name: the word, where it stands, its effect and whether the student uses it, the most used first."""
 
     def cell(score: Score | None, scale: float, p: Score | None) -> str:
         if score is None:
@@ -163,7 +163,7 @@ def name_table(record: ProbeRecord) -> pd.DataFrame:
         value, low, high = (f"{scale * end:.{0 if scale > 1 else 2}f}".replace("-", "−") for end in (score.value, score.low, score.high))
         return f"{value} ({low} to {high})" + ("" if p is None else f", p {'< 0.001' if p.value < 0.001 else f'= {p.value:.3f}'}")
 
-    rows = []
+    rows: list[tuple[float, dict[str, str]]] = []
     for key in record.scores:
         how, _, rest = key.partition("/")
         if how not in ("word", "tied"):
@@ -171,17 +171,16 @@ def name_table(record: ProbeRecord) -> pd.DataFrame:
         of, _, word = rest.rpartition("/")
         effect, p = as_score(record.scores[key]), as_score(record.scores.get(f"adjusted_p/{key}"))
         used = as_score(record.scores.get(f"used/{rest}"))
-        rows.append(
-            {
-                "word": (word or rest).replace("_", " "),
-                "on synthetic images of": of.replace("_", " ") or "every class",
-                "fits them better by": cell(effect, 1, p),
-                "student takes real images with it for the class, points more than its teacher": cell(
-                    used, 100, as_score(record.scores.get(f"adjusted_p/used/{rest}"))
-                ),
-            }
-        )
-    return pd.DataFrame(rows)
+        row = {
+            "word": (word or rest).replace("_", " "),
+            "on synthetic images of": of.replace("_", " ") or "every class",
+            "fits them better by": cell(effect, 1, p),
+            "student takes real images with it for the class, points more than its teacher": cell(
+                used, 100, as_score(record.scores.get(f"adjusted_p/used/{rest}"))
+            ),
+        }
+        rows.append((float("-inf") if used is None else used.value, row))
+    return pd.DataFrame([row for _, row in sorted(rows, key=lambda item: -item[0])])
 
 
 def _names(record: ProbeRecord, result: ProbeResult | None) -> None:
@@ -197,8 +196,8 @@ def _names(record: ProbeRecord, result: ProbeResult | None) -> None:
         )
         return
     st.markdown(
-        f"{len(table)} {'word fits' if len(table) == 1 else 'words fit'} the synthetic images of a class better than the real ones, of {known:,} that the teacher's text tower knows "
-        f"({tried:,} were tried). The last column says whether the student **uses** what the word names: how much more often it calls real "
+        f"{len(table)} times a word fits the synthetic images of a class better than the real ones; the teacher's text tower knows {known:,} of the "
+        f"{tried:,} words that were tried. The last column says whether the student **uses** what the word names: how much more often it calls real "
         "images of other classes by this class when they show it. Numbers in brackets are 95 % intervals; p is corrected for all that was tried."
     )
     st.dataframe(table, hide_index=True, alt="Words for what synthetic images have, with effect and use")
@@ -211,7 +210,7 @@ def component_sentence(item: Component) -> str:
     word = f", called **{plain(item.word)}**" if item.word else ""
     return (
         f"**{plain(item.class_name)}**, component {item.index + 1}{word}: tells synthetic from real {plain(item.class_name)} with an AUC of {auc.value:.2f} "
-        f"({auc.low:.2f} to {auc.high:.2f}; 0.5 = cannot) and raises the class's score on synthetic images by {_plain_number(effect)} of what "
+        f"({auc.low:.2f} to {auc.high:.2f}; 0.5 = cannot) and changes the class's score on synthetic images by {_plain_number(effect)} of what "
         f"the right class has over the others{beyond}."
     )
 

@@ -8,9 +8,10 @@ import pandas as pd
 
 from app import charts
 from app.views.groups import Group, group_students, keys_in_order, over_seeds, zero_shot
-from app.views.wording import estimate, loss_name, plain
+from app.views.wording import estimate, plain
 from diagnose.factor_words import COSTS, FACTORS, level_words, versus
 from diagnose.schema import Division, Estimate, LevelContrast, Report
+from diagnose.words import plain as spoken
 from diagnose.words import upper_first
 
 Kind = tuple[str, bool]
@@ -71,13 +72,13 @@ def division_bars(division: Division) -> list[charts.Bar]:
     bars, at = [], 0.0
     for part in (division.remainder, *division.parts):
         name = (
-            f"what {loss_name(division.start)} lacks as well"
+            f"what {spoken(division.start)} lacks as well"
             if part.name == "remainder"
             else COSTS.get(part.name, part.name.replace("_", " "))
         )
         points = part.points
         error = max(points.high - points.value, points.value - points.low)
-        share = "" if part.share is None else f", {100 * part.share.value:.0f} % of the gap".replace("-", "−")
+        share = "" if part.share is None else f" ({100 * part.share.value:.0f} %)".replace("-", "−")
         text = f"{_points(points.value)}{share}"
         bars.append(charts.Bar(upper_first(name), at, at + points.value, PART_COLOURS.get(part.name, charts.NEUTRAL), text, error))
         at += points.value
@@ -87,7 +88,7 @@ def division_bars(division: Division) -> list[charts.Bar]:
             "All of it: behind the teacher",
             0.0,
             whole.value,
-            "#444444",
+            "#6B6B6B",
             _points(whole.value),
             max(whole.high - whole.value, whole.value - whole.low),
         )
@@ -114,7 +115,7 @@ def contrast_dots(items: Sequence[LevelContrast]) -> list[charts.Dot]:
     """Make a row for each contrast: what changes on real and on synthetic images."""
     dots = []
     for item in items:
-        row = f"{upper_first(versus(item.factor, item.level, item.against))}, {item.having.replace('_', ' ')}"
+        row = f"{upper_first(versus(item.factor, item.level, item.against))}, {spoken(item.having)}"
         for domain, given in (("real", item.real), ("synthetic", item.synthetic)):
             dots.append(charts.Dot(row, given.value, given.low, given.high, charts.NEUTRAL, domain, f"{row}, {domain} images"))
     return dots

@@ -118,7 +118,7 @@ def _division(division: Division, number: int) -> None:
     figure = charts.bar_chart(division_bars(division), "points behind the teacher on real images")
     draw(figure, "Parts of the gap. " + words.replace("\\", ""), f"division-{number}")
     st.caption(
-        "Each bar begins where the one before ends, and together they are the gap; a bar to the left helps. Whiskers: 95 % interval of the "
+        "Each bar begins where the one before ends, and together they are the gap; a bar to the left helps. In brackets the share of the gap. Whiskers: 95 % interval of the "
         "part. A part is the mean effect of switching this factor over the orders in which the factors can be switched (Shapley value)."
     )
     with st.expander("The parts in words, with intervals, shares and n"):

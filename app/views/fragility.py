@@ -43,7 +43,9 @@ def show_fragility(report: Report, run: Run) -> None:
         dots, "points lost beyond the teacher, percentage points", percent=True, guide=0.0, guide_label="as its teacher"
     )
     draw(figure, f"Lost under {kind_words(kind)} beyond the teacher. {words}".replace("*", "").replace("\\", ""), "fragility")
-    st.caption(f"Right of the line: loses more than its teacher. {counts_sentence(report, 'corruptions')}")
+    st.caption(
+        f"Right of the line: loses more than its teacher. Who gets little right has little to lose. {counts_sentence(report, 'corruptions')}"
+    )
 
 
 def corruption_kinds(held: dict[str, ProbeRecord]) -> list[str]:
@@ -73,6 +75,7 @@ def fragility_sentence(report: Report, held: dict[str, ProbeRecord], kind: str) 
     lines = []
     for title, over in sorted(found, key=lambda item: -item[1].mean):
         above = all(low > 0 for _, low, _ in over.seeds)
-        sure = "surely more than its teacher" if above else "not surely more than its teacher"
+        below = all(high < 0 for _, _, high in over.seeds)
+        sure = "surely more than its teacher" if above else "less than its teacher" if below else "not surely more than its teacher"
         lines.append(f"- **{plain(title)}**: {over.words(percent=True).replace(' %', ' points', 1)} on real images, {sure}")
     return "\n".join(lines)

@@ -64,8 +64,9 @@ def missing(what: str, run: Run, error: Exception | None = None) -> None:
 def failed_probes(report: Report, probe: str, run: Run) -> None:
     """List the encoders for which a probe failed, with its error as text."""
     failed = [record for record in report.probes if record.probe == probe and record.status == "failed"]
-    for record in failed:
-        st.warning(f"The measurement of {plain(record.subject)} failed: {plain(record.error)}", icon=":material/warning:")
+    for error in dict.fromkeys(record.error for record in failed):
+        names = listing(plain(record.subject) for record in failed if record.error == error)
+        st.warning(f"The measurement of {names} failed: {plain(error)}", icon=":material/warning:")
     if failed and len(failed) < sum(record.probe == probe for record in report.probes):  # else the page asks for it anyway
         st.code(run.diagnose_command, language="bash")
 

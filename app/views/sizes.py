@@ -50,7 +50,8 @@ def size_sentence(report: Report) -> str:
     if not found:
         return ""
     sizes = {params for params, _, _ in found}
-    times = f", {report.teacher.params / min(sizes):.0f} times fewer than the teacher" if report.teacher.params > min(sizes) else ""
+    ratio = report.teacher.params / min(sizes)
+    times = f", {ratio:.0f} times fewer than the teacher" if ratio >= 1.5 else ""
     best, worst = max(found, key=lambda item: item[1]), min(found, key=lambda item: item[1])
     if len(sizes) == 1:
         return (

@@ -47,17 +47,21 @@ def in_order(chain: list[Step]) -> list[Step]:
 
 
 def proof_of(report: Report) -> Proof | None:
-    """Find the intervention with the largest effect among the findings on cues that raise one; None where there is none."""
+    """Find the intervention with the largest effect among the findings on cues that raise one; None where there is none.
+
+    A cue exchanged with another class comes first: it says most, and its images are the easiest to read.
+    """
     asked = records(report, "interventions")
-    best: tuple[float, Proof] | None = None
+    best: tuple[tuple[bool, float], Proof] | None = None
     for finding in report.findings:
         students = [name for name in finding.students if name in asked]
         if finding.id.split("/", 1)[0] != "cause" or finding.verdict == "pass" or not students:
             continue
         for evidence in finding.evidence:
             score, _, edit = evidence.source.partition("/")
-            if score == "reliance" and edit and evidence.estimate.low > 0 and (best is None or evidence.estimate.value > best[0]):
-                best = evidence.estimate.value, Proof(students[0], edit)
+            rank = (kind_of(edit) == "swapped", evidence.estimate.value)
+            if score == "reliance" and edit and evidence.estimate.low > 0 and (best is None or rank > best[0]):
+                best = rank, Proof(students[0], edit)
     return None if best is None else best[1]
 
 

@@ -72,7 +72,7 @@ def test_the_sentence_names_the_largest_use_first_and_says_where_nothing_stands_
 
     lines = cue_matrix.matrix_sentence(held, groups, "isolates").splitlines()
 
-    assert "stands out with border only 22.0 %" in lines[1]
+    assert "stands out with border only 22.0 points" in lines[1]
     assert "n = 400 images each" in lines[1]
     assert lines[0].endswith("nothing stands out in 2 tests")
 
@@ -137,7 +137,7 @@ def test_components_without_arrays_keep_their_numbers_and_lose_their_images(run:
 
 
 def test_the_story_shows_the_edit_of_the_largest_effect(report: Report) -> None:
-    assert story.proof_of(report) == story.Proof(STUDENT, "hue")
+    assert story.proof_of(report) == story.Proof(STUDENT, "swapped_chroma")
     assert story.proof_of(report.model_copy(update={"findings": []})) is None
     assert [step.key for step in story.in_order(story.steps(report))] == ["outcome", "controls", "separability", "drift", "cause", "loss"]
 
