@@ -76,12 +76,7 @@ def show_story(report: Report, run: Run) -> None:
             _statements(step.findings)
             if step.key == "cause":
                 _proof(report, run)
-            with st.expander("The evidence: chart and numbers, with intervals and n"):
-                for finding in step.findings:
-                    rest = first_sentence(finding.statement)[1]
-                    if rest:
-                        st.markdown(plain(rest))
-                show_evidence(step, report)
+            _evidence(step, report)
             if step.key in DETAIL:
                 _link(step.key, report, run)
     if not any(step.key == "outcome" for step in chain):
@@ -91,6 +86,20 @@ def show_story(report: Report, run: Run) -> None:
         missing("This report holds no findings.", run)
     if report.factors and not any(step.key == "loss" for step in chain):
         show_factors(len(chain) + 1, report)
+
+
+@st.fragment
+def _evidence(step: Step, report: Report) -> None:
+    """Show a step's evidence where it is opened; drawn only then, since the charts of all steps would keep the first one waiting."""
+    box = st.expander("The evidence: chart and numbers, with intervals and n", key=f"evidence-{step.key}", on_change="rerun")
+    if not box.open:
+        return
+    with box:
+        for finding in step.findings:
+            rest = first_sentence(finding.statement)[1]
+            if rest:
+                st.markdown(plain(rest))
+        show_evidence(step, report)
 
 
 def _statements(findings: tuple[Finding, ...]) -> None:

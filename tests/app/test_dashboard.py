@@ -51,7 +51,7 @@ def test_every_page_of_a_complete_run_shows_charts_with_alternative_text_and_ask
 ) -> None:
     test = open_page(monkeypatch, runs, "made-up", page)
 
-    assert len(test.get("plotly_chart")) >= (1 if page == "compare" else 2)
+    assert len(test.get("plotly_chart")) >= (1 if page in ("why", "compare") else 2)
     assert all(len(chart.proto.alt) > 20 for chart in test.get("plotly_chart"))
     assert not test.code
     assert not test.error
@@ -63,6 +63,16 @@ def test_the_first_page_opens_with_the_verdict(monkeypatch: pytest.MonkeyPatch, 
     assert "fails on real images" in test.markdown[0].value
     assert "Could it be something else?" in [header.value for header in test.header]
     assert "ruled out" in words(test)
+
+
+def test_the_evidence_of_a_step_is_drawn_when_it_is_opened(monkeypatch: pytest.MonkeyPatch, runs: Path) -> None:
+    test = open_page(monkeypatch, runs, "made-up")
+    closed = len(test.get("plotly_chart"))
+
+    test.session_state["evidence-drift"] = True
+    test.run()
+
+    assert len(test.get("plotly_chart")) > closed
 
 
 @pytest.mark.parametrize(
