@@ -17,13 +17,14 @@ HEIGHT = 1400
 """Most pixels of a page that are shown."""
 
 
-def take(runs: Path, name: str, out: Path) -> list[Path]:
+def take(runs: Path, name: str, out: Path, only: str = "") -> list[Path]:
     """Take every page light at 1280 pixels, and page Why dark at a telephone's 390.
 
     Args:
         runs: runs folder, or one run.
         name: the run.
         out: folder of the pictures.
+        only: one page, or all where empty.
     """
     out.mkdir(parents=True, exist_ok=True)
     made = []
@@ -34,8 +35,12 @@ def take(runs: Path, name: str, out: Path) -> list[Path]:
         links = [link.get_attribute("href") for link in page.locator(".st-key-pages a").all()]
         for href in links:
             called = Path(href.split("?")[0]).name or "why"
+            if only not in ("", called):
+                continue
             _open(page, f"{address}/{'' if called == 'why' else called}?run={name}")
             made.append(_keep(page, out / f"{called}.png"))
+        if only:
+            return made
         phone = browser.new_page(viewport={"width": 390, "height": 844}, color_scheme="dark")
         phone.set_default_timeout(PATIENCE)
         _open(phone, f"{address}/?run={name}")
@@ -56,14 +61,15 @@ def _open(page: Any, address: str) -> None:
 
 
 def _keep(page: Any, path: Path) -> Path:
-    """Write a picture of few colours; a larger one is cut at the foot until it is small enough."""
+    """Write a picture that is small enough: with all its colours, else with 256 of them, else cut at the foot."""
     image = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
     while True:
-        file = io.BytesIO()
-        image.quantize(128, dither=Image.Dither.NONE).save(file, "PNG", optimize=True)
-        if file.tell() <= MOST_BYTES or image.height < 500:
-            path.write_bytes(file.getvalue())
-            return path
+        for drawn in (image, image.quantize(256, dither=Image.Dither.NONE)):
+            file = io.BytesIO()
+            drawn.save(file, "PNG", optimize=True)
+            if file.tell() <= MOST_BYTES:
+                path.write_bytes(file.getvalue())
+                return path
         image = image.crop((0, 0, image.width, int(image.height * 0.85)))
 
 
@@ -73,8 +79,9 @@ def main() -> None:
     parser.add_argument("runs", type=Path, help="runs folder, or one run")
     parser.add_argument("--run", help="which of them; by default the folder's own name")
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "screenshots")
+    parser.add_argument("--only", default="", help="one page, such as map")
     given = parser.parse_args()
-    for path in take(given.runs, given.run or given.runs.resolve().name, given.out):
+    for path in take(given.runs, given.run or given.runs.resolve().name, given.out, given.only):
         print(f"{path} ({path.stat().st_size // 1000} kB)")
 
 
