@@ -10,11 +10,14 @@ import plotly.graph_objects as go
 from app.charts.frame import finish, safe
 from app.charts.palette import GUIDE, TEACHER
 
-ABOVE, BELOW = "213,94,0", "0,114,178"
+ABOVE, BELOW = (213, 94, 0), (0, 114, 178)
 """Okabe-Ito's vermilion and blue as red, green, blue: numbers above and below nothing."""
 
+PAPER, INK = 247, "#1a1a1a"
+"""Grey that colours are mixed with, and the text on it: cells are opaque, so that they read alike on a light and on a dark page."""
+
 DEEPEST = 0.6
-"""Opacity of the strongest cell; text stays readable on it in light and dark."""
+"""Share of colour in the strongest cell; the ink keeps a contrast above 4.5 on it."""
 
 ROW, HEAD = 62, 74
 
@@ -59,7 +62,6 @@ def matrix_chart(
     known = [cell for cell in cells if cell.row in rows and cell.column in columns]
     for cell in known:
         x, y = list(columns).index(cell.column), -list(rows).index(cell.row)
-        depth = DEEPEST * min(abs(cell.value) / limit, 1.0)
         open_ = chosen == (cell.row, cell.column)
         figure.add_shape(
             type="rect",
@@ -67,12 +69,12 @@ def matrix_chart(
             x1=x + 0.47,
             y0=y - 0.36,
             y1=y + 0.14,
-            fillcolor=f"rgba({ABOVE if cell.value >= 0 else BELOW},{depth:.3f})",
+            fillcolor=shade(cell.value, limit),
             line={"color": TEACHER if cell.strong or open_ else GUIDE, "width": 3 if open_ else 2 if cell.strong else 0.5},
             layer="below",
         )
         text = f"<b>{cell.text}</b>" if cell.strong else cell.text
-        figure.add_annotation(x=x, y=y - 0.11, text=text, showarrow=False, font={"size": 12})
+        figure.add_annotation(x=x, y=y - 0.11, text=text, showarrow=False, font={"size": 12, "color": INK})
     figure.add_scatter(
         x=[list(columns).index(cell.column) for cell in known],
         y=[-list(rows).index(cell.row) - 0.11 for cell in known],
@@ -96,6 +98,13 @@ def matrix_chart(
     figure.update_yaxes(visible=False, range=[-len(rows) + 0.5, 0.5], fixedrange=True)
     figure = finish(figure, HEAD + ROW * len(rows))
     return figure.update_layout(margin={"l": 2, "r": 2, "t": HEAD, "b": 2})
+
+
+def shade(value: float, limit: float) -> str:
+    """Give the colour of a cell: paper for nothing, mixed with vermilion above and blue below."""
+    depth = DEEPEST * min(abs(value) / limit, 1.0)
+    mixed = [round(PAPER + depth * (part - PAPER)) for part in (ABOVE if value >= 0 else BELOW)]
+    return f"rgb({mixed[0]},{mixed[1]},{mixed[2]})"
 
 
 def wrapped(text: str, width: int = 13) -> str:
