@@ -18,14 +18,14 @@ from probes.result import ProbeResult
 MAP = "map"
 """Name by which a diagnosis is asked for its map. It is one result of the whole run and not one a student, so no probe of the registry."""
 
-EACH = 300
+EACH = 250
 """Images of each domain on the map."""
 
-MOST_MAPS = 20
+MOST_MAPS = 16
 """Encoders laid out together at most: time grows with their number."""
 
 ROUNDS = 100
-"""Rounds of the layout; 200 keep no more neighbours (docs/probes/drift.md)."""
+"""Rounds of the layout: half of the library's own number, since time grows with them."""
 
 
 @dataclass(frozen=True)

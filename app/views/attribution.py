@@ -88,11 +88,11 @@ def _gallery(run: Run, report: Report, chosen: dict[str, Eyes], titles: dict[str
     if not images:
         missing("None of the explained pictures is stored with this report.", run)
         return
+    classes = ["All classes", *(name for name in report.class_names if any(thumbnails.at[i[0], "class_name"] == name for i in images))]
     with st.container(horizontal=True, gap="medium"):
         what = st.segmented_control("Explained", list(EXPLAINED), default="Both", key="attribution-number", bind="query-params") or "Both"
         where = st.segmented_control("Images", ["All", "Real", "Synthetic"], default="All", key="attribution-domain", bind="query-params")
-    classes = ["All classes", *(name for name in report.class_names if any(thumbnails.at[i[0], "class_name"] == name for i in images))]
-    label = st.selectbox("Class", classes, key="attribution-class")
+        label = st.selectbox("Class", classes, key="attribution-class", width=200)
     kept = [
         image
         for image in images

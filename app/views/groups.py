@@ -135,7 +135,7 @@ def short_titles(report: Report) -> dict[str, str]:
     short = {report.teacher.name: "teacher"}
     for group in group_students(report):
         name = group.label.removesuffix(" to the teacher").removesuffix(" contrastive")
-        where = "" if group.trained_on in (None, "synthetic") else f" on {group.trained_on}"
+        where = "" if group.trained_on in (None, "synthetic") else f", {group.trained_on}-trained"
         for student in group.students:
             short[student.name] = f"{name}{where}" + (f" s{student.seed}" if len(group.students) > 1 else "")
     return short

@@ -40,9 +40,9 @@ def part(test: AppTest, number: int) -> AppTest:
 
 
 @pytest.fixture
-def mine(stored: ModuleType, tmp_path: Path) -> Path:
+def mine(runs: Path, tmp_path: Path) -> Path:
     """A complete run that a test may damage."""
-    stored.store_complete(tmp_path, "mine")
+    shutil.copytree(runs / "made-up", tmp_path / "mine")
     return tmp_path
 
 
