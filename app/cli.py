@@ -13,7 +13,7 @@ from app.embed_command import embed
 from app.explain_command import explain
 from app.planted_command import planted
 from app.report_command import report
-from app.synthesize_command import synthesize
+from app.synthesize_command import _checked, synthesize
 from app.train_command import QUICK_PROBES, train, train_students
 
 app = typer.Typer(
@@ -82,7 +82,9 @@ def teach(
         change |= {"image_tower": tower, "first_image_size": None}  # many towers take one size only
     if epochs is not None:
         change["training"] = base.training.model_copy(update={"epochs": epochs})
-    config = TeachConfig.model_validate(base.model_copy(update=change).model_dump())
+    if epochs is not None and epochs < 1:
+        raise ValueError(f"`--epochs` must be at least 1, got {epochs}; give a larger number.")
+    config = _checked(TeachConfig.model_validate, base.model_copy(update=change).model_dump())
     train_split = load_split(data, domain=domain, skip_bad=skip_bad)
     test_split = None if test is None else load_split(test, domain=domain, class_names=train_split.class_names, skip_bad=skip_bad)
     with _progress() as progress:

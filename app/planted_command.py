@@ -55,26 +55,20 @@ def read_config(path: Path | None, changes: dict[str, Any]) -> Any:
         FileNotFoundError: for a file that is not there.
         ValueError: for options that are unknown or out of range, naming the first.
     """
-    import tomllib
-
     from pydantic import ValidationError
 
     from diagnose.planted_plan import PlantedConfig
+    from distill.outside import first_fault, read_toml
 
     options: dict[str, Any] = {}
     if path is not None:
         if not path.is_file():
             raise FileNotFoundError(f"`config` must be a TOML file that exists, got {path}; see configs/planted.toml.")
-        try:
-            options = tomllib.loads(path.read_text(encoding="utf-8"))
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise ValueError(f"`config` must be TOML, got {path} ({error}); mend it.") from error
+        options = read_toml(path, "`config`")
     try:
         return PlantedConfig.model_validate(options | changes)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise ValueError(f"`{where}` of the benchmark cannot be used: {first['msg'].removeprefix('Value error, ')}.") from error
+        raise ValueError(f"{first_fault(error)}; change it in the options of the benchmark.") from error
 
 
 def _listed(text: str) -> list[str]:

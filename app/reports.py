@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import shlex
 from collections import defaultdict
 from collections.abc import Mapping
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
+import pyarrow.parquet as pq
 from PIL import Image
 from pydantic import ValidationError
 
@@ -143,7 +145,7 @@ def _load_report(stamp: tuple[str, int, int]) -> Report:
         raise DiagnosticError(f"`report.json` must be at most {MAX_REPORT_BYTES} bytes, got {stamp[2]}; diagnose the run again.")
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise DiagnosticError(f"`report.json` must be whole JSON, got {error}; diagnose the run again.") from error
     version = data.get("schema_version") if isinstance(data, dict) else None
     if version != REPORT_SCHEMA_VERSION:
@@ -171,13 +173,16 @@ def load_progress(run: Run) -> dict[str, list[dict[str, float]]]:
     if not path.is_file():
         return {}
     students: dict[str, list[dict[str, float]]] = defaultdict(list)
+    if path.stat().st_size > MAX_REPORT_BYTES:
+        return {}
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
             row = json.loads(line)
             student = row.pop("student")
-        except (ValueError, AttributeError, KeyError, TypeError):
+            numbers = {name: float(value) for name, value in row.items() if isinstance(value, int | float)}
+        except (ValueError, AttributeError, KeyError, TypeError, OverflowError, RecursionError):
             continue
-        students[str(student)].append({name: float(value) for name, value in row.items() if isinstance(value, int | float)})
+        students[str(student)].append({name: value for name, value in numbers.items() if math.isfinite(value)})
     return dict(students)
 
 
@@ -248,14 +253,19 @@ def _images(run: Run, name: str, columns: tuple[str, ...]) -> pd.DataFrame:
 
 @lru_cache(maxsize=8)
 def _load_images(stamp: tuple[str, int, int], columns: tuple[str, ...]) -> pd.DataFrame:
+    if stamp[2] > MAX_REPORT_BYTES:
+        raise DiagnosticError(f"`{Path(stamp[0]).name}` must be at most {MAX_REPORT_BYTES} bytes, got {stamp[2]}; diagnose the run again.")
     try:
-        table = pd.read_parquet(stamp[0], columns=list(columns)).head(MAX_THUMBNAILS)
+        with pq.ParquetFile(stamp[0]) as file:
+            part = next(file.iter_batches(batch_size=MAX_THUMBNAILS, columns=list(columns)), None)
+        table = pd.DataFrame(columns=list(columns)) if part is None else part.to_pandas()
+        table = table[list(columns)].astype({"id": str})
     except Exception as error:  # pyarrow raises its own family, and KeyError, for what a damaged file holds
         raise DiagnosticError(
             f"`{Path(stamp[0]).name}` must hold the columns {', '.join(columns)}, got {error}; diagnose the run again."
         ) from error
     table = table[[_is_small_image(content) for content in table["image"]]]
-    return table.astype({"id": str})
+    return table
 
 
 def _is_small_image(content: Any) -> bool:

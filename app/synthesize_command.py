@@ -107,13 +107,14 @@ def read_classes(classes: str | None) -> tuple[str, ...]:
     Raises:
         ValueError: for no names, an empty one or two alike.
     """
+    from distill.outside import read_text
     from distill.prompts import check_class_names
 
     if not classes:
         raise ValueError("`--classes` must be given, got nothing; name a file with one class a line, or write a,b,c.")
     path = Path(classes)
-    if path.is_file():
-        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    if len(path.name) < 256 and path.is_file():  # a hundred names in a row are too long for a path, and asking would raise
+        lines = [line.strip() for line in read_text(path, "`--classes`").splitlines()]
         return check_class_names([line for line in lines if line and not line.startswith("#")])
     if "," not in classes and ("/" in classes or path.suffix):
         raise FileNotFoundError(f"`--classes` must be a file that exists or names such as cat,dog, got {classes}; check the path.")
@@ -124,15 +125,13 @@ def _checked(make: Any, *args: Any, **values: Any) -> Any:
     """Make a configuration; a value out of range becomes one sentence."""
     from pydantic import ValidationError
 
+    from distill.outside import first_fault
+
     try:
         return make(*args, **values)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "value"
-        message = first["msg"].removeprefix("Value error, ")
-        raise ValueError(
-            message if message.startswith("`") else f"`{where}` {message}, got {str(first['input'])[:80]!r}; change it."
-        ) from error
+        message = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise ValueError(message if message.startswith("`") else f"{first_fault(error)}; change it.") from error
 
 
 def _size(size: str | None) -> tuple[int | None, int | None]:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from diagnose.planted import LOSSES, Draw, Kind, Training, run_draw
 from diagnose.planted_world import Sizes, open_world
+from distill.outside import read_json
 from probes.planted.plant import CUES, find_cue
 from probes.result import DiagnosticError
 
@@ -120,8 +121,8 @@ def run_plan(
         raise FileExistsError(f"`out` must be a new folder, got {out}, which holds a benchmark; add --resume or choose another folder.")
     same = config.model_dump(mode="json", exclude={"draws", "nulls", "dose_draws", "families", "strengths"})
     if note.is_file():
-        before = json.loads(note.read_text(encoding="utf-8"))
-        if {name: before.get(name) for name in same} != same:
+        before = read_json(note, "`planted.json`")
+        if not isinstance(before, dict) or {name: before.get(name) for name in same} != same:
             raise DiagnosticError(f"{out} must be gone on with as it was begun, got other options; choose a new folder or the old options.")
     write_text(note, json.dumps(config.model_dump(mode="json"), indent=1) + "\n")
     world = open_world(
@@ -149,13 +150,13 @@ def read_records(path: Path) -> list[dict[str, Any]]:
     """Read the records of finished draws, leaving out what is not whole; an absent file has none."""
     if not path.is_file():
         return []
-    found: Sequence[dict[str, Any] | None] = [_record(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    found: Sequence[dict[str, Any] | None] = [_record(line) for line in path.read_text(encoding="utf-8", errors="replace").splitlines()]
     return [record for record in found if record is not None]
 
 
 def _record(line: str) -> dict[str, Any] | None:
     try:
         record = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return record if isinstance(record, dict) and {"name", "draw", "truth"} <= set(record) else None

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-
-from pydantic import ValidationError
 
 from diagnose import factor_findings, findings, statement
 from diagnose.evidence import Results, gather, zero_shot
 from diagnose.schema import REPORT_SCHEMA_VERSION, ProbeRecord, Report, Student, Teacher, ZeroShot
 from diagnose.subjects import Subject
+from distill.atomic import write_then_rename
 from probes.result import DiagnosticError
 
 
@@ -101,15 +98,8 @@ def write(report: Report, path: Path | str) -> Path:
 
 def write_text(path: Path, text: str) -> Path:
     """Write a text file so that a reader sees the old one or the whole new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, partial = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        Path(partial).chmod(0o644)
-        return Path(partial).replace(path)
-    finally:
-        Path(partial).unlink(missing_ok=True)
+    write_then_rename(path, lambda file: file.write(text.encode("utf-8", errors="replace")))
+    return path
 
 
 def read(path: Path | str) -> Report:
@@ -125,7 +115,7 @@ def read(path: Path | str) -> Report:
         raise FileNotFoundError(f"`path` must name a report.json, got {path}; run `synthgap diagnose` first.")
     try:
         report = Report.model_validate_json(path.read_text(encoding="utf-8"))
-    except (ValidationError, UnicodeDecodeError) as error:
+    except ValueError as error:  # of its kinds: not JSON, not the schema, not UTF-8
         raise DiagnosticError(f"{path} must be a whole report, got {type(error).__name__}; run `synthgap diagnose` again.") from error
     if report.schema_version != REPORT_SCHEMA_VERSION:
         raise DiagnosticError(

@@ -4,11 +4,32 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 from distill.errors import DistillError
+
+PARTIAL = ".partial-"
+"""How the names of files and folders begin that are not whole."""
+
+
+def sweep(folder: Path) -> int:
+    """Remove what killed processes left half written, anywhere in a folder that this process alone uses.
+
+    Returns:
+        How many files and folders that were.
+    """
+    left = [
+        path for path in folder.rglob(f"{PARTIAL}*") if not any(part.startswith(PARTIAL) for part in path.relative_to(folder).parts[:-1])
+    ]
+    for path in left:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+    return len(left)
 
 
 def write_then_rename(path: Path, write: Callable) -> None:
@@ -24,7 +45,7 @@ def write_then_rename(path: Path, write: Callable) -> None:
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+        handle, temporary = tempfile.mkstemp(prefix=f"{PARTIAL}{path.name}-", dir=path.parent)
         with os.fdopen(handle, "wb") as file:
             write(file)
             file.flush()

@@ -3,24 +3,43 @@
 from __future__ import annotations
 
 import json
-import pickle
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
 from distill.atomic import write_then_rename
-from distill.encoder import Encoder, refuse_bad_weights
+from distill.encoder import Encoder, parameter_count, refuse_bad_weights
 from distill.errors import DistillError
 from distill.hf_vision import Pooled
+from distill.outside import parse_json
+from distill.pixels import MAX_SIZE
 from distill.student import FORMS, Transformed, attach_projection, build_backbone, feature_width
 
 FORMAT = "synthgap-student-1"
+
+
+class Described(BaseModel):
+    """The part of a checkpoint's description that its student is built from; a foreign file may say anything."""
+
+    model_config = ConfigDict(strict=True)
+
+    spec: str = Field(max_length=1000)
+    kwargs: dict[str, Any]
+    embed_dim: int = Field(ge=1, le=2**16)
+    image_size: int = Field(ge=1, le=MAX_SIZE)
+    name: str | None = None
+    loss: str | None = None
+    trained_on: str | None = None
+    target: str | None = None
+    seed: int | None = None
+    negatives: bool | None = None
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], description: Mapping[str, Any]) -> None:
@@ -58,12 +77,17 @@ def read_tensors(path: Path | str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         with safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, _described(file)  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError) as error:
-        raise DistillError(f"{path} must be a whole safetensors file, got {error}; copy or make it again.") from error
+    except Exception as error:  # safetensors raises its own kind, and what torch says of an odd type or shape
+        raise _broken(path, error) from error
+
+
+def _broken(path: Path, error: Exception) -> DistillError:
+    line = (str(error).splitlines() or [type(error).__name__])[0][:300]
+    return DistillError(f"{path} must be a whole safetensors file, got {line}; copy or make it again.")
 
 
 def _described(file: Any) -> dict[str, Any]:
-    description = json.loads((file.metadata() or {}).get("synthgap", "{}"))
+    description = parse_json((file.metadata() or {}).get("synthgap", "{}"), "its description")
     return description if isinstance(description, dict) else {}
 
 
@@ -85,7 +109,7 @@ def read_weights(path: Path | str) -> dict[str, Tensor]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # of unusual pickle protocols and TorchScript: what matters is refused below
             data = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, LookupError, AttributeError, TypeError, OSError) as error:
+    except Exception as error:  # a restricted unpickler that is fed arbitrary bytes may raise anything
         raise DistillError(
             f"{path} must hold plain tensors, got something that needs unpickling or is broken ({type(error).__name__}); "
             "save model.state_dict() with safetensors."
@@ -93,8 +117,14 @@ def read_weights(path: Path | str) -> dict[str, Tensor]:
     for key in ("state_dict", "model_state_dict", "model"):
         if isinstance(data, dict) and isinstance(data.get(key), dict):
             data = data[key]
-    if not isinstance(data, dict) or not data or not all(isinstance(value, Tensor) for value in data.values()):
+    if not isinstance(data, dict) or not data or not all(isinstance(n, str) and isinstance(t, Tensor) for n, t in data.items()):
         raise DistillError(f"{path} must hold a state dict of tensors, got {type(data).__name__}; save model.state_dict().")
+    for name, tensor in data.items():
+        if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_meta:
+            kind = "quantised" if tensor.is_quantized else "without data" if tensor.is_meta else str(tensor.layout)
+            raise DistillError(
+                f"{path} must hold plain dense tensors, got `{name}`, which is {kind}; save model.state_dict() of the plain model."
+            )
     return data
 
 
@@ -114,6 +144,8 @@ def fill_weights(module: nn.Module, weights: Mapping[str, Tensor], where: str) -
             f"the weights in {where} must fit the model, got {first} ({len(missing)} missing, {len(extra)} unexpected); name the model they belong to."
         )
     for name, tensor in weights.items():
+        if tensor.is_complex() and not expected[name].is_complex():
+            raise ValueError(f"`{name}` in {where} must hold real numbers, got {tensor.dtype}; save the weights as float32.")
         if tensor.shape != expected[name].shape:
             raise ValueError(
                 f"`{name}` in {where} must have shape {tuple(expected[name].shape)}, got {tuple(tensor.shape)}; name the model it belongs to."
@@ -140,12 +172,20 @@ def read_description(path: Path | str) -> dict[str, Any]:
     try:
         with safe_open(path, framework="pt") as file:
             description = _described(file)
-    except (SafetensorError, OSError, ValueError) as error:
-        raise DistillError(f"{path} must be a whole safetensors file, got {error}; copy or make it again.") from error
+    except Exception as error:  # as in `read_tensors`
+        raise _broken(path, error) from error
     if description.get("format") != FORMAT or not description.keys() >= {"spec", "kwargs", "embed_dim", "image_size"}:
         raise DistillError(
             f"{path} must be a synthgap student, got a file without its description; name its model and give the file with `--weights`."
         )
+    try:
+        Described.model_validate(description)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise DistillError(
+            f"{path} must describe its student, got `{where}` {str(first['input'])[:80]!r} ({first['msg']}); make the checkpoint again."
+        ) from error
     return description
 
 
@@ -157,10 +197,24 @@ def load_student(path: Path | str) -> tuple[Encoder, dict[str, Any]]:
     """
     description = read_description(path)
     tensors, _ = read_tensors(path)
+    _refuse_larger_model(description, tensors, path)
     encoder = build_backbone(description["spec"], description["kwargs"])
     attach_projection(encoder, description["embed_dim"], image_size=description["image_size"])
     fill_weights(encoder, tensors, str(path))
     return encoder.eval(), description
+
+
+def _refuse_larger_model(description: Mapping[str, Any], tensors: Mapping[str, Tensor], path: Path | str) -> None:
+    """Refuse a description whose model is far larger than the weights beside it, before any memory is taken for it."""
+    if not description["kwargs"] or description["spec"].partition(":")[0] not in ("builtin", "timm"):
+        return
+    try:
+        with torch.device("meta"):
+            wanted = parameter_count(build_backbone(description["spec"], description["kwargs"]))
+    except (RuntimeError, NotImplementedError):  # a model whose constructor looks at numbers
+        return
+    if wanted > (held := sum(tensor.numel() for tensor in tensors.values())) + 1_000_000:
+        raise DistillError(f"{path} must hold the weights of its model, got {held:,} numbers for a model of {wanted:,}; make it again.")
 
 
 def load_encoder(

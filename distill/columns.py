@@ -104,7 +104,10 @@ def _is_text(kind: pa.DataType) -> bool:
 
 
 def _text(table: pa.Table, name: str) -> pa.ChunkedArray:
-    return table.column(name).cast(pa.string())
+    try:
+        return table.column(name).cast(pa.string())
+    except pa.ArrowException as error:
+        raise ValueError(f"column `{name}` must hold text, got {table.schema.field(name).type}; convert or drop it.") from error
 
 
 def check_domain(domain: str | None) -> str | None:

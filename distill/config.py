@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from distill.loop import TrainingConfig
 from distill.losses import check_names, check_options, needs_of
+from distill.outside import first_fault, read_toml
 from distill.prompts import DEFAULT_TEMPLATES, fill
 from distill.texts import places
 from distill.views import ViewConfig
@@ -49,7 +50,7 @@ class DataConfig(Part):
     streams: dict[str, StreamConfig] = Field(default_factory=dict, description="name of a training set -> web shards without classes")
     test: dict[str, str] = Field(description="domain -> held-out images")
     task: str = Field("", description="text column to classify by instead of the labels")
-    image_size: int | None = Field(None, ge=8, description="side in pixels; without it the images' own common size")
+    image_size: int | None = Field(None, ge=8, le=2048, description="side in pixels; without it the images' own common size")
     limit: int | None = Field(None, ge=2, description="use only so many images of each training set, each class in proportion")
     skip_bad: bool = Field(False, description="leave out images that cannot be read, and count them")
 
@@ -208,10 +209,7 @@ def read_experiment(path: Path | str, overrides: Sequence[str] = ()) -> Experime
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"`config` must be a TOML file that exists, got {path}; see configs/.")
-    try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} must be TOML, got an error: {error}; mend that line.") from error
+    data = read_toml(path, "`config`")
     for override in overrides:
         _override(data, override)
     try:
@@ -226,7 +224,7 @@ def _override(data: dict[str, Any], override: str) -> None:
         raise ValueError(f"`--set` must be key=value, got {override!r}; such as training.epochs=3.")
     try:
         value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (tomllib.TOMLDecodeError, RecursionError):
         value = text
     *parents, last = key.split(".")
     for parent in parents:
@@ -247,7 +245,7 @@ def _first_error(error: ValidationError) -> str:
         return f"unknown key `{where}`; did you mean {' or '.join(near)}?{more}"
     if first["type"] == "missing":
         return f"`{where}` must be given, got nothing; add it.{more}"
-    return f"`{where}` {first['msg'].removeprefix('Value error, ')}, got {str(first['input'])[:80]!r}; change it.{more}"
+    return f"{first_fault(error)}; change it.{more}"
 
 
 def _keys_at(location: tuple[int | str, ...]) -> list[str]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import string
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,8 +10,15 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from distill.outside import first_fault, read_json, read_toml
 from distill.pairwise import all_pairs
 from distill.prompts import fill, strip_weights
+
+MAX_OPTIONS = 100
+"""Most options of a dimension: the prompts grow with their square, and the published designs have fifteen."""
+
+MAX_DIMENSIONS = 20
+"""Most dimensions; the published designs have four."""
 
 
 @dataclass(frozen=True)
@@ -48,19 +53,22 @@ class Contexts(BaseModel):
     @field_validator("dimensions")
     @classmethod
     def _options(cls, value: dict[str, list[str]]) -> dict[str, list[str]]:
-        return {name: _clean_options(name, options) for name, options in value.items()}
+        return _clean(value)
 
     @field_validator("classes")
     @classmethod
     def _own_options(cls, value: dict[str, dict[str, list[str]]]) -> dict[str, dict[str, list[str]]]:
-        return {word: {name: _clean_options(f"{word}.{name}", options) for name, options in own.items()} for word, own in value.items()}
+        return {word: _clean(own, f"{word}.") for word, own in value.items()}
 
     @model_validator(mode="after")
     def _template_fits(self) -> Self:
         try:
-            found = {name for _, name, _, _ in string.Formatter().parse(self.template) if name is not None}
+            parts = list(string.Formatter().parse(self.template))
         except ValueError as error:
             raise ValueError(f"`template` must be text with names in braces, got {self.template!r} ({error})") from error
+        if shaped := [name for _, name, spec, conversion in parts if spec or conversion]:
+            raise ValueError(f"`template` must hold plain names in braces, got {{{shaped[0]}}} with a format")  # such as {class:>999999999}
+        found = {name for _, name, _, _ in parts if name is not None}
         known = {"class", "superclass", "contexts", *self.dimensions, *(name for own in self.classes.values() for name in own)}
         if "class" not in found:
             raise ValueError(f"`template` must hold {{class}}, got {self.template!r}")
@@ -73,9 +81,17 @@ class Contexts(BaseModel):
         return {**self.dimensions, **self.classes.get(class_name, {})}
 
 
+def _clean(dimensions: Mapping[str, Sequence[str]], before: str = "") -> dict[str, list[str]]:
+    if len(dimensions) > MAX_DIMENSIONS:
+        raise ValueError(f"there must be at most {MAX_DIMENSIONS} dimensions, got {len(dimensions)}")
+    return {name: _clean_options(f"{before}{name}", options) for name, options in dimensions.items()}
+
+
 def _clean_options(name: str, options: Sequence[str]) -> list[str]:
     if not name.replace("_", "").replace(".", "").replace(" ", "").replace("-", "").isalnum():
         raise ValueError(f"a dimension must be named with letters, digits and _, got {name!r}")
+    if len(options) > MAX_OPTIONS:
+        raise ValueError(f"every dimension must have at most {MAX_OPTIONS} options, for all pairs meet, got {len(options)} for {name!r}")
     cleaned = [strip_weights(option) for option in options]
     if not cleaned or not all(cleaned):
         raise ValueError(f"every dimension must have options, none of them empty, got {list(options)} for {name!r}")
@@ -94,17 +110,11 @@ def read_contexts(path: Path | str) -> Contexts:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"`contexts` must be a TOML or JSON file that exists, got {path}; docs/synthesize.md shows one.")
-    try:
-        text = path.read_text(encoding="utf-8")
-        data = json.loads(text) if path.suffix.lower() == ".json" else tomllib.loads(text)
-    except (json.JSONDecodeError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"`contexts` must be a TOML or JSON file, got an error in {path}: {error}; mend that line.") from error
+    data = (read_json if path.suffix.lower() == ".json" else read_toml)(path, "`contexts`")
     try:
         return Contexts.model_validate(data)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise ValueError(f"{path}: {where or 'contexts'}: {first['msg'].removeprefix('Value error, ')}; change it.") from error
+        raise ValueError(f"{path}: {first_fault(error)}; change it.") from error
 
 
 def diverse_prompts(class_names: Sequence[str], contexts: Contexts, *, seed: int = 0) -> dict[str, list[Prompt]]:

@@ -15,7 +15,7 @@ from datasets import Dataset, concatenate_datasets
 
 from distill.columns import OURS, as_dataset, assemble, check_unique, encode
 from distill.images import ImageFacts, fact_columns, facts
-from distill.pixels import collect, decode_all, digests, find_bad, refuse
+from distill.pixels import MAX_SIZE, collect, decode_all, digests, find_bad, refuse
 from distill.readers import read
 
 logger = logging.getLogger(__name__)
@@ -199,8 +199,10 @@ class Split:
         Raises:
             ValueError: naming the first bad images, or two sizes where `size` is None and they differ.
         """
-        if size is not None and size < 1:
-            raise ValueError(f"`size` must be at least 1 pixel, got {size}; give the side the model wants, such as 32 or 224.")
+        if size is not None and not 1 <= size <= MAX_SIZE:
+            raise ValueError(
+                f"`size` must be at least 1 pixel and at most {MAX_SIZE}, got {size}; give the side the model wants, such as 32 or 224."
+            )
         if not len(self):
             raise ValueError(f"`{self.name}` must hold at least one image, got none; check the selection.")
         key = f"pixels {size}"

@@ -8,10 +8,14 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.csv
-import pyarrow.json
 
-from distill.columns import DOMAINS, IMAGE_TYPE, Source
+from distill.columns import DOMAINS, IMAGE_TYPE, Source, check_unique
 from distill.images import SUFFIXES
+from distill.outside import parse_json
+from distill.room import check_room
+
+MAX_CAPTION = 2**16
+"""Bytes of a caption that are read; a text tower takes some hundred."""
 
 
 def subfolders(folder: Path) -> list[Path]:
@@ -25,6 +29,13 @@ def image_files(folder: Path) -> list[Path]:
     for parent, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
         found += [Path(parent, name) for name in names if name.lower().endswith(SUFFIXES) and not name.startswith(".")]
+    for path in (folder, *found):
+        try:
+            str(path).encode()
+        except UnicodeEncodeError as error:
+            raise ValueError(
+                f"names of images must be in UTF-8, got {str(path).encode('utf-8', 'replace').decode()!r}; rename it."
+            ) from error
     return sorted(found)
 
 
@@ -102,9 +113,14 @@ def _source(root: Path, folders: list[tuple[str | None, Path]]) -> Source:
     columns |= _metadata(root, paths)
     if "caption" not in columns and "text" not in columns:
         texts = [path.with_suffix(".txt") for path in paths]
-        captions = [text.read_text(encoding="utf-8", errors="replace").strip() if text.is_file() else None for text in texts]
+        captions = [_caption(text) if text.is_file() else None for text in texts]
         columns["caption"] = pa.array(captions, pa.string())
     return Source(pa.table(columns), root.name)
+
+
+def _caption(path: Path) -> str:
+    with path.open("rb") as file:
+        return file.read(MAX_CAPTION).decode("utf-8", errors="replace").strip()
 
 
 def by_path(paths: list[Path]) -> pa.Array:
@@ -114,18 +130,36 @@ def by_path(paths: list[Path]) -> pa.Array:
     )
 
 
+def _read_lines(path: Path) -> pa.Table:
+    """Read one JSON object a line; Arrow's own reader ends the process when brackets are nested a hundred thousand deep."""
+    rows = []
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            if line.strip():
+                row = parse_json(line, f"line {number}")
+                if not isinstance(row, dict):
+                    raise TypeError(f"line {number} is no object")
+                rows.append(row)
+    return pa.Table.from_pylist(rows, schema=None if rows else pa.schema([]))
+
+
 def _metadata(root: Path, paths: list[Path]) -> dict[str, pa.Array | pa.ChunkedArray]:
     """Read `metadata.jsonl` or `metadata.csv` in `root`, the Hugging Face way: `file_name` relative to `root`, other columns by image."""
     table_path = next((root / name for name in ("metadata.jsonl", "metadata.csv") if (root / name).is_file()), None)
     if table_path is None:
         return {}
     try:
-        table = pa.json.read_json(table_path) if table_path.suffix == ".jsonl" else pa.csv.read_csv(table_path)
-    except (pa.ArrowException, OSError) as error:
-        raise ValueError(f"`{table_path}` must be a readable table, got {str(error).splitlines()[0]!r}; correct or remove it.") from error
-    if "file_name" not in table.column_names:
-        raise ValueError(f"`{table_path}` must have a column `file_name`, got {table.column_names}; add it or remove the file.")
+        check_room(table_path.stat().st_size, f"`{table_path}`", "split it")
+        table = _read_lines(table_path) if table_path.suffix == ".jsonl" else pa.csv.read_csv(table_path)
+    except (pa.ArrowException, ValueError, TypeError, OSError) as error:
+        line = (str(error).splitlines() or [""])[0][:300]
+        raise ValueError(f"`{table_path}` must be a readable table, got {line!r}; correct or remove it.") from error
+    if table.column_names.count("file_name") != 1 or len(set(table.column_names)) < len(table.column_names):
+        raise ValueError(
+            f"`{table_path}` must have a column `file_name`, and none twice, got {table.column_names}; correct it or remove the file."
+        )
     names = [str(name) for name in table.column("file_name").to_pylist()]
+    check_unique(names, str(table_path))
     rows = {name: row for row, name in enumerate(names)}
     wanted = [path.relative_to(root).as_posix() for path in paths]
     if absent := sorted(set(names) - set(wanted)):

@@ -16,7 +16,7 @@ import tomli_w
 import torch
 from filelock import FileLock, Timeout
 
-from distill.atomic import write_then_rename
+from distill.atomic import sweep, write_then_rename
 from distill.checkpoint import fill_weights, read_weights
 from distill.config import Experiment, read_experiment
 from distill.data import Split
@@ -310,6 +310,7 @@ def locked(run: Path) -> Iterator[None]:
     except OSError as error:
         raise DistillError(f"{run} must be writable, got {error.strerror or error}; free space or choose another folder.") from error
     try:
+        sweep(run)
         yield
     finally:
         lock.release()

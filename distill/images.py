@@ -14,6 +14,12 @@ from PIL.JpegImagePlugin import get_sampling
 MAX_PIXELS = 50_000_000
 """Largest accepted width x height; a 50-megapixel photograph is 150 MB once decoded, and a few hundred kilobytes can claim far more."""
 
+MAX_BYTES = 256 * 2**20
+"""Largest accepted file: more than 50 megapixels without any compression."""
+
+MAX_SCANS = 100
+"""Most scans of a JPEG; encoders write about ten, and a small file that repeats one ten thousand times would be decoded for minutes."""
+
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
 """Decoders that may be tried. Others are left out on purpose: EPS, for one, would start Ghostscript on the file."""
 
@@ -88,6 +94,10 @@ def _refusal(image: Image.Image, data: bytes, max_pixels: int) -> str | None:
     bound = min(max_pixels, Image.MAX_IMAGE_PIXELS or max_pixels)
     if image.width * image.height > bound:
         return f"gigantic: {image.width} x {image.height} is more than {bound / 1e6:g} megapixels"
+    if (
+        image.format in ("JPEG", "MPO") and (scans := data.count(b"\xff\xda")) > MAX_SCANS
+    ):  # these bytes are a marker wherever data are coded
+        return f"{scans} scans"
     if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:  # an MPO is a camera's JPEG with a preview behind it
         return f"animated: {image.n_frames} frames"  # type: ignore[attr-defined]
     if _deeper_than_eight_bits(image, data) or image.mode.startswith(("I", "F")):
@@ -114,7 +124,7 @@ def decode(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
         An RGB image (H, W) of eight bits a channel, turned as its EXIF orientation says.
 
     Raises:
-        BadImageError: with the reason: zero bytes, unreadable, truncated, gigantic, animated, 16-bit, palette, other colours, transparent.
+        BadImageError: with the reason: zero bytes, unreadable, truncated, gigantic, too many scans, animated, 16-bit, palette, other colours, transparent.
 
     Source: ours.
     """

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 class TrainingConfig(BaseModel):
     """Length, speed and precision of a training, the same for all students of a comparison."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     epochs: int = Field(12, ge=1)
     batch_size: int = Field(256, ge=2)

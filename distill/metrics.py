@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
 
 from distill.atomic import write_then_rename
+from distill.outside import MAX_TEXT_BYTES
 
 
 class MetricsLog:
@@ -33,15 +35,24 @@ class MetricsLog:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """Read the rows of a `metrics.jsonl`, leaving out what is not whole; an absent file has none."""
+    """Read the rows of a `metrics.jsonl`, leaving out what is not whole or no number; an absent file has none.
+
+    Raises:
+        ValueError: for a file of more than `MAX_TEXT_BYTES`.
+    """
     if not path.is_file():
         return []
-    rows = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            row = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(row, dict) and "student" in row and "epoch" in row:
-            rows.append(row)
-    return rows
+    if (size := path.stat().st_size) > MAX_TEXT_BYTES:
+        raise ValueError(f"{path} must be a log of at most {MAX_TEXT_BYTES >> 20} MiB, got {size >> 20}; remove it.")
+    found = (_row(line) for line in path.read_text(encoding="utf-8", errors="replace").splitlines())
+    return [row for row in found if row is not None]
+
+
+def _row(line: str) -> dict[str, Any] | None:
+    try:
+        row = json.loads(line)
+        if not isinstance(row["student"], str) or type(row["epoch"]) is not int:
+            return None
+        return row if all(math.isfinite(value) for name, value in row.items() if name != "student") else None
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
+        return None

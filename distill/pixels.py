@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import stat
 import tempfile
 import warnings
 from collections import deque
@@ -20,7 +21,8 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import Progress
 
-from distill.images import DECODER_VERSION, BadImageError, decode, fit
+from distill.images import DECODER_VERSION, MAX_BYTES, BadImageError, decode, fit
+from distill.room import check_room
 from distill.shards import place_in_shard
 
 logger = logging.getLogger(__name__)
@@ -28,6 +30,7 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 CHUNK = 256  # images a task of the thread pool works on: large against the cost of a task, small against memory
+MAX_SIZE = 2048  # largest side that images are resized to; beyond, one image takes 12 MB and the first layer of an encoder gigabytes
 SHOWN = 5  # bad files an error names before it only counts
 
 _warned: set[str] = set()
@@ -43,11 +46,21 @@ def _encoded(entry: dict[str, bytes | str | None]) -> bytes:
         raise BadImageError("missing")
     if entry["bytes"] is not None:
         return entry["bytes"]  # type: ignore[return-value]
+    path = Path(str(entry["path"]))
     try:
-        place = place_in_shard(str(entry["path"]))
+        place = place_in_shard(str(path))
         if place is not None and place[0].is_file():
             return _from_shard(*place)
-        return Path(str(entry["path"])).read_bytes()
+        kind = path.stat()
+        if not stat.S_ISREG(kind.st_mode):  # a pipe or device would be waited for, or never end
+            raise BadImageError("not a regular file")
+        if kind.st_size > MAX_BYTES:
+            raise BadImageError(f"gigantic: {kind.st_size >> 20} MiB are more than {MAX_BYTES >> 20}")
+        return path.read_bytes()
+    except ValueError as error:  # a name with a zero byte in it
+        if isinstance(error, BadImageError):
+            raise
+        raise BadImageError("cannot be opened: its path is none") from error
     except OSError as error:
         raise BadImageError(f"cannot be opened: {error.strerror or error}") from error
 
@@ -135,7 +148,8 @@ def _label(rows: Dataset, index: int) -> str:
     row = rows[index]
     image = row["image"]
     by_file = image and image["bytes"] is None and image["path"] and place_in_shard(image["path"]) is None
-    return str(image["path"]) if by_file else str(row["id"])
+    name = str(image["path"]) if by_file else str(row["id"])
+    return name if len(name) < 500 else f"{name[:200]}...{name[-200:]}"
 
 
 def decode_all(rows: Dataset, size: int | None, *, name: str, key: Callable[[], str], progress: bool = False) -> np.ndarray:
@@ -177,6 +191,9 @@ def _stored(path: Path, count: int, chunks: Iterator[np.ndarray]) -> np.ndarray:
                 path.parent,
                 error.strerror or error,
             )
+        check_room(
+            int(np.prod(shape, dtype=np.int64)), "decoded images that the cache has no place for", "give a smaller size or free space"
+        )
         return _fill(np.empty(shape, np.uint8), first, chunks)
     try:
         array = np.load(temporary, mmap_mode="r+", allow_pickle=False)

@@ -16,10 +16,14 @@ from distill.columns import IMAGE_TYPE, Source
 from distill.folders import read_folder, subfolders
 from distill.hub import read_hub
 from distill.packs.cifake import leaves, read_leaves
+from distill.room import check_room, room
 from distill.shards import expand_braces, read_shards
 
 SPLITS = ("train", "training", "validation", "valid", "val", "dev", "test", "testing")
 """Words that name a split when a file name begins with them or a folder is called so."""
+
+ROW_BYTES = 500
+"""What a row takes beside its image, roughly: id, key, class and domain are Python objects for a while."""
 
 _SPLIT_WORD = re.compile(rf"({'|'.join(SPLITS)})(?![a-z])")
 
@@ -114,12 +118,7 @@ def read_parquet(paths: Sequence[Path], *, name: str, image: str | None = None) 
     tables = []
     class_names: tuple[str, ...] | None = None
     for path in paths:
-        try:
-            table = pq.read_table(path)
-        except (pa.ArrowException, OSError) as error:
-            raise ValueError(
-                f"`{path}` must be a whole parquet file, got {str(error).splitlines()[0]!r}; write or download it again."
-            ) from error
+        table = read_rows(path)
         class_names = class_names or _class_label_names(table.schema)
         tables.append(_with_keys(_with_images(table, path, image), path.stem))
     try:
@@ -137,8 +136,40 @@ def read_parquet(paths: Sequence[Path], *, name: str, image: str | None = None) 
     return Source(table, name, class_names)
 
 
+def read_rows(path: Path) -> pa.Table:
+    """Read a parquet file whole, where its own description says that it fits into memory.
+
+    Raises:
+        ValueError: for a file that is no parquet file, does not fit, or has a column twice.
+    """
+    try:
+        with pq.ParquetFile(path) as file:
+            about = file.metadata
+            size = sum(about.row_group(group).total_byte_size for group in range(about.num_row_groups)) + ROW_BYTES * about.num_rows
+            parts, got = [], 0
+            if size <= room():
+                for part in file.iter_batches(batch_size=256):  # a value that stands once in the file may come in every row
+                    got += part.nbytes
+                    if got > room():
+                        break
+                    parts.append(part)
+                table = pa.Table.from_batches(parts, file.schema_arrow)
+                table.validate(full=True)  # text that is no UTF-8 would be met much later
+    except Exception as error:  # Arrow raises its own family, and OSError, for what a damaged file holds
+        raise ValueError(
+            f"`{path}` must be a whole parquet file, got {(str(error).splitlines() or [''])[0][:300]!r}; write or download it again."
+        ) from error
+    check_room(max(size, got), f"the rows of `{path}`", "split it into smaller files")
+    if twice := sorted({name for name in table.column_names if table.column_names.count(name) > 1}):
+        raise ValueError(f"columns of `{path}` must have names of their own, got {twice[0]!r} twice; rename one.")
+    return table
+
+
 def _class_label_names(schema: pa.Schema) -> tuple[str, ...] | None:
-    feature = datasets.Features.from_arrow_schema(schema).get("label")
+    try:
+        feature = datasets.Features.from_arrow_schema(schema).get("label")
+    except Exception:  # what another program wrote under the key `huggingface` is no reason to refuse the rows
+        return None
     return tuple(feature.names) if isinstance(feature, datasets.ClassLabel) and feature.names else None
 
 
@@ -150,7 +181,7 @@ def _with_images(table: pa.Table, path: Path, wanted: str | None) -> pa.Table:
         structs = [field.name for field in table.schema if pa.types.is_struct(field.type) or pa.types.is_binary(field.type)]
         name = structs[0] if len(structs) == 1 else None
     if name is None and wanted is None and "file_name" in table.column_names:  # the Hugging Face image folder's table, as parquet
-        files = [str(path.parent / value) for value in table.column("file_name").to_pylist()]
+        files = [value and _beside(path, value) for value in table.column("file_name").to_pylist()]
         image = pa.StructArray.from_arrays([pa.nulls(len(files), pa.binary()), pa.array(files, pa.string())], fields=list(IMAGE_TYPE))
         return table.drop_columns(["file_name"]).append_column("image", image)
     if name is None:
@@ -171,11 +202,28 @@ def _as_struct(chunk: pa.Array, path: Path) -> pa.StructArray:
         raise ValueError(
             f"column `image` of `{path}` must hold encoded files (bytes, alone or with a path), got {chunk.type}; save them as PNG."
         )
-    data = chunk.field("bytes").cast(pa.binary()) if "bytes" in names else pa.nulls(count, pa.binary())
-    paths = chunk.field("path").cast(pa.string()) if "path" in names else pa.nulls(count, pa.string())
+    try:
+        data = chunk.field("bytes").cast(pa.binary()) if "bytes" in names else pa.nulls(count, pa.binary())
+        paths = chunk.field("path").cast(pa.string()) if "path" in names else pa.nulls(count, pa.string())
+    except pa.ArrowException as error:
+        raise ValueError(f"column `image` of `{path}` must hold bytes and paths, got {chunk.type}; save the images as PNG.") from error
     if data.null_count:  # path only: relative to the parquet file's folder
-        paths = pa.array([value and str(path.parent / value) for value in paths.to_pylist()], pa.string())
+        paths = pa.array([value and _beside(path, value) for value in paths.to_pylist()], pa.string())
     return pa.StructArray.from_arrays([data, paths], fields=list(IMAGE_TYPE))
+
+
+def _beside(path: Path, value: str) -> str:
+    """Give the file that a row names: relative to the table and below its folder; that of the hub's library may be anywhere in its cache.
+
+    Raises:
+        ValueError: for a path that leads out of the folder: a table from elsewhere must not choose what is read on this machine.
+    """
+    outside = Path(value).is_absolute() or ".." in Path(value).parts
+    if outside and path.suffix.lower() == ".parquet":
+        raise ValueError(
+            f"paths of images in `{path}` must stay in its folder, got {value!r}; store the images' bytes, or move them there."
+        )
+    return str(path.parent / value)
 
 
 def _with_keys(table: pa.Table, stem: str) -> pa.Table:

@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import re
 import tarfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pyarrow as pa
 
 from distill.columns import IMAGE_TYPE, Source
-from distill.images import SUFFIXES
+from distill.images import MAX_BYTES, SUFFIXES
+from distill.outside import parse_json, read_text
+from distill.room import check_room
 
-_BATCH = 1000  # samples an Arrow chunk; one chunk must stay below 2 GiB
+_BATCH = 1000  # samples an Arrow chunk
+_BYTES = 2**30  # and its images, for one chunk must stay below 2 GiB
+MAX_SHARDS = 100_000
+"""Most paths that braces may stand for."""
+
+MAX_NAMES = 2**20
+"""Largest header of a member, in bytes: names and their extensions, which a tar reader takes into memory whole."""
+
 _PLACE = re.compile(r"(.+)#(\d+)\+(\d+)")  # shard, offset and bytes of an image that stays in its shard
 _BRACES = re.compile(r"\{([^{}]*)\}")
 
@@ -37,18 +45,29 @@ def expand_braces(spec: str) -> list[str]:
         >>> expand_braces("cats-{08..10}.tar")
         ['cats-08.tar', 'cats-09.tar', 'cats-10.tar']
     """
-    match = _BRACES.search(spec)
-    if match is None:
-        return [spec]
-    inside = match.group(1)
+    found = [spec]
+    while any(_BRACES.search(path) for path in found):  # all of them have equal braces left
+        choices = _choices(spec, found[0])
+        if len(found) * len(choices) > MAX_SHARDS:
+            raise ValueError(f"braces in `{spec}` must stand for at most {MAX_SHARDS:,} files, got more; give fewer at once.")
+        found = [_BRACES.sub(lambda _, word=word: word, path, count=1) for path in found for word in choices]  # type: ignore[misc]
+    return found
+
+
+def _choices(spec: str, path: str) -> list[str]:
+    """Give what the first braces of a path stand for."""
+    match = _BRACES.search(path)
+    inside = match.group(1) if match else ""
     if found := re.fullmatch(r"(\d+)\.\.(\d+)", inside):
         low, high = found.groups()
+        if len(low) > 9 or len(high) > 9 or int(high) - int(low) >= MAX_SHARDS:
+            raise ValueError(f"braces in `{spec}` must stand for at most {MAX_SHARDS:,} files, got {{{inside}}}; give fewer at once.")
         words = [str(number).zfill(len(low)) for number in range(int(low), int(high) + 1)]
     else:
         words = inside.split(",")
     if (len(words) < 2 and ".." not in inside) or not words:
         raise ValueError(f"braces in `{spec}` must be a range {{000..012}} or a list {{a,b}}, got {{{inside}}}; correct it.")
-    return [rest for word in words for rest in expand_braces(spec[: match.start()] + word + spec[match.end() :])]
+    return words
 
 
 def read_shards(paths: list[Path], *, name: str, lazy: bool = False) -> Source:
@@ -70,17 +89,20 @@ def read_shards(paths: list[Path], *, name: str, lazy: bool = False) -> Source:
         FileNotFoundError: for a shard that is not there.
         ValueError: for a broken shard, or a sample without exactly one image.
     """
-    tables, batch = [], []
+    tables, batch, size, total = [], [], 0, 0
     for path in paths:
         if not path.is_file():
             raise FileNotFoundError(f"shard `{path}` must exist, got nothing there; check the pattern.")
         for sample in _samples(path, lazy=lazy):
             batch.append(sample)
-            if len(batch) == _BATCH:
-                tables.append(_table(batch))
-                batch = []
+            held = len(sample["image"]["bytes"] or b"")
+            size, total = size + held, total + held
+            check_room(total, f"the images of `{name}`", "read fewer shards at once, or train on them as a stream (`data.streams`)")
+            if len(batch) == _BATCH or size > _BYTES:
+                tables.append(_table(batch, path))
+                batch, size = [], 0
     if batch:
-        tables.append(_table(batch))
+        tables.append(_table(batch, paths[-1]))
     if not tables:
         raise ValueError(f"`{name}` must hold samples such as 0001.jpg and 0001.cls, got none; check the shards.")
     try:
@@ -92,17 +114,22 @@ def read_shards(paths: list[Path], *, name: str, lazy: bool = False) -> Source:
     return Source(table, name, _class_names(paths[0]))
 
 
-def _table(samples: list[dict[str, Any]]) -> pa.Table:
+def _table(samples: list[dict[str, Any]], path: Path) -> pa.Table:
     names = dict.fromkeys(name for sample in samples for name in sample)
     columns = {}
     for name in names:
         values = [sample.get(name) for sample in samples]
-        if name == "image":
-            columns[name] = pa.array(values, IMAGE_TYPE)
-        elif any(isinstance(value, str) for value in values):
-            columns[name] = pa.array([value if value is None else str(value) for value in values], pa.string())
-        else:
-            columns[name] = pa.array(values, pa.int64())
+        try:
+            if name == "image":
+                columns[name] = pa.array(values, IMAGE_TYPE)
+            elif any(isinstance(value, str) for value in values):
+                columns[name] = pa.array([value if value is None else str(value) for value in values], pa.string())
+            else:
+                columns[name] = pa.array(values, pa.int64())
+        except (UnicodeEncodeError, OverflowError, pa.ArrowException) as error:  # a name in another encoding, half a character
+            raise ValueError(
+                f"names and entries of shard `{path}` must be text and numbers, got {error} in {name!r}; mend the shard."
+            ) from error
     return pa.table(columns)
 
 
@@ -112,9 +139,41 @@ def place_in_shard(path: str) -> tuple[Path, int, int] | None:
     return None if match is None else (Path(match[1]), int(match[2]), int(match[3]))
 
 
+class _Member(tarfile.TarInfo):
+    """A header that is refused when it is longer than any name: it would be taken into memory before anybody could ask for its size."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        """Read a header."""
+        member = super().frombuf(buf, encoding, errors)
+        if (member.size > MAX_NAMES and not member.isfile()) or member.size < 0:
+            raise tarfile.ReadError(f"a header of {member.size} bytes")
+        return member
+
+
 def _samples(path: Path, *, lazy: bool) -> Iterator[dict[str, Any]]:
     key: str | None = None
     files: dict[str, bytes | str] = {}
+    for name, kind, data in _members(path, lazy=lazy):
+        if name != key:
+            if files:
+                yield _sample(path, str(key), files)
+            key, files = name, {}
+        files[kind] = data
+    if files:
+        yield _sample(path, str(key), files)
+
+
+def _members(path: Path, *, lazy: bool) -> Iterator[tuple[str, str, bytes | str]]:
+    """Read the regular files of a shard, in order; nothing is ever written to disk.
+
+    Yields:
+        Key, ending in small letters, and the content, or with `lazy` the place of an image.
+
+    Raises:
+        ValueError: for a broken shard, a member that is larger than an image may be, or one whose name leads out of the shard.
+    """
+    refused = None
     try:
         with _opened(path, lazy=lazy) as tar:
             stays = lazy and isinstance(tar.fileobj, io.IOBase)  # not one of tarfile's own streams, which cannot go back
@@ -123,27 +182,35 @@ def _samples(path: Path, *, lazy: bool) -> Iterator[dict[str, Any]]:
                 stem, dot, kind = base.partition(".")
                 if not member.isfile() or not stem or not dot:
                     continue
-                if (full := f"{folder}/{stem}" if folder else stem) != key:
-                    if files:
-                        yield _sample(path, str(key), files)
-                    key, files = full, {}
+                refused = _refusal(path, member)
+                if refused:
+                    break
                 if stays and not member.issparse() and _is_image(kind.lower()):
-                    files[kind.lower()] = f"{path.absolute()}#{member.offset_data}+{member.size}"
+                    data: bytes | str = f"{path.absolute()}#{member.offset_data}+{member.size}"
                 else:
-                    files[kind.lower()] = tar.extractfile(member).read()  # type: ignore[union-attr]
+                    data = tar.extractfile(member).read()  # type: ignore[union-attr]
+                yield f"{folder}/{stem}" if folder else stem, kind.lower(), data
                 tar.members.clear()  # type: ignore[attr-defined]  # tarfile keeps every header, a kilobyte an image
-        if files:
-            yield _sample(path, str(key), files)
-    except (tarfile.TarError, EOFError, OSError) as error:
+    except Exception as error:  # tarfile and the four decompressors raise many kinds for a damaged file
         raise ValueError(f"shard `{path}` must be a whole tar file, got {str(error)!r}; write or download it again.") from error
+    if refused:
+        raise ValueError(f"{refused}; pack the shard again.")
+
+
+def _refusal(path: Path, member: tarfile.TarInfo) -> str | None:
+    if member.size > MAX_BYTES:
+        return f"members of shard `{path}` must have at most {MAX_BYTES >> 20} MiB, got {member.size >> 20} in {member.name!r}"
+    if member.name.startswith("/") or ".." in member.name.split("/"):
+        return f"members of shard `{path}` must have names that stay in it, got {member.name!r}"
+    return None
 
 
 def _opened(path: Path, *, lazy: bool) -> tarfile.TarFile:
     """Open a shard so that images can be passed over, where it is not compressed; else as a stream."""
     if lazy:
         with contextlib.suppress(tarfile.ReadError):
-            return tarfile.open(path, "r:")
-    return tarfile.open(path, "r|*")
+            return tarfile.open(path, "r:", tarinfo=_Member)
+    return tarfile.open(path, "r|*", tarinfo=_Member)
 
 
 def _is_image(kind: str) -> bool:
@@ -158,7 +225,7 @@ def _sample(path: Path, key: str, files: Mapping[str, Any]) -> dict[str, Any]:
     row: dict[str, Any] = {}
     try:
         if "json" in files:
-            row |= {name: value for name, value in json.loads(files["json"]).items() if _is_plain(value)}
+            row |= {name: value for name, value in parse_json(files["json"], "json").items() if _is_plain(value)}
         if "txt" in files:
             row["caption"] = files["txt"].decode("utf-8").strip()
         if "cls" in files:
@@ -182,5 +249,5 @@ def _class_names(shard: Path) -> tuple[str, ...] | None:
     for folder in (shard.parent, shard.parent.parent):
         path = folder / "classnames.txt"
         if path.is_file():
-            return tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
+            return tuple(line.strip() for line in read_text(path, "`classnames.txt`").splitlines() if line.strip())
     return None

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from distill.encoder import Encoder
+from distill.errors import DistillError
 from distill.plugins import load_plugin, plugin_names
 
 FORMS = (
@@ -40,8 +41,10 @@ def build_backbone(spec: str, kwargs: Mapping[str, Any] | None = None) -> Encode
     if kind in _BUILDERS and name:
         try:
             return _BUILDERS[kind](name, kwargs)
-        except TypeError as error:
-            if not kwargs:
+        except (DistillError, FileNotFoundError):
+            raise
+        except Exception as error:  # what a constructor says of numbers that do not go together
+            if not kwargs or (isinstance(error, ValueError) and str(error).startswith("`")):
                 raise
             raise ValueError(f"`kwargs` must be what {spec} takes, got {sorted(kwargs)} ({error}); mend or leave them out.") from error
     if ".py:" in spec:

@@ -18,6 +18,7 @@ from distill.data import Split
 from distill.errors import DistillError
 from distill.loop import Loop, TrainingConfig, make_accelerator
 from distill.metrics import MetricsLog
+from distill.outside import read_json
 from distill.prompts import fill
 from distill.student import image_tower
 from distill.teacher import load_teacher
@@ -116,7 +117,7 @@ def _start(train: Split, out: Path, config: TeachConfig, *, resume: bool) -> Non
         )
     begun = {"config": config.model_dump(mode="json"), "images": train.fingerprint}
     note = out / "teach.json"
-    if unfinished and note.is_file() and json.loads(note.read_text(encoding="utf-8")) != begun:
+    if unfinished and note.is_file() and read_json(note, "`teach.json`") != begun:
         raise DistillError(
             f"the images and options must be those that {out} was started with, got others; choose a new folder or the old options."
         )

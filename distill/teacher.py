@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from distill.encoder import Encoder, parameter_count, refuse_bad_weights, weights_hash
 from distill.errors import DistillError
 from distill.prompts import fill
+from distill.room import check_room
 from distill.student import feature_width, image_tower
 
 
@@ -144,19 +145,31 @@ def load_teacher(spec: str, *, class_weights: Path | str | None = None, image_si
 
 
 def read_class_weights(path: Path | str) -> Tensor:
-    """Read zero-shot classifier weights (D, C) from a `.npy` file and give them unit columns."""
+    """Read zero-shot classifier weights (D, C) from a `.npy` file and give them unit columns.
+
+    Raises:
+        FileNotFoundError: when there is no such file.
+        ValueError: for a file that is no array of finite real numbers, or a column without a direction.
+    """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"`class_weights` must be a .npy file that exists, got {path}; save an array of shape (D, C).")
     try:
-        array = np.load(path, allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        raise ValueError(f"`class_weights` must be a .npy array of numbers, got {path} ({error}); save it with numpy.save.") from error
-    if array.ndim != 2 or not np.issubdtype(array.dtype, np.number) or not np.isfinite(array).all():
+        check_room(path.stat().st_size, "it", "give class weights")
+        array = np.load(path, mmap_mode="r", allow_pickle=False)  # mapped: a head that claims more than there is takes no memory
+    except Exception as error:  # a header may say anything, and numpy raises many kinds for it
+        line = (str(error).splitlines() or [type(error).__name__])[0][:300]
+        raise ValueError(f"`class_weights` must be a .npy array of numbers, got {path} ({line}); save it with numpy.save.") from error
+    if not isinstance(array, np.ndarray) or array.ndim != 2 or array.dtype.kind not in "fiu" or not array.size:
+        found = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else "an archive"
+        raise ValueError(f"`class_weights` must be finite numbers of shape (D, C), got {found} in {path}; save it with numpy.save.")
+    with np.errstate(over="ignore"):
+        array = array.astype(np.float32)
+    if not np.isfinite(array).all() or not array.any(axis=0).all():
         raise ValueError(
-            f"`class_weights` must be finite numbers of shape (D, C), got {array.dtype} {array.shape} in {path}; save it with numpy.save."
+            f"`class_weights` must be finite and no column zero, got NaN, infinity or zeros in {path}; embed the prompts again."
         )
-    return F.normalize(torch.from_numpy(array.astype(np.float32)), dim=0)
+    return F.normalize(torch.from_numpy(array), dim=0)
 
 
 def open_clip_model(name: str) -> nn.Module:

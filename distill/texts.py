@@ -19,9 +19,12 @@ def places(template: str) -> list[str]:
         ValueError: for a template that has not exactly one `{}`, or braces that do not match.
     """
     try:
-        names = [name for _, name, _, _ in string.Formatter().parse(template) if name is not None]
+        parts = list(string.Formatter().parse(template))
     except ValueError as error:
         raise ValueError(f"`templates` must have braces that match, got {template!r} ({error}); mend it.") from error
+    if shaped := [name for _, name, spec, conversion in parts if spec or conversion]:
+        raise ValueError(f"`templates` must hold plain names in braces, got {{{shaped[0]}}} with a format in {template!r}; take it out.")
+    names = [name for _, name, _, _ in parts if name is not None]
     if names.count("") != 1:
         raise ValueError(f"`templates` must each hold one {{}}, got {template!r}; mark the place of the class name.")
     return [name for name in names if name]

@@ -69,6 +69,8 @@ class EmbeddingTable:
     def _check_shapes(self) -> None:
         if self.embeddings.ndim != 2:
             raise ValueError(f"`embeddings` must have shape (N, D), got {self.embeddings.shape}; add or flatten an axis.")
+        if self.embeddings.dtype.kind not in "fiu":
+            raise ValueError(f"`embeddings` must be real numbers, got {self.embeddings.dtype}; convert them to float32.")
         rows = len(self.embeddings)
         columns = {
             "ids": self.ids,
@@ -150,6 +152,7 @@ class EmbeddingTable:
 
         Raises:
             FileExistsError: when the folder exists and `overwrite` is not set.
+            DiagnosticError: when the disk is full or the folder cannot be written.
         """
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -157,9 +160,10 @@ class EmbeddingTable:
         folder = Path(folder)
         if folder.exists() and not overwrite:
             raise FileExistsError(f"`folder` must not exist, got {folder}; load it, choose another, or set overwrite.")
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=folder.parent))
+        partial = None
         try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=folder.parent))
             np.save(partial / "embeddings.npy", self.embeddings, allow_pickle=False)
             columns = {"id": self.ids, "label": self.labels, "domain": self.domain}
             columns |= {f"metadata/{name}": column for name, column in self.metadata.items()}
@@ -175,8 +179,13 @@ class EmbeddingTable:
             else:
                 partial.chmod(0o755)
                 partial.rename(folder)
+        except OSError as error:
+            raise DiagnosticError(
+                f"{folder} must be writable, got {error.strerror or error}; free space or choose another folder."
+            ) from error
         finally:
-            shutil.rmtree(partial, ignore_errors=True)
+            if partial is not None:
+                shutil.rmtree(partial, ignore_errors=True)
         return folder
 
     @classmethod
@@ -187,27 +196,36 @@ class EmbeddingTable:
             FileNotFoundError: when there is no whole table in the folder.
             DiagnosticError: when it is of another schema version or its files do not fit each other.
         """
-        import pyarrow.parquet as pq
-
         folder = Path(folder)
         if not (folder / "table.json").is_file():
             raise FileNotFoundError(f"`folder` must hold a saved embedding table, got {folder} (no table.json); embed the images first.")
         try:
-            about = json.loads((folder / "table.json").read_text())
-            if about["schema_version"] != TABLE_SCHEMA_VERSION:
-                raise DiagnosticError(
-                    f"`schema_version` of {folder} must be {TABLE_SCHEMA_VERSION}, got {about['schema_version']}; embed the images again."
-                )
-            embeddings = np.load(folder / "embeddings.npy", mmap_mode="r", allow_pickle=False)
-            rows = pq.read_table(folder / "rows.parquet")
-            kept = [name for name in rows.column_names if name.startswith("metadata/")]
-            metadata = {name.removeprefix("metadata/"): _as_array(rows[name]) for name in kept}
-            ids, labels, domain = _as_array(rows["id"]), rows["label"].to_numpy(), _as_array(rows["domain"])
-            return cls(ids, embeddings, labels, domain, about["name"], metadata, normalize=False)
-        except (ValueError, KeyError, TypeError, OSError, EOFError) as error:
-            raise DiagnosticError(
-                f"{folder} must be a whole embedding table, got {error!r}; delete it and embed the images again."
-            ) from error
+            return _whole(folder)
+        except DiagnosticError:
+            raise
+        except Exception as error:  # json, numpy and Arrow raise many kinds for a damaged file
+            line = " ".join(repr(error).split())[:300]
+            raise DiagnosticError(f"{folder} must be a whole embedding table, got {line}; delete it and embed the images again.") from error
+
+
+def _whole(folder: Path) -> EmbeddingTable:
+    """Read the three files of a table; asks for the number of rows before any is read."""
+    import pyarrow.parquet as pq
+
+    about = json.loads((folder / "table.json").read_text(encoding="utf-8"))
+    if about["schema_version"] != TABLE_SCHEMA_VERSION:
+        raise DiagnosticError(
+            f"`schema_version` of {folder} must be {TABLE_SCHEMA_VERSION}, got {about['schema_version']}; embed the images again."
+        )
+    embeddings = np.load(folder / "embeddings.npy", mmap_mode="r", allow_pickle=False)
+    if not isinstance(embeddings, np.ndarray) or pq.read_metadata(folder / "rows.parquet").num_rows != len(embeddings):
+        raise ValueError("another number of rows than embeddings")
+    rows = pq.read_table(folder / "rows.parquet")
+    rows.validate(full=True)
+    kept = [name for name in rows.column_names if name.startswith("metadata/")]
+    metadata = {name.removeprefix("metadata/"): _as_array(rows[name]) for name in kept}
+    ids, labels, domain = _as_array(rows["id"]), rows["label"].to_numpy(), _as_array(rows["domain"])
+    return EmbeddingTable(ids, embeddings, labels, domain, about["name"], metadata, normalize=False)
 
 
 def _as_array(column: pa.ChunkedArray) -> np.ndarray:

@@ -6,7 +6,6 @@ import json
 import math
 import shutil
 import tempfile
-import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -16,6 +15,12 @@ from typing import Any, Literal
 import numpy as np
 
 SCHEMA_VERSION = 1
+
+MAX_JSON_BYTES = 64 * 2**20
+"""Largest description of a result."""
+
+MAX_ARRAY_BYTES = 2**31
+"""Most bytes that the arrays of a result may unpack to."""
 
 Direction = Literal["higher", "lower", "neutral"]
 """Which way a score is better for the student; `neutral` where more is neither good nor bad."""
@@ -118,19 +123,28 @@ class ProbeResult:
 
         Returns:
             The path of the JSON file.
+
+        Raises:
+            DiagnosticError: when the disk is full or the folder cannot be written.
         """
         stem = Path(stem)
-        stem.parent.mkdir(parents=True, exist_ok=True)
         text = json.dumps(self.to_dict(), indent=1, sort_keys=True, allow_nan=False)
-        folder = Path(tempfile.mkdtemp(prefix=".partial-", dir=stem.parent))
+        target, folder = stem.parent / f"{stem.name}.json", None
         try:
+            stem.parent.mkdir(parents=True, exist_ok=True)
+            folder = Path(tempfile.mkdtemp(prefix=".partial-", dir=stem.parent))
             np.savez_compressed(folder / "arrays.npz", **self.arrays)  # type: ignore[arg-type]
             (folder / "result.json").write_text(text + "\n")
+            target.unlink(missing_ok=True)  # killed in between, an older result must not be read with these arrays
             (folder / "arrays.npz").replace(stem.parent / f"{stem.name}.npz")
-            target = (folder / "result.json").replace(stem.parent / f"{stem.name}.json")
+            return (folder / "result.json").replace(target)
+        except OSError as error:
+            raise DiagnosticError(
+                f"{target} must be writable, got {error.strerror or error}; free space or choose another folder."
+            ) from error
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
-        return target
+            if folder is not None:
+                shutil.rmtree(folder, ignore_errors=True)
 
     @classmethod
     def load(cls, stem: Path | str) -> ProbeResult:
@@ -145,14 +159,35 @@ class ProbeResult:
         if not path.is_file():
             raise FileNotFoundError(f"`stem` must name a saved probe result, got {stem} (no {path.name}); run the probe first.")
         try:
-            data = json.loads(path.read_text())
-            if data["schema_version"] != SCHEMA_VERSION:
-                raise DiagnosticError(
-                    f"`schema_version` of {path} must be {SCHEMA_VERSION}, got {data['schema_version']}; run the probe again with this version."
-                )
-            with np.load(stem.parent / f"{stem.name}.npz", allow_pickle=False) as file:
-                arrays = {name: file[name] for name in file.files}
+            data = _description(path)
+            arrays = _arrays(stem.parent / f"{stem.name}.npz")
             fields = {name: data[name] for name in ("probe", "subject", "reference", "counts", "params", "seed", "versions")}
             return cls(scores={name: Score(**score) for name, score in data["scores"].items()}, arrays=arrays, **fields)
-        except (ValueError, KeyError, TypeError, OSError, EOFError, zipfile.BadZipFile) as error:
-            raise DiagnosticError(f"{path} must be a whole probe result, got {error!r}; delete it and run the probe again.") from error
+        except DiagnosticError:
+            raise
+        except Exception as error:  # json, zip, zlib and numpy raise many kinds for a damaged file
+            line = " ".join(repr(error).split())[:300]
+            raise DiagnosticError(f"{path} must be a whole probe result, got {line}; delete it and run the probe again.") from error
+
+
+def _description(path: Path) -> dict[str, Any]:
+    if (size := path.stat().st_size) > MAX_JSON_BYTES:
+        raise ValueError(f"{size >> 20} MiB of JSON")
+    data = json.loads(path.read_text(encoding="utf-8"))
+    if data["schema_version"] != SCHEMA_VERSION:
+        raise DiagnosticError(
+            f"`schema_version` of {path} must be {SCHEMA_VERSION}, got {data['schema_version']}; run the probe again with this version."
+        )
+    return data
+
+
+def _arrays(path: Path) -> dict[str, np.ndarray]:
+    """Read the arrays of a result, where they say that they fit into memory; objects are never unpickled."""
+    with np.load(path, allow_pickle=False) as file:
+        size = sum(member.file_size for member in file.zip.infolist())
+        if size > MAX_ARRAY_BYTES:
+            raise ValueError(f"{size >> 20} MiB of arrays")
+        arrays = {name: file[name] for name in file.files}
+    if strange := sorted(name for name, array in arrays.items() if not isinstance(array, np.ndarray)):
+        raise ValueError(f"no array in {strange[0]}")
+    return arrays

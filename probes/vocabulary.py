@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+MAX_BYTES = 16 * 2**20
+"""Largest file of words."""
+
 BUILT_IN: dict[str, tuple[str, ...]] = {
     "colour": (
         "black", "white", "grey", "red", "orange", "yellow", "green", "cyan", "turquoise", "blue", "purple", "pink", "brown", "beige", "gold",
@@ -68,6 +71,8 @@ def read_vocabulary(path: Path | str) -> dict[str, tuple[str, ...]]:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"`vocabulary` must be a text file that exists, got {path}; write one word or phrase a line.")
+    if (size := path.stat().st_size) > MAX_BYTES:
+        raise ValueError(f"`vocabulary` must have at most {MAX_BYTES >> 20} MiB, got {size >> 20} in {path}; leave out rare words.")
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except UnicodeDecodeError as error:

@@ -18,6 +18,7 @@ from distill.data import Split
 from distill.errors import DistillError
 from distill.generate.autoencoder import build, encode, scaled
 from distill.loop import Loop, TrainingConfig, make_accelerator
+from distill.outside import read_json
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -124,7 +125,7 @@ def _start(split: Split, out: Path, config: ClassConditionalConfig, *, resume: b
         return write_then_rename(path, lambda file: file.write(json.dumps(state, indent=1).encode()))
     if not resume:
         raise FileExistsError(f"`out` must be a new folder, got {out}, which holds a generator; add --resume or choose another folder.")
-    if json.loads(path.read_text(encoding="utf-8")) != state:
+    if read_json(path, "`training.json`") != state:
         raise DistillError(f"`train_on` and its settings must be those that {out} was begun with, got others; choose a new folder.")
     return None
 

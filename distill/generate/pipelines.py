@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import difflib
 import inspect
-import json
 import logging
 import os
 from collections.abc import Iterator, Sequence
@@ -19,6 +18,7 @@ from torch import nn
 from distill.encoder import weights_hash
 from distill.errors import DistillError
 from distill.generate.settings import GeneratorConfig
+from distill.outside import read_json
 
 _NO_WEIGHTS = ("scheduler", "tokenizer", "feature_extractor", "image_processor", "processor")
 
@@ -123,9 +123,11 @@ def check_folder(folder: Path) -> None:
     if not index.is_file():
         raise FileNotFoundError(f"`generator` must be a diffusers folder with model_index.json, got {folder}; give a saved pipeline.")
     try:
-        parts = json.loads(index.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{index} must be JSON, got an error: {error}; save the pipeline again.") from error
+        parts = read_json(index, "`generator`")
+        if not isinstance(parts, dict):
+            raise TypeError(f"a {type(parts).__name__}")  # noqa: TRY301 - as for any other content
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{index} must be JSON of a pipeline, got an error: {error}; save the pipeline again.") from error
     for name, kind in parts.items():
         if not isinstance(kind, list) or None in kind or name.startswith("_"):
             continue

@@ -122,7 +122,7 @@ def test_a_table_is_not_overwritten_by_accident(embeddings, tmp_path):
 def test_a_failed_save_leaves_nothing(embeddings, tmp_path, monkeypatch):
     monkeypatch.setattr("pyarrow.parquet.write_table", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
 
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(DiagnosticError, match="must be writable, got disk full"):
         table_of(embeddings).save(tmp_path / "table")
 
     assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,84 @@
+"""Text from outside: read in bounded memory, and one sentence for whatever is wrong with it."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+
+MAX_TEXT_BYTES = 64 * 2**20
+"""Largest text file that is read whole; configs, contexts and lists of classes are a thousand times smaller."""
+
+
+def read_text(path: Path, what: str) -> str:
+    """Read a text file in UTF-8.
+
+    Args:
+        path: a regular file; a pipe or device would be waited for, or never end.
+        what: what errors call it, such as `config`.
+
+    Raises:
+        FileNotFoundError: when there is no such file.
+        ValueError: for a file that is too large or no text.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{what} must be a file that exists, got {path}; check the path.")
+    if (size := path.stat().st_size) > MAX_TEXT_BYTES:
+        raise ValueError(
+            f"{what} must be a text file of at most {MAX_TEXT_BYTES >> 20} MiB, got {size >> 20} MiB in {path}; check the path."
+        )
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{what} must be text in UTF-8, got {path} ({error}); save it as plain text.") from error
+
+
+def read_toml(path: Path, what: str) -> dict[str, Any]:
+    """Read a TOML file.
+
+    Raises:
+        FileNotFoundError, ValueError: as `read_text`, and for what is no TOML.
+    """
+    text = read_text(path, what)
+    try:
+        return tomllib.loads(text)
+    except (ValueError, RecursionError) as error:  # a thousand nested brackets go deeper than Python's stack
+        raise ValueError(f"{path} must be TOML, got an error: {error}; mend that line.") from error
+
+
+def read_json(path: Path, what: str) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        FileNotFoundError, ValueError: as `read_text`, and for what is no JSON.
+    """
+    return parse_json(read_text(path, what), str(path))
+
+
+def first_fault(error: ValidationError) -> str:
+    """Say the first fault that pydantic found, in our words: what must be how, and what was got."""
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"]) or "it"
+    if first["type"] == "extra_forbidden":
+        return f"unknown key `{where}`, got {str(first['input'])[:80]!r}"
+    said = re.sub(r"^[A-Z]\w* should ", "must ", first["msg"].removeprefix("Value error, "))
+    return f"`{where}` {said}" if ", got " in said else f"`{where}` {said}, got {str(first['input'])[:80]!r}"
+
+
+def parse_json(text: str | bytes, what: str) -> Any:
+    """Parse JSON.
+
+    Raises:
+        ValueError: for what is no JSON, is nested too deeply, or holds half a character, which cannot be written again.
+    """
+    try:
+        data = json.loads(text)
+        json.dumps(data, ensure_ascii=False).encode()
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{what} must be JSON, got an error: {error}; mend that line.") from error
+    return data
