@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from distill.encoder import Encoder
 from distill.errors import DistillError
+from distill.onednn import shielded
 from distill.plugins import load_plugin, plugin_names
 
 FORMS = (
@@ -40,7 +41,7 @@ def build_backbone(spec: str, kwargs: Mapping[str, Any] | None = None) -> Encode
     kwargs = dict(kwargs or {})
     if kind in _BUILDERS and name:
         try:
-            return _BUILDERS[kind](name, kwargs)
+            return shielded(_BUILDERS[kind](name, kwargs))  # type: ignore[return-value]
         except (DistillError, FileNotFoundError):
             raise
         except Exception as error:  # what a constructor says of numbers that do not go together
@@ -50,7 +51,7 @@ def build_backbone(spec: str, kwargs: Mapping[str, Any] | None = None) -> Encode
     if ".py:" in spec:
         if kwargs:
             raise ValueError(f"`kwargs` must be empty for {spec}, got {sorted(kwargs)}; set them inside the function.")
-        return _from_file(*spec.rsplit(":", 1))
+        return shielded(_from_file(*spec.rsplit(":", 1)))  # type: ignore[return-value]
     raise ValueError(f"`student` must be {FORMS}, got {spec!r}; check the prefix.")
 
 
