@@ -4,13 +4,14 @@ BIN := $(VENV)/bin
 CIFAKE ?= ../shared/data/cifake
 RUN ?= runs/cifake
 JOBS ?= 2
+MINUTES ?= 60
 NO_APP ?=
 SHOWN ?= runs/pocket
 ONLY ?=
 QUICK ?=
 ROWS ?=
 
-.PHONY: help install install-test demo test test-slow smoke check app cifake factors bench scale clean
+.PHONY: help install install-test demo test test-slow smoke check app cifake factors bench scale faults soak clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  \1\t\2/' | expand -t 18
@@ -69,6 +70,12 @@ scale: install ## memory and time of 10^4, 10^5, 10^6 rows (ROWS="..." for other
 
 screenshots: install-test ## pictures of every page of the dashboard: make screenshots SHOWN=runs/pocket
 	$(BIN)/python benchmarks/screenshots.py $(SHOWN)
+
+faults: install-test ## kill, starve and confuse the long commands a hundred times, and keep the table in docs/results/faults.md
+	$(BIN)/python benchmarks/faults.py --keep
+
+soak: install-test ## the same cycle again and again, MINUTES=60: memory, open and temporary files must stay flat
+	$(BIN)/python benchmarks/soak.py --minutes $(MINUTES) --keep
 
 clean: ## remove caches and builds, not runs
 	rm -rf dist build .pytest_cache .mypy_cache .ruff_cache

@@ -264,8 +264,7 @@ def _load_images(stamp: tuple[str, int, int], columns: tuple[str, ...]) -> pd.Da
         raise DiagnosticError(
             f"`{Path(stamp[0]).name}` must hold the columns {', '.join(columns)}, got {error}; diagnose the run again."
         ) from error
-    table = table[[_is_small_image(content) for content in table["image"]]]
-    return table
+    return table[[_is_small_image(content) for content in table["image"]]]
 
 
 def _is_small_image(content: Any) -> bool:

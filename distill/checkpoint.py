@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,11 +19,14 @@ from distill.atomic import write_then_rename
 from distill.encoder import Encoder, parameter_count, refuse_bad_weights
 from distill.errors import DistillError
 from distill.hf_vision import Pooled
-from distill.outside import parse_json
+from distill.outside import parse_json, read_toml
 from distill.pixels import MAX_SIZE
 from distill.student import FORMS, Transformed, attach_projection, build_backbone, feature_width
 
 FORMAT = "synthgap-student-1"
+
+TRUST = "SYNTHGAP_TRUST_CODE"
+"""Environment variable that lets a checkpoint outside of its run name the Python file that builds its model."""
 
 
 class Described(BaseModel):
@@ -31,7 +35,7 @@ class Described(BaseModel):
     model_config = ConfigDict(strict=True)
 
     spec: str = Field(max_length=1000)
-    kwargs: dict[str, Any]
+    kwargs: dict[str, Any]  # type: ignore[no-redef]  # the plugin takes it for its own argument
     embed_dim: int = Field(ge=1, le=2**16)
     image_size: int = Field(ge=1, le=MAX_SIZE)
     name: str | None = None
@@ -198,10 +202,25 @@ def load_student(path: Path | str) -> tuple[Encoder, dict[str, Any]]:
     description = read_description(path)
     tensors, _ = read_tensors(path)
     _refuse_larger_model(description, tensors, path)
+    _refuse_unnamed_code(description["spec"], Path(path))
     encoder = build_backbone(description["spec"], description["kwargs"])
     attach_projection(encoder, description["embed_dim"], image_size=description["image_size"])
     fill_weights(encoder, tensors, str(path))
     return encoder.eval(), description
+
+
+def _refuse_unnamed_code(spec: str, path: Path) -> None:
+    """Refuse to run a Python file because a checkpoint says so: weights are data. A run's own config may name it, or the user vouch for it."""
+    if ".py:" not in spec or os.environ.get(TRUST):
+        return
+    config = path.resolve().parent.parent.parent / "config.toml"
+    if config.is_file():
+        student = read_toml(config, "`config.toml`").get("student")
+        if isinstance(student, dict) and student.get("model") == spec:
+            return
+    raise DistillError(
+        f"{path} must not choose the code that is run, got {spec}; read that file, then set {TRUST}=1, or give `--student {spec}` and its weights."
+    )
 
 
 def _refuse_larger_model(description: Mapping[str, Any], tensors: Mapping[str, Tensor], path: Path | str) -> None:

@@ -24,11 +24,15 @@ def shielded(model: nn.Module) -> nn.Module:
         The same model.
     """
     for part in model.modules():
-        if isinstance(part, nn.Conv2d) and part.kernel_size == (1, 1) and part.stride != (1, 1) and part.padding in ((0, 0), "valid"):
-            if part.in_channels // part.groups < NARROW:
-                part._every, part.stride = part.stride, (1, 1)  # type: ignore[assignment]
-                part.register_forward_pre_hook(_every_other)
+        if isinstance(part, nn.Conv2d) and _writes_outside(part):
+            part._every, part.stride = part.stride, (1, 1)  # type: ignore[assignment]
+            part.register_forward_pre_hook(_every_other)
     return model
+
+
+def _writes_outside(part: nn.Conv2d) -> bool:
+    plain = part.kernel_size == (1, 1) and part.padding in ((0, 0), "valid")
+    return plain and part.stride != (1, 1) and part.in_channels // part.groups < NARROW
 
 
 def _every_other(module: Any, arguments: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

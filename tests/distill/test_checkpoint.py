@@ -251,7 +251,8 @@ def test_foreign_transform_is_applied_to_each_image(foreign: Path, tmp_path: Pat
     assert torch.equal(again(IMAGES), encoder.backbone.model(prepared))
 
 
-def test_tied_weights_are_saved_and_read_back(foreign: Path, tmp_path: Path) -> None:
+def test_tied_weights_are_saved_and_read_back(foreign: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SYNTHGAP_TRUST_CODE", "1")
     encoder = load_encoder(f"{foreign}:tied", image_size=16)
     description = {"spec": f"{foreign}:tied", "kwargs": {}, "embed_dim": 5, "image_size": 16}
     attach_projection(encoder, 5, image_size=16).eval()
