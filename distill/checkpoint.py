@@ -29,13 +29,13 @@ TRUST = "SYNTHGAP_TRUST_CODE"
 """Environment variable that lets a checkpoint outside of its run name the Python file that builds its model."""
 
 
-class Described(BaseModel):
+class Described(BaseModel):  # type: ignore[no-redef]  # the plugin takes `kwargs` for its own argument
     """The part of a checkpoint's description that its student is built from; a foreign file may say anything."""
 
     model_config = ConfigDict(strict=True)
 
     spec: str = Field(max_length=1000)
-    kwargs: dict[str, Any]  # type: ignore[no-redef]  # the plugin takes it for its own argument
+    kwargs: dict[str, Any]
     embed_dim: int = Field(ge=1, le=2**16)
     image_size: int = Field(ge=1, le=MAX_SIZE)
     name: str | None = None
