@@ -262,9 +262,9 @@ def _load_images(stamp: tuple[str, int, int], columns: tuple[str, ...]) -> pd.Da
         table = table[list(columns)].astype({"id": str})
     except Exception as error:  # pyarrow raises its own family, and KeyError, for what a damaged file holds
         raise DiagnosticError(
-            f"`{Path(stamp[0]).name}` must hold the columns {', '.join(columns)}, got {error}; diagnose the run again."
+            f"`{Path(stamp[0]).name}` must hold the columns {', '.join(columns)}, got {' '.join(str(error).split())[:300]}; diagnose the run again."
         ) from error
-    return table[[_is_small_image(content) for content in table["image"]]]
+    return table.loc[[bool(_is_small_image(content)) for content in table["image"]]] if len(table) else table
 
 
 def _is_small_image(content: Any) -> bool:

@@ -211,8 +211,9 @@ def _stored(path: Path, count: int, chunks: Iterator[np.ndarray]) -> np.ndarray:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Silence Pillow's warning of large images; `decode` has its own, lower bound."""
+    """Silence Pillow's warnings, of large images and of odd tags; `decode` has its own, lower bound, and refuses what it cannot read."""
     with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=UserWarning, module="PIL")
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         yield
 

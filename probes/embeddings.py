@@ -61,7 +61,8 @@ class EmbeddingTable:
         put("metadata", MappingProxyType({name: np.asarray(column) for name, column in (self.metadata or {}).items()}))
         self._check_shapes()
         put("labels", self.labels.astype(np.int64, copy=False))
-        put("embeddings", self.embeddings.astype(np.float32, copy=False))
+        with np.errstate(over="ignore"):  # what is too large for float32 becomes infinity, which is refused below
+            put("embeddings", self.embeddings.astype(np.float32, copy=False))
         refuse_unusable(self.embeddings, self.ids)
         if normalize:
             put("embeddings", self.unit())
