@@ -127,6 +127,7 @@ def report(**changes: Any) -> Make:
         "teacher": {"name": "teacher", "params": 1, "zero_shot": nothing},
         "students": [],
         "findings": [],
+        "factors": [],
         "verdict": {"label": "inconclusive", "statement": "nothing is known"},
     }
     return lambda: json.dumps(good | changes).encode()
