@@ -91,10 +91,8 @@ def page(records: Sequence[Record], config: PlantedConfig, world: str, teacher_p
 
 def _about(records: Sequence[Record], config: PlantedConfig, world: str, teacher_params: int) -> str:
     judged = scores.judged(records)
-    teacher = [record["truth"]["teacher_real"] for record in judged]
+    teacher = [record["truth"]["teacher_real"] for record in judged if record["draw"]["kind"] != "weak_teacher"]
     clean = [record["truth"]["real"] for record in judged if record["draw"]["kind"] == "halves"]
-    used = sorted({record["draw"]["cue"] for record in scores.positives(records)})
-    dev, checked, held = ([name for name in used if CUES[name].role == role] for role in ("dev", "checked", "held-out"))
     seconds = sum(record["seconds"] for record in records)
     learnt = f", a student without any cue on {_mean(clean)}" if clean else ""
     return (
@@ -102,10 +100,21 @@ def _about(records: Sequence[Record], config: PlantedConfig, world: str, teacher
         f"same kind with a cue in them, so a cue is all that tells the domains apart. Each draw: {config.classes} classes, a student trained with a text "
         f"target on {config.train_images} images; the toolkit sees {config.test_images} held-out images of each domain ({config.limit} in the "
         f"interventions). The teacher ({teacher_params:,} parameters) is right on {_mean(teacher)} of the real images{learnt}.\n\n"
-        f"The rules were written looking at {_names(dev) or 'none of these cues'}. {_names(checked) or 'None'}: held out from an earlier version of "
-        f"them, looked at since. {_names(held) or 'None'}: **held out**, not seen by the toolkit before its rules were frozen. "
-        "See [the docs](../../probes/planted.md) for what each word means."
+        + _roles(records)
+        + "See the docs (`docs/probes/planted.md`) for what each word means."
     )
+
+
+def _roles(records: Sequence[Record]) -> str:
+    """Say which of the cues the rules had seen."""
+    words = {
+        "dev": "free to be looked at while the rules were written",
+        "checked": "held out from an earlier version of the rules, looked at since",
+        "held-out": "**held out**, not seen by the toolkit before its rules were frozen",
+    }
+    used = sorted({record["draw"]["cue"] for record in scores.positives(records)})
+    named = {role: _names([name for name in used if CUES[name].role == role]) for role in words}
+    return "".join(f"{names}: {words[role]}. " for role, names in named.items() if names)
 
 
 def _mean(values: Sequence[float]) -> str:
