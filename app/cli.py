@@ -320,6 +320,8 @@ def main() -> None:
         from app.inputs import is_users_fault
 
         line = " ".join(str(error).split()) or type(error).__name__
+        if isinstance(error, OSError) and error.errno is not None:  # the system's own words, which name no remedy
+            line = f"{error.filename or 'the file'} must be usable, got {error.strerror}; check the path, its rights and the space left."
         if is_users_fault(error):
             _say(f"error: {line}")
             sys.exit(2)

@@ -76,7 +76,7 @@ def synthesize(
             SynthesisConfig,
             class_names=list(class_names),
             generator=settings,
-            per_class=per_class or max(len(choices) for choices in words.values()),
+            per_class=max(len(choices) for choices in words.values()) if per_class is None else per_class,
             seed=seed,
             codec=chosen or Codec(),
             save_size=save_size,

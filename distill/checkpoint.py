@@ -19,8 +19,8 @@ from distill.atomic import write_then_rename
 from distill.encoder import Encoder, parameter_count, refuse_bad_weights
 from distill.errors import DistillError
 from distill.hf_vision import Pooled
+from distill.images import MAX_SIZE
 from distill.outside import parse_json, read_toml
-from distill.pixels import MAX_SIZE
 from distill.student import FORMS, Transformed, attach_projection, build_backbone, feature_width
 
 FORMAT = "synthgap-student-1"

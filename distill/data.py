@@ -14,8 +14,8 @@ import pyarrow as pa
 from datasets import Dataset, concatenate_datasets
 
 from distill.columns import OURS, as_dataset, assemble, check_unique, encode
-from distill.images import ImageFacts, fact_columns, facts
-from distill.pixels import MAX_SIZE, collect, decode_all, digests, find_bad, refuse
+from distill.images import MAX_SIZE, ImageFacts, fact_columns, facts
+from distill.pixels import collect, decode_all, digests, find_bad, refuse
 from distill.readers import read
 
 logger = logging.getLogger(__name__)

@@ -14,6 +14,9 @@ from PIL.JpegImagePlugin import get_sampling
 MAX_PIXELS = 50_000_000
 """Largest accepted width x height; a 50-megapixel photograph is 150 MB once decoded, and a few hundred kilobytes can claim far more."""
 
+MAX_SIZE = 2048
+"""Largest side that images are resized to; beyond, one image takes 12 MB and the first layer of an encoder gigabytes."""
+
 MAX_BYTES = 256 * 2**20
 """Largest accepted file: more than 50 megapixels without any compression."""
 

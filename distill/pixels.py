@@ -30,7 +30,6 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 CHUNK = 256  # images a task of the thread pool works on: large against the cost of a task, small against memory
-MAX_SIZE = 2048  # largest side that images are resized to; beyond, one image takes 12 MB and the first layer of an encoder gigabytes
 SHOWN = 5  # bad files an error names before it only counts
 
 _warned: set[str] = set()

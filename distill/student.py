@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from distill.encoder import Encoder
 from distill.errors import DistillError
+from distill.images import MAX_SIZE
 from distill.onednn import shielded
 from distill.plugins import load_plugin, plugin_names
 
@@ -77,6 +78,8 @@ def feature_width(encoder: nn.Module, image_size: int) -> int:
     Raises:
         ValueError: when the encoder cannot take such an image or its output is not of shape (N, D).
     """
+    if not 1 <= image_size <= MAX_SIZE:
+        raise ValueError(f"`image_size` must be at least 1 pixel and at most {MAX_SIZE}, got {image_size}; give the side the model wants.")
     training = encoder.training
     encoder.eval()
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -230,8 +231,12 @@ class _Texts:
 def _build(config: TeachConfig) -> tuple[Any, Any, dict[str, Any]]:
     """Build the open_clip model, its tokenizer and the settings that rebuild it."""
     import open_clip
+    import timm
     from open_clip.model import CustomTextCLIP
 
+    if not timm.is_model(config.image_tower):
+        near = difflib.get_close_matches(config.image_tower, timm.list_models(), n=3, cutoff=0.4)
+        raise ValueError(f"`image_tower` must be a timm model, got {config.image_tower!r}; did you mean {', '.join(near) or 'resnet10t'}?")
     vision = {"timm_model_name": config.image_tower, "timm_pool": "avg", "timm_proj": "linear", "image_size": config.image_size}
     text = {
         "context_length": config.context_length,
