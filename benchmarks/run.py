@@ -5,17 +5,19 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import math
 import os
 import platform
 import statistics
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import limits
 from limits import Limits
-from pairs import Row, median, median_cpu
+from pairs import Row, Run, median, median_cpu
 
 GROUPS = ("training", "attribution", "distances", "suite", "embedding", "separability", "umap", "dashboard")
 TABLE = Path(__file__).parent.parent / "docs" / "results" / "bench.md"
@@ -23,15 +25,20 @@ TABLE = Path(__file__).parent.parent / "docs" / "results" / "bench.md"
 
 def line(row: Row, known: Limits) -> str:
     """Give a row of the table in Markdown."""
-    ours = f"{median(row.ours):.3g} s ({median_cpu(row.ours):.3g} s)"
+    ours = _seconds(row.ours)
     if row.theirs:
         ratios = row.ratios
-        theirs = f"{median(row.theirs):.3g} s ({median_cpu(row.theirs):.3g} s)"
+        theirs = _seconds(row.theirs)
         ratio = f"**{statistics.median(ratios):.2f}** ({min(ratios):.2f} to {max(ratios):.2f}), processor {row.cpu_ratio:.2f}"
     else:
         theirs, ratio = "-", "-"
     met = "-" if row.least is None and row.most is None else "yes" if row.met else "**no**"
     return f"| {row.work} | {row.against or '-'} | {ours} | {theirs} | {ratio} | {row.goal} | {met} | {near(row, known)} | {row.note} |"
+
+
+def _seconds(runs: Sequence[Run]) -> str:
+    cpu = median_cpu(runs)
+    return f"{median(runs):.3g} s ({cpu:.3g} s)" if math.isfinite(cpu) else f"{median(runs):.3g} s"
 
 
 def near(row: Row, known: Limits) -> str:
@@ -102,7 +109,7 @@ def main() -> None:
     for name in given.only or GROUPS:
         clock = time.time()
         try:
-            rows += importlib.import_module("dashboard" if name == "dashboard" else f"rows_{name}").rows(effort)
+            rows += importlib.import_module(f"rows_{name}").rows(effort)
         except Exception as error:  # the other rows are still worth having
             failed[name] = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
         print(f"{name}: {time.time() - clock:.0f} s", failed.get(name, ""), file=sys.stderr, flush=True)

@@ -32,24 +32,25 @@ def main() -> None:
     parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help="where the tables are written; by default a temporary folder")
     parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--probe", nargs="+", default=["transfer", "separability", "drift"], help="table probes to run")
     given = parser.parse_args()
     if given.one:
-        print(json.dumps(measure(given.one, given.folder)))
+        print(json.dumps(measure(given.one, given.folder, given.probe)))
         return
     found = []
     for n in given.rows:
         with tempfile.TemporaryDirectory(dir=given.folder) as folder:
-            done = subprocess.run(
-                [sys.executable, __file__, "--one", str(n), "--folder", folder], check=True, stdout=subprocess.PIPE, text=True
-            )
+            command = [sys.executable, __file__, "--one", str(n), "--folder", folder, "--probe", *given.probe]
+            done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
         found.append(json.loads(done.stdout.splitlines()[-1]))
         print(found[-1], file=sys.stderr, flush=True)
-    given.out.mkdir(parents=True, exist_ok=True)
-    (given.out / "scale.svg").write_text(picture(found), encoding="utf-8")
-    (given.out / "scale.md").write_text(page(found), encoding="utf-8")
+        if len(found) > 1:
+            given.out.mkdir(parents=True, exist_ok=True)
+            (given.out / "scale.svg").write_text(picture(found), encoding="utf-8")
+            (given.out / "scale.md").write_text(page(found, given.probe), encoding="utf-8")
 
 
-def measure(n: int, folder: Path) -> dict[str, float]:
+def measure(n: int, folder: Path, probes: list[str]) -> dict[str, float]:
     """Write two tables of n rows and run the table probes, with the peak of the resident memory of each part."""
     import made
     import numpy as np
@@ -75,8 +76,8 @@ def measure(n: int, folder: Path) -> dict[str, float]:
     start = _Peak()
     student, teacher = (EmbeddingTable.load(folder / name) for name in ("student", "teacher"))
     weights = made.class_weights()
-    for name, probe in PROBES.items():
-        probe(student, teacher, class_weights=weights, max_images=SAMPLE).save(folder / "results" / name)
+    for name in probes:
+        PROBES[name](student, teacher, class_weights=weights, max_images=SAMPLE).save(folder / "results" / name)
     found["probe_seconds"], found["probe_cpu"], found["probe_peak"] = start.stop()
     found["disk"] = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     shutil.rmtree(folder, ignore_errors=True)
@@ -130,12 +131,12 @@ def slopes(found: list[dict[str, float]], name: str) -> str:
     return ", ".join(f"{math.log(b[name] / a[name]) / math.log(b['rows'] / a['rows']):.2f}" for a, b in pairs)
 
 
-def page(found: list[dict[str, float]]) -> str:
+def page(found: list[dict[str, float]], probes: list[str]) -> str:
     """Give the table in Markdown."""
     lines = [
         "# Growth with the number of rows",
-        "Made by `make scale` (`benchmarks/scale.py`): two tables (student, teacher) of made-up rows of 512 float32, written in parts and joined, then `transfer`,",
-        f"`separability` and `drift` over the memory-mapped tables, samples cut to {SAMPLE} images so that what grows is seen. Peak memory is the resident set of the process,",
+        "Made by `make scale` (`benchmarks/scale.py`): two tables (student, teacher) of made-up rows of 512 float32, written in parts and joined, then",
+        f"{', '.join(f'`{name}`' for name in probes)} over the memory-mapped tables, samples cut to {SAMPLE} images so that what grows is seen. Peak memory is the resident set of the process,",
         "mapped pages included, looked at every 20 ms. Processor seconds are of one process; clock seconds are of a shared machine.",
         "",
         "| rows | write: processor s (clock) | write: peak | probe: processor s (clock) | probe: peak | bytes on disk |",
