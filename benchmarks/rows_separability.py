@@ -33,7 +33,9 @@ def rows(effort: int) -> list[Row]:
             train = fold != held_out
             model = make_pipeline(
                 StandardScaler(),
-                LogisticRegressionCV(Cs=list(STRENGTHS), cv=FOLDS, scoring="roc_auc", max_iter=1000, use_legacy_attributes=False),
+                LogisticRegressionCV(
+                    Cs=list(STRENGTHS), cv=FOLDS, scoring="roc_auc", max_iter=1000, use_legacy_attributes=False, l1_ratios=(0,)
+                ),
             )
             scores[~train] = model.fit(x[train], y[train]).decision_function(x[~train])
         return auc_over_cells(scores, y, fold).value

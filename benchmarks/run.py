@@ -61,7 +61,7 @@ Both of a pair ran in turn in one process, so that what else the machine did fel
 the pairs; *processor* is the same of user and system seconds. Seconds are of the clock, in brackets of the processor. The machine was shared: its load over the last
 quarter of an hour was {load:.1f} on {os.cpu_count()} cores, so **absolute clock seconds are too long by about that factor over the cores**; ratios and processor seconds are not.
 
-Limits in the same run, best of nine tries, {known.threads} threads: {known.flops / 1e9:.0f} GFLOP/s in float32, {known.flops64 / 1e9:.0f} in float64 (matrix product of 1024), {known.bandwidth / 1e9:.1f} GB/s
+Limits in the same run, best of nine tries by processor seconds, {known.threads} threads: {known.flops / 1e9:.0f} GFLOP/s in float32, {known.flops64 / 1e9:.0f} in float64 (matrix product of 1024), {known.bandwidth / 1e9:.1f} GB/s
 (copying 128 MB). *Near the limit* is the time that arithmetic or memory alone would take, as a share of the time taken.
 
 | work | against | ours | theirs | ratio | goal | met | near the limit | notes |
@@ -103,7 +103,7 @@ def main() -> None:
     torch.set_num_threads(given.threads)
     effort = 0 if given.quick else 1 if given.reduced else 2
     started = time.time()
-    first = limits.measure()
+    known = limits.measure()
     rows: list[Row] = []
     failed: dict[str, str] = {}
     for name in given.only or GROUPS:
@@ -114,7 +114,7 @@ def main() -> None:
             failed[name] = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
         print(f"{name}: {time.time() - clock:.0f} s", failed.get(name, ""), file=sys.stderr, flush=True)
         last = limits.measure()
-        known = Limits(first.threads, *(max(getattr(first, each), getattr(last, each)) for each in ("flops", "flops64", "bandwidth")))
+        known = Limits(known.threads, *(max(getattr(known, each), getattr(last, each)) for each in ("flops", "flops64", "bandwidth")))
         said = page([line(row, known) for row in rows], known, started, failed)
         kept = {"lines": [line(row, known) for row in rows], "limits": asdict(known), "started": started, "failed": failed}
         if given.part is not None:

@@ -204,7 +204,7 @@ def picture(found: list[dict[str, float]]) -> str:
             parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{colour}"/>' for x, y in dots]
             x, y = dots[-1]
             parts.append(
-                f'<text x="{x - 8:.1f}" y="{y + (16 if name == "write" else -8):.1f}" text-anchor="end" fill="{colour}">{name}</text>'
+                f'<text x="{x - 8:.1f}" y="{y + (24 if name == "write" else -8):.1f}" text-anchor="end" fill="{colour}">{name}</text>'
             )
     return "\n".join([*parts, "</svg>"]) + "\n"
 

@@ -58,7 +58,6 @@ def content(*parts: EmbeddingTable | np.ndarray | object) -> str:
         if isinstance(part, EmbeddingTable):
             for array in (part.ids, part.labels, part.domain, part.embeddings):
                 _add(digest, array)
-            give_back(part.embeddings)
         elif isinstance(part, np.ndarray):
             _add(digest, part)
         else:
@@ -70,3 +69,4 @@ def _add(digest: Any, array: np.ndarray) -> None:
     digest.update(f"|{array.dtype} {array.shape}|".encode())
     for start in range(0, len(array) if array.ndim else 1, BLOCK_ROWS):  # in blocks: a table may be larger than the memory
         digest.update(np.ascontiguousarray(array[start : start + BLOCK_ROWS] if array.ndim else array).data)
+        give_back(array)
