@@ -326,17 +326,16 @@ def refuse_unusable(embeddings: np.ndarray, ids: np.ndarray, what: str = "embedd
     for start in range(0, len(embeddings), BLOCK_ROWS):
         rows = np.asarray(embeddings[start : start + BLOCK_ROWS])
         here = ids[start : start + BLOCK_ROWS]
-        bad = ~np.isfinite(rows).all(axis=1)
+        bad, empty = ~np.isfinite(rows).all(axis=1), ~rows.any(axis=1)
+        give_back(embeddings)
         if bad.any():
             raise ValueError(
                 f"`{what}` must be finite, got NaN or infinity for {here[bad][:3].tolist()}; check the weights and these images."
             )
-        empty = ~rows.any(axis=1)
         if empty.any():
             raise ValueError(
                 f"`{what}` must not be zero, got zeros for {here[empty][:3].tolist()}; check the weights: a zero has no direction."
             )
-        give_back(embeddings)
 
 
 def give_back(array: np.ndarray) -> None:

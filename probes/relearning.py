@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from probes.embeddings import DOMAINS, EmbeddingTable
+from probes.embeddings import DOMAINS, EmbeddingTable, give_back
 from probes.few_shot import SHOTS, few_shot_accuracy
 from probes.folds import stratified_folds
 from probes.intervals import Interval, as_score, paired_proportions, wilson
@@ -108,6 +108,8 @@ def _refitted_answers(
     for rows, x in student.blocks():
         codes = np.eye(classes)[student.labels[rows]]
         aims = codes if teacher is None else np.concatenate([codes, teacher.unit(rows)], axis=1)
+        if teacher is not None:
+            give_back(teacher.embeddings)
         x = x.astype(np.float64)
         if not sums:
             sums = {
