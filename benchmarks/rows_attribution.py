@@ -43,9 +43,7 @@ def rows(effort: int) -> list[Row]:
             ]
             return torch.stack([torch.cat(part) for part in maps])
 
-        why = {
-            "integrated_gradients": "; both make the same forward and backward passes, so that batches only save calls"
-        }
+        why = {"integrated_gradients": "; both make the same forward and backward passes, so that batches only save calls"}
         for method in ("integrated_gradients", "grad_cam", "occlusion"):
             ours, theirs = in_turn(
                 lambda: explain(lens, method, images, directions),
