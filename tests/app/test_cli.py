@@ -14,7 +14,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from app import cli
+from app import cli, train_command
 from diagnose.schema import ProbeRecord
 
 Run = Callable[..., tuple[int, str, str]]
@@ -292,7 +292,7 @@ def test_interrupt_says_how_to_go_on(run: Run, monkeypatch: pytest.MonkeyPatch) 
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "_train", interrupted)
+    monkeypatch.setattr(train_command, "train_students", interrupted)
 
     code, out, err = run("train", "x.toml", "--out", "y")
 
@@ -304,7 +304,7 @@ def test_fault_of_ours_says_so_and_where_on_request(run: Run, monkeypatch: pytes
     def broken(*_: object, **__: object) -> None:
         raise KeyError("inside")
 
-    monkeypatch.setattr(cli, "_train", broken)
+    monkeypatch.setattr(train_command, "train_students", broken)
 
     code, _, err = run("train", "x.toml", "--out", "y")
 

@@ -15,10 +15,12 @@ from filelock import FileLock
 
 from app import jobs
 
-OBEDIENT = "import time\nprint('ready', flush=True)\ntime.sleep(60)"
+# A suite that a script started in the background has SIGINT ignored, and so have its children: these listen all the same.
+LISTENS = "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
+OBEDIENT = f"{LISTENS}import time\nprint('ready', flush=True)\ntime.sleep(60)"
 STUBBORN = "import signal, time\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nprint('ready', flush=True)\ntime.sleep(60)"
 PARENT = (
-    "import subprocess, sys, time\n"
+    f"{LISTENS}import subprocess, sys, time\n"
     "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
     "print('ready', child.pid, flush=True)\ntime.sleep(60)"
 )

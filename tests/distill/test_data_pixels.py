@@ -174,7 +174,7 @@ def test_selection_without_images_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("size", [0, -3])
 def test_size_below_one_pixel_is_refused(tmp_path: Path, size: int) -> None:
-    with pytest.raises(ValueError, match=f"`size` must be at least 1 pixel, got {size}"):
+    with pytest.raises(ValueError, match=f"`size` must be at least 1 pixel and at most 2048, got {size}"):
         load_split(store(tmp_path, [picture(0)])).pixels(size)
 
 
