@@ -1,4 +1,4 @@
-"""Killed, starved and confused commands: a few tries here, a hundred kills in the slow suite and by `make faults`."""
+"""Killed, starved and confused commands: one kill of each here and in CI, a hundred in the slow suite and by `make faults`."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
     return Bench(tmp_path_factory.mktemp("faults"))
 
 
+@pytest.mark.slow  # a minute and a half on two cores; .ci/run names it
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.timeout(300)
 def test_killed_command_goes_on_to_the_same_bits(command: str, bench: Bench) -> None:
