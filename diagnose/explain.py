@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +12,7 @@ import numpy as np
 
 from diagnose.names import file_name
 from diagnose.picture import read_picture
+from distill.atomic import write_then_rename
 from probes.result import DiagnosticError, ProbeResult
 
 
@@ -101,19 +100,12 @@ def _teacher(run: Path, size: int) -> Any:
 
 
 def write_explained(found: Sequence[Explained], path: Path | str) -> Path:
-    """Write maps and numbers into one `.npz` under a temporary name and then rename it.
+    """Write maps and numbers into one `.npz`, whole or not at all.
 
     Arrays `map/<i>/zero_shot` and `map/<i>/domain` of the i-th encoder, and `said`, JSON text with name and numbers of each.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     arrays = {f"map/{row}/{name}": values for row, one in enumerate(found) for name, values in one.maps.items()}
     arrays["said"] = np.array(json.dumps([{"encoder": one.encoder, "numbers": one.numbers} for one in found]))
-    handle, partial = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".npz", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
-        Path(partial).chmod(0o644)
-        return Path(partial).replace(path)
-    finally:
-        Path(partial).unlink(missing_ok=True)
+    write_then_rename(path, lambda file: np.savez_compressed(file, **arrays))  # type: ignore[arg-type]
+    return path

@@ -22,9 +22,6 @@ Kind = Literal["cue", "unused", "halves", "imbalance", "weak_teacher"]
 `imbalance`, the same with classes of unequal size; `weak_teacher`, as `unused`, with a teacher that sees coarse images only and is worse
 than its student."""
 
-PAINTED = ("cue", "unused", "weak_teacher")
-"""Kinds in which a cue is painted."""
-
 LOSSES: dict[str, dict[str, float]] = {
     "image_text": {"image_text_contrastive": 1.0},
     "l2": {"l2": 1.0},

@@ -7,19 +7,20 @@ import json
 import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
 
 from diagnose import edited_samples, junit, mapping, render, report, samples, summary
-from diagnose.arrays import save_array
 from diagnose.epochs import explained_rows, few_images
 from diagnose.intervals import Sample, estimate
 from diagnose.names import file_name
 from diagnose.schema import Estimate, ProbeRecord, Report, ZeroShot
 from diagnose.subjects import Encode, Images, Subject
 from diagnose.tables import distinct, ids_of, table_of
+from distill.atomic import write_then_rename
 from probes.embeddings import EmbeddingTable, key
 from probes.registry import PROBES, measure, probe_names
 from probes.result import SCHEMA_VERSION, DiagnosticError, ProbeResult
@@ -41,6 +42,11 @@ class Setting:
     batch_size: int
     progress: Progress
     embed_text: EmbedText | None = None
+
+    @cached_property
+    def few(self) -> Setting:
+        """The same with few images of each domain, which the encoders of every epoch are asked about."""
+        return replace(self, images=few_images(self.images, seed=self.seed))
 
     @property
     def fingerprint(self) -> str:
@@ -153,7 +159,8 @@ def diagnosis_names() -> list[str]:
 
 def _write(said: Report, results: dict[str, dict[str, ProbeResult]], shown: dict[str, dict[str, ProbeResult]], setting: Setting) -> None:
     out = setting.out
-    save_array(setting.class_weights.astype(np.float32), out / "class_weights.npy")
+    weights = setting.class_weights.astype(np.float32)
+    write_then_rename(out / "class_weights.npy", lambda file: np.save(file, weights, allow_pickle=False))
     rows = samples.choose(setting.images, results.get("transfer", {}), seed=setting.seed)
     samples.write([*rows, *samples.pointed(setting.images, results | shown, {row.id for row in rows})], out / "thumbnails.parquet")
     edited_samples.write(edited_samples.edited_samples(setting.images, results.get("interventions", {})), out / "edited.parquet")
@@ -304,7 +311,7 @@ def _finished(stem: Path, content: str, student: Subject) -> ProbeResult | None:
 
 def _with_epochs(result: ProbeResult, student: Subject, table: EmbeddingTable, teacher: EmbeddingTable, setting: Setting) -> ProbeResult:
     """Add drift over the epochs, measured on the same few images with the encoder of each epoch."""
-    few = replace(setting, images=few_images(setting.images, seed=setting.seed))
+    few = setting.few
     rows = np.flatnonzero(np.isin(table.ids, ids_of(few.images)))
     checkpoints = {}
     for epoch in sorted(student.checkpoints):
@@ -338,7 +345,7 @@ def _map(
     stem = setting.out / "probes" / mapping.MAP / file_name(teacher.name)
     try:
         setting.progress(mapping.MAP, 0, 1)
-        few = replace(setting, images=few_images(setting.images, seed=setting.seed))
+        few = setting.few
         kept = np.flatnonzero(np.isin(own[1].ids, ids_of(few.images)))
         way = mapping.stops(mapping.choose_students(students))
         found = [(stop, *(tables[stop.subject.name] if stop.epoch is None else _epoch(stop.subject, stop.epoch, few))) for stop in way]

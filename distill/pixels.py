@@ -21,6 +21,7 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import Progress
 
+from distill.atomic import PARTIAL
 from distill.images import DECODER_VERSION, MAX_BYTES, BadImageError, decode, fit
 from distill.room import check_room
 from distill.shards import place_in_shard
@@ -285,7 +286,7 @@ def _reserve(path: Path, shape: tuple[int, ...]) -> Path:
     Writing through a memory map to a full disk kills the process; taking the blocks first turns that into an error.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=".partial-", suffix=".npy", dir=path.parent)
+    handle, name = tempfile.mkstemp(prefix=PARTIAL, suffix=".npy", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
             np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})

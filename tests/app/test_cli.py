@@ -14,7 +14,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from app import cli, train_command
+from app import train_command
 from diagnose.schema import ProbeRecord
 
 Run = Callable[..., tuple[int, str, str]]
@@ -35,22 +35,6 @@ def narrow():
 def wrong_size():
     return nn.Sequential(nn.Flatten(), nn.Linear(10, 8))
 """
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["synthgap", *(str(argument) for argument in arguments)])
-        monkeypatch.delenv("SYNTHGAP_DEBUG", raising=False)
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as stop:
-            code = stop.code if isinstance(stop.code, int) else 0
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return call
 
 
 @pytest.fixture(scope="module")

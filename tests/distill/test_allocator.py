@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import resource
 import subprocess
 import sys
 
@@ -14,8 +15,7 @@ FAULTS = """
 import resource
 import torch
 from distill.allocator import keep_freed_memory
-if {kept}:
-    keep_freed_memory()
+assert keep_freed_memory()
 for _ in range(3):
     [torch.ones(2_000_000) for _ in range(4)]
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -24,13 +24,16 @@ for _ in range(20):
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
+MAPPED_ANEW = 20 * 4 * 2_000_000 * 4 // resource.getpagesize()
+"""Page faults when every one of the tensors is mapped anew, as happens where glibc gives freed memory back."""
+
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc only")
-def test_repeated_batches_fault_no_new_pages() -> None:
-    faults = [int(subprocess.check_output([sys.executable, "-c", FAULTS.format(kept=kept)], text=True)) for kept in (False, True)]
+def test_repeated_batches_fault_few_new_pages() -> None:
+    """How many pages fault without the setting depends on the machine (none at all on some): only the bound holds everywhere."""
+    faults = int(subprocess.check_output([sys.executable, "-c", FAULTS], text=True))
 
-    # 20 x 4 tensors of 8 MB are 160,000 pages of 4 KiB, which are mapped anew each time by default.
-    assert faults[1] < faults[0] / 10
+    assert faults < MAPPED_ANEW / 10
 
 
 def test_other_systems_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
