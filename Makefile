@@ -10,8 +10,10 @@ SHOWN ?= runs/pocket
 ONLY ?=
 QUICK ?=
 ROWS ?=
+# Widths of the stages @ epochs.
+PARITY ?= 8,16,32,64@24 16,32,64,128@6 16,32,64,128@12 16,32,64,128@24 24,48,96,192@24
 
-.PHONY: help install install-test demo test test-slow smoke check app cifake factors bench scale faults soak clean
+.PHONY: help install install-test demo test test-slow smoke check app cifake factors parity bench scale screenshots faults soak clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  \1\t\2/' | expand -t 18
@@ -61,6 +63,13 @@ factors: install ## one factor at a time, on CIFAKE (after `make cifake`) and on
 	$(BIN)/synthgap diagnose runs/factors --probe transfer
 	$(BIN)/synthgap train configs/factors_pocket.toml --out runs/factors_pocket --jobs $(JOBS) --resume
 	$(BIN)/synthgap diagnose runs/factors_pocket --probe transfer
+
+parity: install ## how near L2 students come to their teacher, by size and length, docs/results/parity (after `make cifake`)
+	for student in $(PARITY); do \
+	  $(BIN)/synthgap train configs/parity.toml --set data.folder=$(CIFAKE) --set "student.kwargs.widths=[$${student%%@*}]" \
+	    --set training.epochs=$${student##*@} --out "runs/parity/$$student" --resume && \
+	  $(BIN)/synthgap diagnose "runs/parity/$$student" --probe transfer || exit 1; done
+	$(BIN)/python benchmarks/parity.py runs/parity
 
 bench: install-test ## speed side by side with bare loops and other libraries, docs/results/bench.md (ONLY=group, QUICK=1: print only)
 	$(BIN)/python benchmarks/run.py $(if $(ONLY),--only $(ONLY)) $(if $(QUICK),--quick)

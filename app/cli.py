@@ -33,6 +33,7 @@ ClassWeights = Annotated[Path | None, typer.Option(help="Zero-shot classifier we
 Templates = Annotated[list[str] | None, typer.Option("--template", help="Prompt with {} for the class name; may be given again.")]
 Size = Annotated[int | None, typer.Option(help="Side in pixels; needed when images differ in size.")]
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave out images that cannot be read, and count them.")]
+Limit = Annotated[int | None, typer.Option(min=1, help="Use at most so many held-out images of each domain, each class in proportion.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")]
 Weights = Annotated[list[str] | None, typer.Option(help="State dict for a --student, in the same order.")]
@@ -115,6 +116,7 @@ def probe(
     class_weights: ClassWeights = None,
     template: Templates = None,
     image_size: Size = None,
+    limit: Limit = None,
     seed: Annotated[int, typer.Option(help="Seed of every random draw.")] = 0,
     skip_bad: SkipBad = False,
     as_json: Json = False,
@@ -125,7 +127,9 @@ def probe(
     from probes.registry import find_probe
 
     find_probe(name)
-    models = open_models([student], [weights], teacher, real, synthetic, class_weights, template, image_size, skip_bad=skip_bad)
+    models = open_models(
+        [student], [weights], teacher, real, synthetic, class_weights, template, image_size, skip_bad=skip_bad, limit=limit
+    )
     with _progress() as progress:
         result = run_probe(name, models, seed=seed, progress=_reporter(progress))
     path = result.save(out / name / result.subject)
@@ -152,6 +156,7 @@ def diagnose(
     class_weights: ClassWeights = None,
     template: Templates = None,
     image_size: Size = None,
+    limit: Limit = None,
     skip_bad: SkipBad = False,
     seed: Annotated[int, typer.Option(help="Seed of every random draw.")] = 0,
     probes: Annotated[
@@ -172,13 +177,15 @@ def diagnose(
             "`diagnose` must be given a run directory or --student, got " + ("both" if run else "neither") + "; give one of them."
         )
     if run is not None:
-        report, folder = _diagnose_run(run, seed=seed, quiet=as_json, probes=probes), run
+        report, folder = _diagnose_run(run, seed=seed, quiet=as_json, probes=probes, limit=limit), run
     else:
         if out is None or teacher is None:
             raise ValueError("`--out` and `--teacher` must be given with --student, got none; add them.")
         from app.inputs import open_models
 
-        models = open_models(student or [], weights or [], teacher, real, synthetic, class_weights, template, image_size, skip_bad=skip_bad)
+        models = open_models(
+            student or [], weights or [], teacher, real, synthetic, class_weights, template, image_size, skip_bad=skip_bad, limit=limit
+        )
         report, folder = _judge(models, out, seed=seed, quiet=as_json, probes=probes), out
     if as_json:
         typer.echo((folder / "report.json").read_text())
@@ -228,14 +235,14 @@ def dashboard(
     raise typer.Exit(launch(runs, port, open_browser=not no_browser))
 
 
-def _diagnose_run(run: Path, *, seed: int = 0, quiet: bool = False, probes: list[str] | None = None) -> Any:
+def _diagnose_run(run: Path, *, seed: int = 0, quiet: bool = False, probes: list[str] | None = None, limit: int | None = None) -> Any:
     from diagnose.load import load_run
     from distill.grid import locked
 
     if not run.is_dir():
         raise FileNotFoundError(f"`run` must be a run directory that exists, got {run}; make one with `synthgap train`.")
     with locked(run):
-        return _judge(load_run(run, progress=True), run, seed=seed, quiet=quiet, probes=probes)
+        return _judge(load_run(run, limit=limit, progress=True), run, seed=seed, quiet=quiet, probes=probes)
 
 
 def _judge(loaded: Any, out: Path, *, seed: int, quiet: bool, probes: list[str] | None = None) -> Any:

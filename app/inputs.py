@@ -18,6 +18,7 @@ def open_models(
     image_size: int | None,
     *,
     skip_bad: bool = False,
+    limit: int | None = None,
 ) -> Any:
     """Load students, teacher and both domains as `diagnose.load.Loaded`.
 
@@ -31,6 +32,7 @@ def open_models(
         templates: prompts with `{}`; by default "a photo of a {}.".
         image_size: side in pixels, or None for the images' own.
         skip_bad: leave out images that cannot be read.
+        limit: images of each domain, each class in proportion, or None for all.
 
     Raises:
         FileNotFoundError, ValueError, DistillError: for anything that cannot be used, each naming the remedy.
@@ -48,7 +50,7 @@ def open_models(
     second = None if synthetic is None else load_split(synthetic, domain="synthetic", skip_bad=skip_bad)
     if first is not None and second is not None and set(first.class_names) == set(second.class_names):
         second = second.with_class_order(first.class_names)
-    images = load_images(first, second, image_size)
+    images = load_images(first, second, image_size, limit=limit)
     shown = next(iter(images.values()))
     size = shown.pixels.shape[-1]
     judge: Any = None

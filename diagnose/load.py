@@ -17,6 +17,7 @@ from distill.errors import DistillError
 from distill.experiment import common_size, open_experiment
 from distill.levels import levels_of
 from distill.metrics import read_metrics
+from distill.mixture import limited
 from distill.teacher import Teacher, load_teacher
 from probes.sight import EmbedText
 
@@ -46,8 +47,8 @@ class Loaded:
     embed_text: EmbedText | None = None
 
 
-def load_run(run: Path, *, progress: bool = False) -> Loaded:
-    """Load a run that `synthgap train` made, with every student that is finished.
+def load_run(run: Path, *, limit: int | None = None, progress: bool = False) -> Loaded:
+    """Load a run that `synthgap train` made, with every student that is finished; of each domain at most `limit` held-out images.
 
     Raises:
         FileNotFoundError: when it is no run or has no finished student.
@@ -74,7 +75,7 @@ def load_run(run: Path, *, progress: bool = False) -> Loaded:
         order.setdefault(subject.name, len(order))
     images: dict[Domain, Images] = {}
     for domain, split in opened.test.items():
-        images[domain] = images_of(split, domain, opened.image_size)  # type: ignore[index, arg-type]
+        images[domain] = images_of(limited(split, limit, what="--limit"), domain, opened.image_size)  # type: ignore[index, arg-type]
     return Loaded(
         subjects=sorted(subjects, key=lambda subject: order[subject.name]),
         teacher=of_teacher(opened.teacher),
@@ -177,8 +178,8 @@ def load_teacher_subject(
     return of_teacher(teacher), teacher.class_weights(class_names, templates).numpy(), teacher.logit_scale, text_of(teacher)
 
 
-def load_images(real: Split | None, synthetic: Split | None, size: int | None) -> dict[Domain, Images]:
-    """Check two splits against each other and decode them at one size, by default the one all images share.
+def load_images(real: Split | None, synthetic: Split | None, size: int | None, *, limit: int | None = None) -> dict[Domain, Images]:
+    """Check two splits against each other and decode them at one size, by default the one all images share; of each at most `limit`.
 
     Raises:
         ValueError: for class sets or sizes that differ.
@@ -190,4 +191,4 @@ def load_images(real: Split | None, synthetic: Split | None, size: int | None) -
         given["synthetic"] = synthetic
     require_same_classes(*given.values())
     size = common_size(*given.values()) if size is None else size
-    return {domain: images_of(split, domain, size) for domain, split in given.items()}
+    return {domain: images_of(limited(split, limit, what="--limit"), domain, size) for domain, split in given.items()}

@@ -48,8 +48,10 @@ def stratified(labels: np.ndarray, counts: np.ndarray, *, seed: int = 0) -> np.n
     return np.sort(np.concatenate(chosen))
 
 
-def limited(split: Split, total: int | None, *, seed: int = 0) -> Split:
+def limited(split: Split, total: int | None, *, seed: int = 0, what: str = "data.limit") -> Split:
     """Keep so many images of a split, each class in proportion, drawn by seed; all of them where there are no more.
+
+    `what` is the name of `total` where the user wrote it.
 
     Raises:
         ValueError: when there is not one image for each class.
@@ -59,7 +61,7 @@ def limited(split: Split, total: int | None, *, seed: int = 0) -> Split:
     sizes = np.bincount(split.labels, minlength=len(split.class_names))
     counts = apportion(sizes, total)
     if (counts[sizes > 0] == 0).any():
-        raise ValueError(f"`data.limit` must leave an image of every class of `{split.name}`, got {total}; raise it.")
+        raise ValueError(f"`{what}` must leave an image of every class of `{split.name}`, got {total}; raise it.")
     return split.select(stratified(split.labels, counts, seed=seed))
 
 

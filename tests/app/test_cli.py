@@ -133,6 +133,13 @@ def test_probe_of_a_foreign_checkpoint_prints_pure_json(
     assert code == 0
     assert any(line.startswith("zero_shot/real") for line in out.splitlines())
 
+    code, out, _ = run("probe", "transfer", *student, *held_out, "--out", tmp_path / "few", "--limit", 12, "--json")
+    assert code == 0
+    assert json.loads(out)["counts"]["images/real"] == json.loads(out)["counts"]["images/synthetic"] == 12
+    code, _, err = run("probe", "transfer", *student, *held_out, "--out", tmp_path / "few", "--limit", 2)
+    assert code == 2
+    assert "`--limit` must leave an image of every class" in err
+
 
 def test_probe_agrees_with_numpy_on_the_same_embeddings(
     run: Run, foreign: Path, tiny_data: Path, held_out: tuple[str, ...], tmp_path: Path

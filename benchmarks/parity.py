@@ -1,0 +1,133 @@
+"""How near students come to their teacher, against their size and against the arithmetic of their training: python benchmarks/parity.py RUNS --out FOLDER."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from diagnose.schema import Estimate, Report
+from distill.checkpoint import load_student
+from distill.config import read_experiment
+from distill.experiment import open_experiment
+
+matplotlib.use("Agg")
+from matplotlib import pyplot as plt
+
+ROOT = Path(__file__).parents[1]
+PASSES = 3
+"""Forward passes that a training step costs: one forward, and a backward of about two."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """One student of one run.
+
+    Args:
+        run: name of the run's folder.
+        name: of the student.
+        params: of its image tower.
+        teacher_params: of the teacher's.
+        petaflops: arithmetic of its training, 10^15 floating-point operations, without the teacher's.
+        epochs: passes over the images.
+        real: zero-shot accuracy on real images.
+        synthetic: the same on synthetic images.
+        teacher: the teacher's on real images.
+    """
+
+    run: str
+    name: str
+    params: int
+    teacher_params: int
+    petaflops: float
+    epochs: int
+    real: Estimate
+    synthetic: Estimate
+    teacher: Estimate
+
+
+def main() -> None:
+    """Write table.md and parity.svg from all diagnosed runs below a folder."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("runs", type=Path)
+    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "results" / "parity")
+    given = parser.parse_args()
+    found = [one for path in sorted(given.runs.glob("*/report.json")) for one in read(path.parent)]
+    if not found:
+        parser.error(f"`runs` must hold diagnosed runs, got none in {given.runs}; run `make parity`.")
+    found.sort(key=lambda one: (one.params, one.petaflops, one.name))
+    given.out.mkdir(parents=True, exist_ok=True)
+    (given.out / "table.md").write_text(table(found), encoding="utf-8")
+    draw(found, given.out / "parity.svg")
+    print(table(found))
+
+
+def read(run: Path) -> list[Trained]:
+    """Read the students of a diagnosed run."""
+    report = Report.model_validate_json((run / "report.json").read_text(encoding="utf-8"))
+    experiment = read_experiment(run / "config.toml")
+    opened = open_experiment(experiment)
+    teacher = report.teacher
+    found = []
+    for student in report.students:
+        encoder, _ = load_student(run / "students" / student.name / "student.safetensors")
+        images = len(opened.train[student.trained_on or "synthetic"])
+        with FlopCounterMode(display=False) as counter, torch.inference_mode():
+            encoder(torch.zeros(1, 3, opened.image_size, opened.image_size))
+        work = counter.get_total_flops() * PASSES * images * experiment.training.epochs / 1e15
+        real, synthetic, theirs = student.zero_shot.real, student.zero_shot.synthetic, teacher.zero_shot.real
+        if real is None or synthetic is None or theirs is None:
+            raise SystemExit(f"`{run}` must be judged on both domains, got {student.name} on one; diagnose it with both.")
+        found.append(
+            Trained(run.name, student.name, student.params, teacher.params, work, experiment.training.epochs, real, synthetic, theirs)
+        )
+    return found
+
+
+def table(found: list[Trained]) -> str:
+    """Give the students as a Markdown table, the smallest first."""
+    lines = [
+        "| run | student | parameters | fewer than the teacher's | epochs | 10^15 operations | real | synthetic | behind the teacher on real |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for one in found:
+        fewer = 100 * (1 - one.params / one.teacher_params)
+        lines.append(
+            f"| {one.run} | {one.name} | {one.params:,} | {fewer:.1f} % | {one.epochs} | {one.petaflops:.2f} | {said(one.real)} | {said(one.synthetic)} "
+            f"| {100 * (one.teacher.value - one.real.value):.1f} |"
+        )
+    return "\n".join([*lines, "", f"Teacher: {found[0].teacher_params:,} parameters, {said(found[0].teacher)} on real images.", ""])
+
+
+def said(estimate: Estimate) -> str:
+    """Give an accuracy in per cent with its interval."""
+    return f"{100 * estimate.value:.1f} ({100 * estimate.low:.1f} to {100 * estimate.high:.1f})"
+
+
+def draw(found: list[Trained], path: Path) -> None:
+    """Draw accuracy on real images against parameters and against arithmetic, with 95 % intervals over images."""
+    figure, panels = plt.subplots(1, 2, figsize=(9, 3.6), sharey=True)
+    for panel, what, label in zip(
+        panels, ("params", "petaflops"), ("parameters of the student", "10^15 operations of training"), strict=True
+    ):
+        for one in found:
+            below, above = one.real.value - one.real.low, one.real.high - one.real.value
+            panel.errorbar(
+                getattr(one, what), 100 * one.real.value, yerr=[[100 * below], [100 * above]], fmt="o", color="#0072B2", capsize=2
+            )
+            panel.annotate(one.run, (getattr(one, what), 100 * one.real.value), textcoords="offset points", xytext=(5, 4), fontsize=7)
+        panel.axhline(100 * found[0].teacher.value, color="#555555", linestyle="--", label="teacher")
+        panel.set_xscale("log")
+        panel.set_xlabel(label)
+    panels[0].set_ylabel("accuracy on real images, %")
+    panels[0].legend(frameon=False, loc="lower right")
+    figure.tight_layout()
+    figure.savefig(path, metadata={"Date": None})
+
+
+if __name__ == "__main__":
+    main()
