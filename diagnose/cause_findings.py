@@ -25,6 +25,7 @@ CARRIED = {
     "sharpness": "the sharpness",
     "noise": "the noise",
     "traces": "the sharpness and noise",
+    "compression": "the JPEG compression",
     "amplitude": "the amplitudes of all frequencies",
     **{f"window_{name}": f"the {name.replace('_', ' ')} quarter" for name in WINDOWS},
 }

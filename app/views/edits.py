@@ -92,6 +92,7 @@ EXCHANGED = {
     "palette": "all tones and colours, place by place",
     "noise": "the noise, put in another order",
     "traces": "all of the noise and sharpness",
+    "compression": "the JPEG compression, where the other image shows one",
     "background": "the background, by the masks of the objects",
 }
 

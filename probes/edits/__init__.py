@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from probes.edits import colour, patches, regions, scales, spectrum, traces
+from probes.edits import colour, compression, patches, regions, scales, spectrum, traces
 
 if TYPE_CHECKING:
     import numpy as np
@@ -96,6 +96,7 @@ EXCHANGES: dict[str, tuple[str, Callable[[Material], Any]]] = {
     "sharpness": ("codec", lambda material: spectrum.exchange_sharpness(material.images, material.partner)),
     "noise": ("codec", lambda material: traces.exchange_noise(material.images, material.partner, material.keys)),
     "traces": ("codec", lambda material: traces.exchange_traces(material.images, material.partner, material.keys)),
+    "compression": ("codec", lambda material: compression.exchange_compression(material.images, material.partner)),
     "background": (
         "border",
         lambda material: regions.exchange_background(material.images, material.partner, material.mask, material.partner_mask),
