@@ -60,12 +60,21 @@ def cause_findings(facts: Facts) -> list[Finding]:
 
 
 def cause_sentence(measured: Measured) -> str:
-    """Say for the verdict which cue a failing loss relies on; nothing where none is named and shown to cost accuracy."""
+    """Say for the verdict which cue a failing loss relies on, or that it is not settled; nothing where the interventions did not run."""
     cause = find_cause(measured)
     suspect = cause.suspect(cause.family)
-    if cause.status != "named" or suspect is None or suspect.closed is None:
-        return ""
-    return f" What it relies on is {_named(cause)}: {_wins_back(suspect.closed, short=True)}."
+    if cause.status == "named" and suspect is not None and suspect.closed is not None:
+        return f" What it relies on is {_named(cause)}: {_wins_back(suspect.closed, short=True)}."
+    if cause.status == "used":
+        return f" It reads the class from {_named(cause)}, but that the lack of it costs accuracy on real images is not shown."
+    if cause.status == "several":
+        names = [FAMILIES[item.family] for item in cause.suspects if item.used]
+        return f" What it relies on is not settled: something in {listed(names)}{'' if len(names) > 1 else ', or another kind of cue'}."
+    return {
+        "unnamed": " What it relies on is not known: it is none of the kinds of cue that were exchanged.",
+        "none": " What it relies on is not known: none of the kinds of cue that were tried explains it.",
+        "unsettled": " What it relies on is not settled: it takes more held-out images to name a kind of cue or to rule it out.",
+    }.get(cause.status, "")
 
 
 def _finding(measured: Measured, cause: Cause) -> Finding:

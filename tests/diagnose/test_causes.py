@@ -193,6 +193,26 @@ def test_without_interventions_nothing_is_said() -> None:
     assert cause_sentence(bare) == ""
 
 
+@pytest.mark.parametrize(
+    ("scores", "half", "words"),
+    [
+        (
+            ({"swapped_channel_statistics": 0.5, "swapped_detail": 0.47}, {"matched_chroma": 0.5, "matched_detail": 0.5}),
+            None,
+            "not settled: something in",
+        ),
+        (({"swapped_peaks": 0.5},), None, "It reads the class from repeating patterns, but"),
+        (({"patch_shuffle_4": 0.3, "blur": 0.2},), None, "none of the kinds of cue that were exchanged"),
+        ((), 0.06, "none of the kinds of cue that were tried"),
+        ((), 0.30, "it takes more held-out images"),
+    ],
+)
+def test_the_verdict_says_where_no_cue_is_proved(scores: tuple, half: float | None, words: str) -> None:
+    failing = measured(*scores) if half is None else measured(*scores, half=half)
+
+    assert words in statement.state(facts(failing)).statement
+
+
 def test_a_significant_edit_of_several_seeds_has_to_hold_in_its_interval_over_seeds() -> None:
     one = measured({"swapped_peaks": 0.5})
     shaky = dict(one.scores)
