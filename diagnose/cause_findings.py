@@ -89,7 +89,7 @@ def _finding(measured: Measured, cause: Cause) -> Finding:
         students=list(measured.students),
         evidence=_evidence(cause),
         alternatives=_ruled_out(measured, cause) if fails and cause.status == "named" else [],
-        recommendation=_remedy(suspect) if fails and cause.status == "named" and suspect is not None else "",
+        recommendation=_remedy(measured, suspect) if fails and cause.status == "named" and suspect is not None else "",
     )
 
 
@@ -214,11 +214,12 @@ def _more(value: Estimate) -> str:
     return f"{points(value)} more" if value.value >= 0 else f"{points(negative(value))} fewer"
 
 
-def _remedy(suspect: Suspect) -> str:
+def _remedy(measured: Measured, suspect: Suspect) -> str:
     if suspect.closed is None:
         return ""
     value = suspect.closed.estimate
-    return f"{upper_first(REMEDIES[suspect.family])}: matching this cue closed {100 * value.value:.0f} % ({100 * value.low:.0f} to {100 * value.high:.0f}) of the gap here."
+    closed = f"{100 * value.value:.0f} % ({100 * value.low:.0f} to {100 * value.high:.0f})"
+    return f"{upper_first(REMEDIES[suspect.family])}: matching this cue closed {closed} of the gap of {plain(measured.name)}."
 
 
 def strongest(failing: Sequence[Measured]) -> Measured | None:

@@ -13,7 +13,7 @@ from fpdf.enums import XPos, YPos
 from diagnose.pdf_figures import INK, SOFT, draw, height, rgb
 from diagnose.render import BADGES, sections
 from diagnose.schema import Estimate, Evidence, Report
-from diagnose.words import number, percent, plain, points, upper_first
+from diagnose.words import first_sentence, number, percent, plain, points, upper_first
 
 MARGIN = 18.0
 """Millimetres."""
@@ -104,7 +104,10 @@ def _opening(paper: Paper, report: Report) -> None:
     good = report.verdict.label == "no_gap"
     bar = COLOURS["pass" if good else "inconclusive" if report.verdict.label == "inconclusive" else "fail"]
     paper.write_lines(plain(report.verdict.label), 8, SOFT, indent=5, after=1)
-    paper.write_lines(report.verdict.statement, 12.5, indent=5, after=0)
+    lead, rest = first_sentence(report.verdict.statement)
+    paper.write_lines(lead, 12.5, indent=5, after=1 if rest else 0)
+    if rest:
+        paper.write_lines(rest, 9.5, indent=5, after=0)
     paper.set_fill_color(*rgb(bar))
     if paper.page == 1:
         paper.rect(MARGIN, top, 1.6, paper.get_y() - top, style="F")
@@ -112,7 +115,8 @@ def _opening(paper: Paper, report: Report) -> None:
     for advice in dict.fromkeys(finding.recommendation for finding in report.findings if finding.recommendation):
         paper.write_lines(f"What to do: {advice}", 9.5, bold=True)
     counts = [f"{count:,} {domain}" for domain in ("real", "synthetic") if (count := report.counts.get(f"images/{domain}"))]
-    behind = f"{len(report.students)} students of {report.teacher.name}, {len(report.class_names)} classes"
+    taught_by = "one teacher" if report.teacher.name == "teacher" else report.teacher.name
+    behind = f"{len(report.students)} students of {taught_by}, {len(report.class_names)} classes"
     behind += f", {' and '.join(counts)} images held out" if counts else ""
     made = report.created[:16].replace("T", " ")
     paper.write_lines(f"{behind}. {made} UTC. Numbers in brackets are 95 % intervals.", 8, SOFT)

@@ -13,7 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from diagnose import figures
 from diagnose.samples import Row
 from diagnose.schema import Estimate, Finding, Report
-from diagnose.words import plain, upper_first
+from diagnose.words import first_sentence, plain, upper_first
 from probes.result import ProbeResult
 
 SHOWN = 48
@@ -59,7 +59,9 @@ def page(report: Report, rows: Sequence[Row] = (), results: Mapping[str, Mapping
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(plain=plain, upper_first=upper_first, share=_share, thousands=_thousands, kept=_kept, when=_when)
+    environment.filters.update(
+        plain=plain, upper_first=upper_first, share=_share, thousands=_thousands, kept=_kept, when=_when, first_sentence=first_sentence
+    )
     return environment.get_template("report.html.jinja").render(
         report=report,
         sections=sections(report, results),

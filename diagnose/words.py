@@ -93,3 +93,14 @@ def seeds(value: Estimate) -> str:
 def upper_first(text: str) -> str:
     """Write the first letter large and leave the others as they are."""
     return text[:1].upper() + text[1:]
+
+
+def first_sentence(text: str) -> tuple[str, str]:
+    """Split a text after its first sentence; a point inside a number does not end one.
+
+    Example:
+        >>> first_sentence("It is 4.3 points. More.")
+        ('It is 4.3 points.', 'More.')
+    """
+    parts = re.split(r"(?<=[.!?])\s+(?=[A-Z])", text.strip(), maxsplit=1)
+    return parts[0], parts[1] if len(parts) > 1 else ""

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 
 from diagnose.schema import Estimate
+from diagnose.words import first_sentence as first_sentence
 
 WORD_JOINER = "\u2060"
 
@@ -83,17 +84,6 @@ def estimate(given: Estimate, unit: str) -> str:
     low, high = (f"{scale * end:.{digits}f}".replace("-", "−") for end in (given.low, given.high))
     over, what = (" over seeds and images", "seeds") if given.over == "seeds and images" else ("", given.over)
     return f"{number(given.value, unit)} (95 % interval{over} {low} to {high}; n = {given.n:,} {what})"
-
-
-def first_sentence(text: str) -> tuple[str, str]:
-    """Split a text after its first sentence; a point inside a number does not end one.
-
-    Example:
-        >>> first_sentence("It is 4.3 points. More.")
-        ('It is 4.3 points.', 'More.')
-    """
-    parts = re.split(r"(?<=[.!?])\s+(?=[A-Z])", text.strip(), maxsplit=1)
-    return parts[0], parts[1] if len(parts) > 1 else ""
 
 
 def listing(parts: Iterable[str]) -> str:
