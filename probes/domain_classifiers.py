@@ -40,22 +40,6 @@ class DomainScores:
         return embeddings @ self.directions.mean(axis=0) + self.offsets.mean()
 
 
-def remove_class_means(embeddings: np.ndarray, labels: np.ndarray, train: np.ndarray) -> np.ndarray:
-    """Subtract from each image the mean of its class over the training images (of all of them for a class not among those).
-
-    The sample holds equally many real and synthetic images of every class, so a class mean carries no domain.
-
-    Args:
-        embeddings: (M, D).
-        labels: (M,).
-        train: (M,) bool.
-    """
-    means = np.repeat(embeddings[train].mean(axis=0, keepdims=True), labels.max() + 1, axis=0)  # (C, D)
-    for label in np.unique(labels[train]):
-        means[label] = embeddings[train & (labels == label)].mean(axis=0)
-    return embeddings - means[labels]
-
-
 def logistic_scores(
     embeddings: np.ndarray, synthetic: np.ndarray, fold: np.ndarray, cells: np.ndarray, *, labels: np.ndarray | None = None
 ) -> DomainScores:
@@ -68,35 +52,24 @@ def logistic_scores(
         synthetic: (M,) bool.
         fold: (M,) fold of each image.
         cells: (M,) images compared with each other when the strength is judged (the fold, or class and fold).
-        labels: (M,) remove class means before fitting, or None.
+        labels: (M,) remove class means before fitting, or None. The sample holds equally many real and synthetic images of every class,
+            so a class mean carries no domain.
     """
     folds = int(fold.max()) + 1
-    scores = np.empty(len(synthetic))
-    models = []
-    for held_out in range(folds):
-        inner = fold == (held_out + 1) % folds
-        train = fold != held_out
-        best = _best_strength(embeddings, synthetic, train & ~inner, np.where(inner, cells, -1), labels) if folds > 2 else STRENGTHS[1]
-        features = embeddings if labels is None else remove_class_means(embeddings, labels, train)
-        direction, offset = LogisticFits(features[train], synthetic[train]).fit(best)
-        scores[fold == held_out] = features[fold == held_out] @ direction + offset
-        models.append((direction, offset, best))
-    directions, offsets, strengths = (np.array(part) for part in zip(*models, strict=True))
-    return DomainScores(scores, directions, offsets, strengths)
-
-
-def _best_strength(embeddings: np.ndarray, synthetic: np.ndarray, train: np.ndarray, cells: np.ndarray, labels: np.ndarray | None) -> float:
-    """Give the strength whose fit on `train` has the greatest AUC on the images whose cell is not -1; the smallest of equals."""
-    features = embeddings if labels is None else remove_class_means(embeddings, labels, train)
-    fits = LogisticFits(features[train], synthetic[train])
-    judged = cells >= 0
-    shown, made, cell = features[judged], synthetic[judged], cells[judged]
-
-    def area(strength: float) -> float:
-        direction, offset = fits.fit(strength)
-        return auc_over_cells(shown @ direction + offset, made, cell).value
-
-    return max(STRENGTHS, key=area)
+    part = np.arange(folds)
+    outer, inner = part[:, None] != part, (part[:, None] + 1) % folds != part  # (K, K) by held-out fold: the folds that are fitted on
+    fits = LogisticFits(embeddings, synthetic, fold=fold, kept=np.concatenate([outer, outer & inner]), within=labels)
+    strengths, start = np.full(folds, STRENGTHS[1]), None
+    if folds > 2:
+        tried = fits.fit(np.repeat(part + folds, len(STRENGTHS)), STRENGTHS * folds)
+        best = []
+        for held_out in range(folds):
+            judged = np.where(fold == (held_out + 1) % folds, cells, -1)
+            columns = range(held_out * len(STRENGTHS), (held_out + 1) * len(STRENGTHS))
+            best.append(max(columns, key=lambda column: auc_over_cells(tried.scores[:, column], synthetic, judged).value))
+        strengths, start = np.array(STRENGTHS * folds)[best], tried.start[best]
+    models = fits.fit(part, strengths, start)
+    return DomainScores(models.scores[np.arange(len(fold)), fold], models.directions, models.offsets, strengths)
 
 
 def neighbour_scores(

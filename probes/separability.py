@@ -15,7 +15,7 @@ from probes.folds import balanced_sample, stratified_folds
 from probes.inputs import check_tables, versions
 from probes.intervals import as_score, exact_proportion, mean_interval
 from probes.matching import MatchedPairs, match_content
-from probes.permutation import PermutationTest, permutation_test
+from probes.permutation import PermutationTest, ShuffledDomains
 from probes.remember import content, remembered
 from probes.result import ProbeResult, Score
 from probes.threads import one_thread
@@ -135,13 +135,13 @@ class _Measured:
         embeddings = table.unit(plan.sample)
         features = embeddings.astype(np.float64)
         made, fold, labels = plan.synthetic, plan.fold, plan.labels
-        test = partial(permutation_test, features, made, fold, labels, permutations=permutations, seed=seed, groups=plan.groups)
+        shuffles = ShuffledDomains(features, made, fold, labels, permutations=permutations, seed=seed, groups=plan.groups)
         self.areas: dict[str, CrossFittedAuc] = {}
         self.tests: dict[str, PermutationTest] = {}
         self.linear: DomainScores = logistic_scores(features, made, fold, fold)
         self.areas["linear"] = auc_over_cells(self.linear.scores, made, fold)
         self.areas["knn"] = auc_over_cells(neighbour_scores(embeddings, made, fold, neighbours=neighbours), made, fold)
-        self.tests["linear"] = test(within_class=False)
+        self.tests["linear"] = shuffles.test(within_class=False)
         self.more, self.arrays = distance_scores(embeddings, labels, made, seed=seed)
         if class_weights is not None:
             used, shown = direction_scores(embeddings, labels, made, np.asarray(class_weights, dtype=np.float64), fold, seed=seed)
@@ -153,7 +153,7 @@ class _Measured:
         self.areas["within_class/linear"] = auc_over_cells(self.within.scores, made, plan.cells, plan.weights)
         near = neighbour_scores(embeddings, made, fold, neighbours=neighbours, labels=labels)
         self.areas["within_class/knn"] = auc_over_cells(near, made, plan.cells, plan.weights)
-        self.tests["within_class/linear"] = test(within_class=True)
+        self.tests["within_class/linear"] = shuffles.test(within_class=True)
 
     def scores(self) -> dict[str, Score]:
         """Give each AUC and each p value with its interval; a p value's is that of the B shuffles."""

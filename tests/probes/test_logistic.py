@@ -1,4 +1,4 @@
-"""The logistic regression: scikit-learn's optimum, at every strength, separable or not."""
+"""The logistic regressions: scikit-learn's optimum, at every strength and on every training set, separable or not."""
 
 from __future__ import annotations
 
@@ -17,6 +17,17 @@ def _cloud(shift, n=300, d=20):
     return x, positive
 
 
+def remove_class_means(x, labels, train):
+    """Subtract from each row the mean of its class over the training rows, or that of all of them where its class has none."""
+    of = {label: x[train & (labels == label)] for label in np.unique(labels)}
+    return x - np.stack([(of[label] if len(of[label]) else x[train]).mean(axis=0) for label in labels])
+
+
+def _fit(x, positive, strength):
+    models = LogisticFits(x, positive).fit([0], [strength])
+    return models.directions[0], models.offsets[0]
+
+
 def _loss(x, positive, direction, offset, strength):
     """C sum log(1 + exp(-y f)) + |w|^2 / 2 with w in standardised coordinates."""
     margin = np.where(positive, 1.0, -1.0) * (x @ direction + offset)
@@ -28,7 +39,7 @@ def test_the_fit_is_scikit_learn_s(strength):
     x, positive = _cloud(0.5)
     middle, scale = x.mean(axis=0), x.std(axis=0)
 
-    direction, offset = LogisticFits(x, positive).fit(strength)
+    direction, offset = _fit(x, positive, strength)
 
     model = LogisticRegression(C=strength, solver="newton-cholesky", tol=1e-10).fit((x - middle) / scale, positive)
     np.testing.assert_allclose(direction * scale, model.coef_[0], atol=1e-4)
@@ -40,7 +51,7 @@ def test_where_the_classes_come_apart_the_loss_is_no_greater_than_scikit_learn_s
     x, positive = _cloud(30)
     middle, scale = x.mean(axis=0), x.std(axis=0)
 
-    direction, offset = LogisticFits(x, positive).fit(strength)
+    direction, offset = _fit(x, positive, strength)
 
     model = LogisticRegression(C=strength, solver="newton-cholesky", tol=1e-8, max_iter=500).fit((x - middle) / scale, positive)
     theirs = model.coef_[0] / scale
@@ -48,30 +59,65 @@ def test_where_the_classes_come_apart_the_loss_is_no_greater_than_scikit_learn_s
     assert _loss(x, positive, direction, offset, strength) <= least * (1 + 1e-4)
 
 
-def test_the_order_of_strengths_does_not_matter():
-    """Each fit starts from the one before; all end at the one optimum."""
+@pytest.mark.parametrize("by_class", [False, True])
+def test_models_fitted_together_are_those_fitted_alone(by_class):
+    """Each on its own training set, its own class means and its own standardisation, though products and curvature are shared."""
+    x, positive = _cloud(0.7)
+    labels = np.arange(len(x)) // 2 % 3
+    x += labels[:, None] * np.linspace(0, 3, x.shape[1])
+    fold = np.arange(len(x)) // 6 % 3
+    kept = np.array([[False, True, True], [True, False, True], [True, False, False]])
+    sets, strengths = [0, 1, 2, 2, 0], [0.1, 1.0, 0.01, 10.0, 10.0]
+
+    models = LogisticFits(x, positive, fold=fold, kept=kept, within=labels if by_class else None).fit(sets, strengths)
+
+    for number, (chosen, strength) in enumerate(zip(sets, strengths, strict=True)):
+        train = kept[chosen][fold]
+        features = remove_class_means(x, labels, train) if by_class else x
+        middle, scale = features[train].mean(axis=0), features[train].std(axis=0)
+        alone = LogisticRegression(C=strength, solver="newton-cholesky", tol=1e-10).fit((features[train] - middle) / scale, positive[train])
+        expected = alone.decision_function((features - middle) / scale)
+        np.testing.assert_allclose(models.scores[:, number], expected, atol=2e-4)
+        np.testing.assert_allclose(features @ models.directions[number] + models.offsets[number], expected, atol=2e-4)
+
+
+def test_an_image_of_a_class_that_was_not_learnt_from_counts_from_the_mean_of_all():
     x, positive = _cloud(0.5)
-    up, down = LogisticFits(x, positive), LogisticFits(x, positive)
+    labels = np.arange(len(x)) // 100
+    train = labels > 0
 
-    forth = {strength: up.fit(strength)[0] for strength in (0.001, 0.1, 1.0)}
-    back = {strength: down.fit(strength)[0] for strength in (1.0, 0.1, 0.001)}
+    fits = LogisticFits(x, positive, fold=1 - train, kept=np.array([[True, False]]), within=labels)
+    models = fits.fit([0], [1.0])
 
-    for strength, direction in forth.items():
-        np.testing.assert_allclose(direction, back[strength], atol=1e-4)
+    expected = remove_class_means(x, labels, train) @ models.directions[0] + models.offsets[0]
+    np.testing.assert_allclose(models.scores[:, 0], expected, atol=1e-9)
 
 
-def test_a_constant_coordinate_gets_no_weight():
+def test_where_fits_start_does_not_matter():
     x, positive = _cloud(0.5)
+    fits = LogisticFits(x, positive)
 
-    direction, _ = LogisticFits(np.concatenate([x, np.ones((len(x), 1))], axis=1), positive).fit(1.0)
+    models = fits.fit([0, 0, 0], [0.001, 0.1, 1.0])
+    again = fits.fit([0, 0, 0], [0.001, 0.1, 1.0], models.start[::-1])
 
-    assert np.isfinite(direction).all()
-    assert direction[-1] == pytest.approx(0.0, abs=1e-6)
+    np.testing.assert_allclose(again.directions, models.directions, atol=1e-4)
+
+
+@pytest.mark.parametrize("labels", [None, np.arange(300) // 2 % 3])
+def test_a_coordinate_that_is_constant_where_it_is_compared_gets_no_weight(labels):
+    x, positive = _cloud(0.5)
+    constant = np.ones(len(x)) if labels is None else 0.1 + labels / 7
+
+    fits = LogisticFits(np.column_stack([x, constant]), positive, within=labels)
+    models = fits.fit([0], [1.0])
+
+    assert np.isfinite(models.directions).all()
+    assert models.directions[0, -1] == pytest.approx(0.0, abs=1e-6)
 
 
 def test_single_precision_gives_the_same_scores():
     x, positive = _cloud(0.5)
 
-    exact, rounded = (LogisticFits(x.astype(kind), positive).fit(0.1) for kind in (np.float64, np.float32))
+    exact, rounded = (LogisticFits(x.astype(kind), positive).fit([0], [0.1]).scores for kind in (np.float64, np.float32))
 
-    np.testing.assert_allclose(x @ rounded[0] + rounded[1], x @ exact[0] + exact[1], atol=1e-3)
+    np.testing.assert_allclose(rounded, exact, atol=1e-3)
