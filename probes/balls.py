@@ -18,14 +18,14 @@ class Balls:
         own: (N,) squared lengths.
         reach: (N,) squared radii.
         neighbours: k.
-        cubes: sum over pairs of different rows of (x_i . x_j)^3, which KID needs and the same products give.
+        cubes: sum over pairs of different rows of (x_i . x_j)^3, which KID needs and the same products give; 0 where not asked for.
     """
 
     x: np.ndarray
     own: np.ndarray
     reach: np.ndarray
     neighbours: int
-    cubes: float
+    cubes: float = 0.0
 
     @classmethod
     def of(cls, x: np.ndarray, neighbours: int) -> Balls:

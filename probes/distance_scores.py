@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from scipy import stats
@@ -20,6 +20,7 @@ from probes.distances import (
 from probes.folds import stratified_folds
 from probes.intervals import LEVEL, as_score
 from probes.result import Score
+from probes.similarity import nearest_by_cosine
 
 REPEATS = 12
 """Half-samples: Student's quantile is 2.20 at 11 degrees of freedom, and each costs two distances."""
@@ -30,6 +31,8 @@ FEWEST = 4 * NEIGHBOURS
 
 BOUNDS = {"precision": (0.0, 1.0), "recall": (0.0, 1.0), "coverage": (0.0, 1.0), "kid": (-np.inf, np.inf)}
 _ROWS_AT_ONCE = 512
+_SPARE = 8
+"""Neighbours looked for, as a multiple of k: half of them are drawn, so that fewer than k are so once in ten million rows."""
 
 
 def distance_scores(
@@ -57,12 +60,15 @@ def distance_scores(
     if min(int(synthetic.sum()), int((~synthetic).sum())) < FEWEST:
         return {}, {}
     halves = _halves(labels, synthetic, seed=seed)
+    own = np.einsum("nd,nd->n", x, x)
+    all_radii = reaches(x, own, synthetic, halves)
     between: dict[str, list[float]] = {}
     floor: dict[str, list[float]] = {}
-    for real, other, made in halves:
-        start, near = Gaussian.of(x[real]), Balls.of(x[real], NEIGHBOURS)
-        for found, rows in ((between, made), (floor, other)):
-            shares, _ = ball_shares(near, Balls.of(x[rows], NEIGHBOURS))
+    for (real, other, made), radii in zip(halves, all_radii, strict=True):
+        balls = [Balls(x[rows], own[rows], radius, NEIGHBOURS) for rows, radius in zip((real, other, made), radii, strict=True)]
+        start = Gaussian.of(x[real])
+        for found, rows, others in ((between, made, balls[2]), (floor, other, balls[1])):
+            shares, _ = ball_shares(balls[0], others)
             measured = {"frechet": gaussian_distance(start, Gaussian.of(x[rows])), **shares}
             for name, value in measured.items():
                 found.setdefault(name, []).append(value)
@@ -93,6 +99,43 @@ def _halves(labels: np.ndarray, synthetic: np.ndarray, *, seed: int) -> list[tup
         size = min(map(len, parts))
         drawn.append((parts[0][:size], parts[1][:size], parts[2][:size]))
     return drawn
+
+
+def reaches(x: np.ndarray, own: np.ndarray, synthetic: np.ndarray, draws: Sequence[Sequence[np.ndarray]]) -> list[list[np.ndarray]]:
+    """Give each row's squared distance to its k-th nearest other row among the rows drawn with it, k = 5.
+
+    The nearest rows of a domain are looked for once; among them the k-th that was drawn is the k-th of the draw.
+
+    Args:
+        x: (M, D) of length one.
+        own: (M,) squared lengths.
+        synthetic: (M,) bool; the rows of a draw are of one domain.
+        draws: sets of rows.
+
+    Returns:
+        The squared radii of every row of every set, in their order.
+    """
+    near: dict[bool, np.ndarray] = {}
+    square: dict[bool, np.ndarray] = {}
+    place = np.empty(len(x), dtype=np.int64)
+    for domain in (False, True):
+        rows = np.flatnonzero(synthetic == domain)
+        place[rows] = np.arange(len(rows))
+        near[domain], cosine = nearest_by_cosine(x[rows], min(len(rows) - 1, _SPARE * NEIGHBOURS))
+        square[domain] = np.maximum(own[rows, None] + own[rows][near[domain]] - 2 * cosine, 0)
+
+    def radii(rows: np.ndarray) -> np.ndarray:
+        domain, here = bool(synthetic[rows[0]]), place[rows]
+        drawn = np.zeros(len(near[domain]), dtype=bool)
+        drawn[here] = True
+        seen = np.cumsum(drawn[near[domain][here]], axis=1)
+        found = square[domain][here, np.argmax(seen == NEIGHBOURS, axis=1)]
+        for row in np.flatnonzero(seen[:, -1] < NEIGHBOURS):  # a row whose neighbours mostly lie in the other half
+            apart = np.delete(np.sum((x[rows] - x[rows[row]]) ** 2, axis=1), row)
+            found[row] = np.partition(apart, NEIGHBOURS - 1)[NEIGHBOURS - 1]
+        return found
+
+    return [[radii(rows) for rows in sets] for sets in draws]
 
 
 def _mean_kernels(x: np.ndarray, halves: list[tuple[np.ndarray, np.ndarray, np.ndarray]], *, seed: int) -> dict[str, np.ndarray]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from probes.balls import Balls, ball_shares, refuse_few
+from probes.nuclear import nuclear_norm
 from probes.tiles import cube_sum, over_tiles, reach_and_cubes
 
 CMMD_BANDWIDTH = 10.0
@@ -64,7 +65,7 @@ class Gaussian:
 def gaussian_distance(first: Gaussian, second: Gaussian) -> float:
     """Measure the Fréchet distance of two Gaussians; see `frechet_distance`."""
     apart = first.mean - second.mean
-    shared = float(np.linalg.svd(first.root @ second.root.T, compute_uv=False).sum())
+    shared = nuclear_norm(first.root @ second.root.T)
     return max(float(apart @ apart) + first.trace + second.trace - 2 * shared, 0.0)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from probes.blocks import BlockEstimate, block_sums, each_without, without
+from probes.nuclear import nuclear_norm
 
 _ROWS_AT_ONCE = 1024
 
@@ -72,7 +73,7 @@ def procrustes_residual(x: np.ndarray, y: np.ndarray, blocks: np.ndarray) -> Blo
         without(block_sums(np.einsum("nd,nd->n", z, z), blocks)) - np.einsum("gd,gd->g", s, s) / n for z, s in ((x, sums_x), (y, sums_y))
     ]
     centred = (cross - np.outer(a, b / m) for cross, a, b, m in zip(crosses, sums_x, sums_y, n, strict=True))
-    nuclear = np.array([np.linalg.svd(cross, compute_uv=False).sum() for cross in centred])
+    nuclear = np.array([nuclear_norm(cross) for cross in centred])
     residual = np.clip(1 - nuclear**2 / (size[0] * size[1]), 0.0, 1.0)
     return BlockEstimate(float(residual[-1]), residual[:-1])
 
@@ -82,7 +83,7 @@ def procrustes_chance(x: np.ndarray, y: np.ndarray, *, seed: int, shuffles: int 
     rng = np.random.default_rng(seed)
     x, y = x - x.mean(axis=0), y - y.mean(axis=0)
     size = float(np.sum(x**2) * np.sum(y**2))
-    nuclear = [np.linalg.svd(x.T @ y[rng.permutation(len(y))], compute_uv=False).sum() for _ in range(shuffles)]
+    nuclear = [nuclear_norm(x.T @ y[rng.permutation(len(y))]) for _ in range(shuffles)]
     return float(np.mean([np.clip(1 - value**2 / size, 0.0, 1.0) for value in nuclear]))
 
 
@@ -98,7 +99,7 @@ def mutual_neighbours(x: np.ndarray, y: np.ndarray, blocks: np.ndarray, *, neigh
     Source: Huh et al. (2024), mutual nearest-neighbour metric.
     """
     reach = min(len(x) - 1, neighbours + 15)  # spare neighbours take the place of those in the block that is left out
-    near_x, near_y = _nearest(x, reach), _nearest(y, reach)
+    near_x, near_y = nearest_by_cosine(x, reach)[0], nearest_by_cosine(y, reach)[0]
     same = near_x[:, :, None] == near_y[:, None, :]  # (n, reach, reach)
 
     def shared(block: int) -> float:
@@ -112,17 +113,19 @@ def mutual_neighbours(x: np.ndarray, y: np.ndarray, blocks: np.ndarray, *, neigh
     return BlockEstimate(shared(-1), np.array([shared(block) for block in range(int(blocks.max()) + 1)]))
 
 
-def _nearest(x: np.ndarray, reach: int) -> np.ndarray:
-    """Give each image's `reach` nearest others, nearest first, (n, reach)."""
-    found = np.empty((len(x), reach), dtype=np.int64)
+def nearest_by_cosine(x: np.ndarray, reach: int) -> tuple[np.ndarray, np.ndarray]:
+    """Give each image's `reach` nearest others by cosine, nearest first, and their cosines, both (n, reach); x (n, D) of length one."""
+    found, close = np.empty((len(x), reach), dtype=np.int64), np.empty((len(x), reach), dtype=x.dtype)
     for start in range(0, len(x), _ROWS_AT_ONCE):
         cosine = x[start : start + _ROWS_AT_ONCE] @ x.T
         rows = np.arange(len(cosine))
         cosine[rows, start + rows] = -np.inf
         some = np.sort(np.argpartition(-cosine, reach - 1, axis=1)[:, :reach], axis=1)
-        order = np.argsort(-np.take_along_axis(cosine, some, axis=1), axis=1, kind="stable")
-        found[start : start + _ROWS_AT_ONCE] = np.take_along_axis(some, order, axis=1)
-    return found
+        near = np.take_along_axis(cosine, some, axis=1)
+        order = np.argsort(-near, axis=1, kind="stable")
+        here = slice(start, start + _ROWS_AT_ONCE)
+        found[here], close[here] = np.take_along_axis(some, order, axis=1), np.take_along_axis(near, order, axis=1)
+    return found, close
 
 
 def representational_similarity(x: np.ndarray, y: np.ndarray, blocks: np.ndarray) -> BlockEstimate:

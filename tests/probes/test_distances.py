@@ -212,3 +212,35 @@ def test_the_least_of_a_row_are_those_of_sorting(columns):
     found = np.sort(least(values, 5), axis=1)[:, : min(5, columns)]
 
     np.testing.assert_array_equal(found, np.sort(values, axis=1)[:, :5])
+
+
+def test_the_reach_among_drawn_rows_is_that_of_their_own_cloud():
+    """Also of a row in a lump of sixty of which no other was drawn."""
+    from probes.balls import Balls
+    from probes.distance_scores import NEIGHBOURS, reaches
+
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(400, 12))
+    x[:60] = x[0] + 1e-3 * rng.normal(size=(60, 12))  # a lump of which the first draw takes a single row
+    x = (x / np.linalg.norm(x, axis=1, keepdims=True)).astype(np.float32)
+    synthetic = np.arange(400) >= 200
+    draws = [[np.r_[0, 60:160], np.arange(200, 300)], [np.arange(0, 200, 2), np.arange(201, 400, 2)]]
+
+    found = reaches(x, np.einsum("nd,nd->n", x, x), synthetic, draws)
+
+    for sets, radii in zip(draws, found, strict=True):
+        for rows, radius in zip(sets, radii, strict=True):
+            np.testing.assert_allclose(radius, Balls.of(x[rows], NEIGHBOURS).reach, atol=1e-6)
+
+
+@pytest.mark.parametrize(("rank", "least"), [(12, 1.0), (3, 1.0), (12, 1e-5), (12, 1e-7), (12, 1e-12)])
+def test_the_nuclear_norm_is_the_sum_of_singular_values_however_near_to_singular(rank, least):
+    from probes.nuclear import nuclear_norm
+
+    rng = np.random.default_rng(0)
+    left, right = (np.linalg.qr(rng.normal(size=(n, rank)))[0] for n in (20, 12))
+    size = np.geomspace(1, least, rank)
+    matrix = (left * size) @ right.T
+
+    for each in (matrix, matrix.T):
+        assert nuclear_norm(each) == pytest.approx(size.sum(), rel=1e-9)
