@@ -61,8 +61,13 @@ def eraser(directions: np.ndarray, spread: Spread) -> np.ndarray:
 
     Source: LEACE, Belrose et al. (2023), theorem 4.3.
     """
+    return directions @ _readout(directions, spread).T
+
+
+def _readout(directions: np.ndarray, spread: Spread) -> np.ndarray:
+    """Give R (D, k) such that P = A R^T; products with the k columns cost a small part of those with P."""
     normal = spread.inverse @ directions  # (D, k)
-    return directions @ np.linalg.pinv(directions.T @ normal, rcond=1e-10, hermitian=True) @ normal.T
+    return normal @ np.linalg.pinv(directions.T @ normal, rcond=1e-10, hermitian=True)
 
 
 def logit_share(
@@ -185,7 +190,7 @@ def erase_domain(x: np.ndarray, labels: np.ndarray, synthetic: np.ndarray, weigh
         spread = spread_of(own.T @ own / len(own))
         moved = x[test] - middle
         for name, directions in (("one", away.mean(axis=1, keepdims=True)), ("each_class", away)):
-            answer = lambda lines: (logits[test] - moved @ (eraser(lines, spread).T @ weights)).argmax(axis=1) == labels[test]  # noqa: B023, E731
+            answer = lambda lines: (logits[test] - (moved @ _readout(lines, spread)) @ (lines.T @ weights)).argmax(axis=1) == labels[test]  # noqa: B023, E731
             after[name][test] = answer(directions)
             for draw in range(RANDOM):
                 by_lot[name][draw, test] = answer(spread.root @ rng.normal(size=(spread.rank, directions.shape[1])))

@@ -39,10 +39,10 @@ def few_shot_accuracy(
     if len(pools) < 2 or min(map(len, pools)) < shots or len(test) < 2:
         return None
     rng = np.random.default_rng(seed)
-    correct = np.empty((draws, len(test)))
+    correct, shown = np.empty((draws, len(test))), x[test].astype(np.float64)
     for draw in range(draws):
         chosen = np.concatenate([rng.choice(pool, shots, replace=False) for pool in pools])
-        correct[draw] = _answers(x[chosen].astype(np.float64), labels[chosen], x[test]) == labels[test]
+        correct[draw] = _answers(x[chosen].astype(np.float64), labels[chosen], shown) == labels[test]
     by_image, by_draw = correct.mean(axis=0), correct.mean(axis=1)
     variance = float(by_image.var(ddof=1)) / len(test) + (float(by_draw.var(ddof=1)) / draws if draws > 1 else 0.0)
     value = float(correct.mean())
@@ -59,4 +59,5 @@ def _answers(shots: np.ndarray, labels: np.ndarray, test: np.ndarray) -> np.ndar
     targets = 2.0 * np.eye(len(classes))[place] - 1
     penalty = max(float(np.trace(gram)) / len(gram), 1e-12)
     dual = np.linalg.solve(gram + penalty * np.eye(len(gram)), targets - targets.mean(axis=0))
-    return classes[((test - middle) @ (shots.T @ dual) + targets.mean(axis=0)).argmax(axis=1)]
+    normals = shots.T @ dual
+    return classes[(test @ normals + (targets.mean(axis=0) - middle @ normals)).argmax(axis=1)]

@@ -64,12 +64,22 @@ class Moments:
         return Moments(origin, self.n, self.x, self.t[chosen], self.xx, self.xt[:, chosen], self.tt[chosen])
 
 
-def ridge_of(moments: Moments, *, decode: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+def spectrum_of(moments: Moments) -> tuple[np.ndarray, np.ndarray]:
+    """Give the eigenvalues (F,), none below 0, and eigenvectors (F, F) of the scatter of x, whatever the targets."""
+    far = moments.x / moments.n
+    values, vectors = np.linalg.eigh(moments.xx - moments.n * np.outer(far, far))
+    return np.maximum(values, 0.0), vectors
+
+
+def ridge_of(
+    moments: Moments, *, decode: np.ndarray | None = None, spectrum: tuple[np.ndarray, np.ndarray] | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Fit targets = x A + b by least squares with the ridge penalty that generalised cross-validation prefers.
 
     Args:
         moments: of x (N, F) and targets (N, K), or of indicators of K classes.
         decode: (K, D) what each class aims at, when the targets are indicators; the fit is then that of `indicators @ decode`.
+        spectrum: from `spectrum_of`, where several maps start from the same x, or None.
 
     Returns:
         A (F, D) and b (D,).
@@ -77,8 +87,7 @@ def ridge_of(moments: Moments, *, decode: np.ndarray | None = None) -> tuple[np.
     Source: Golub, Heath & Wahba (1979), equation 2.1.
     """
     n, far, off = moments.n, moments.x / moments.n, moments.t / moments.n  # means, counted from the origin
-    values, vectors = np.linalg.eigh(moments.xx - n * np.outer(far, far))
-    values = np.maximum(values, 0.0)
+    values, vectors = spectrum_of(moments) if spectrum is None else spectrum
     scale = max(float(values.mean()), 1e-300)
     cross = moments.xt - n * np.outer(far, off)
     aim = off + moments.origin[1]

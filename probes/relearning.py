@@ -9,10 +9,12 @@ from probes.few_shot import SHOTS, few_shot_accuracy
 from probes.folds import stratified_folds
 from probes.intervals import Interval, as_score, paired_proportions, wilson
 from probes.ratio import ratio_interval
-from probes.refit import Moments, answers_of, ridge_of
+from probes.refit import Moments, answers_of, ridge_of, spectrum_of
 from probes.result import Score
 
 UNIT = (0.0, 1.0)
+ACROSS = -1
+"""Stands for the map of all synthetic images, where 0 to 3 stand for those of the halves."""
 FEWEST = 4
 """Images of each class needed for two halves of which each can be fitted and tested."""
 
@@ -122,19 +124,19 @@ def _refitted_answers(
                 moments.add(x[chosen], aims[chosen])
     kinds = {"to_classes": (slice(0, classes), weights.T)} | ({} if teacher is None else {"to_teacher": (slice(classes, None), None)})
     found = {f"{target}/{how}": np.zeros(len(student), dtype=bool) for target in kinds for how in ("halves", "across")}
-    for target, (columns, decode) in kinds.items():
-        made = sums[2] + sums[3]
-        across = answers_of(ridge_of(made.columns(columns), decode=decode), weights)
-        others = {number: sums[number ^ 1] for number in range(4) if sums[number ^ 1].n}
-        maps = {number: answers_of(ridge_of(other.columns(columns), decode=decode), weights) for number, other in others.items()}
-        for rows, x in student.blocks():
-            labels, here = student.labels[rows], part[rows]
-            found[f"{target}/across"][rows] = (x @ across[0] + across[1]).argmax(axis=1) == labels
-            for number, (matrix, offset) in maps.items():
-                chosen = here == number
-                found[f"{target}/halves"][np.arange(len(student))[rows][chosen]] = (x[chosen] @ matrix + offset).argmax(axis=1) == labels[
-                    chosen
-                ]
+    learnt = {number: sums[number ^ 1] for number in range(4) if sums[number ^ 1].n} | {ACROSS: sums[2] + sums[3]}
+    spectra = {number: spectrum_of(moments) for number, moments in learnt.items()}
+    maps = {
+        (target, number): answers_of(ridge_of(moments.columns(columns), decode=decode, spectrum=spectra[number]), weights)
+        for target, (columns, decode) in kinds.items()
+        for number, moments in learnt.items()
+    }
+    for rows, x in student.blocks():
+        labels, here = student.labels[rows], part[rows]
+        x = x.astype(np.float64)  # once for all maps
+        for (target, number), (matrix, offset) in maps.items():
+            name, chosen = (f"{target}/across", slice(None)) if number == ACROSS else (f"{target}/halves", here == number)
+            found[name][rows][chosen] = (x[chosen] @ matrix + offset).argmax(axis=1) == labels[chosen]
     return found
 
 
