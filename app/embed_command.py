@@ -106,7 +106,7 @@ def _embed_rows(subject: Any, split: Any, rows: range, *, size: int, batch_size:
     first, found, facts = batches[0].start, [], []
     with torch.inference_mode(), evaluating(subject.encode):
         for _, pixels, known in streamed(split, size, batches):
-            part = subject.encode(torch.from_numpy(pixels).float() / 255)
+            part = subject.encode(torch.from_numpy(pixels).float().div_(255))
             if part.ndim != 2 or len(part) != len(pixels):
                 raise ValueError(
                     f"the encoder must return shape ({len(pixels)}, D), got {tuple(part.shape)}; pool the tokens to one vector an image."

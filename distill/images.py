@@ -132,19 +132,33 @@ def decode(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
     Source: ours.
     """
     with _open(data) as image:
+        return _decoded(image, data, max_pixels)
+
+
+def decode_with_facts(data: bytes) -> tuple[Image.Image, ImageFacts]:
+    """Give what `decode` and `facts` give, of a file that is opened once."""
+    with _open(data) as image:
         try:
-            reason = _refusal(image, data, max_pixels)
-            if reason is None:
-                image.load()
-                if image.has_transparency_data and image.convert("RGBA").getextrema()[3] != (255, 255):  # type: ignore[misc]
-                    reason = "transparent"
+            known = _facts(image, data)  # of the header: decoding turns some files upright
         except Exception as error:  # see `_open`
             raise BadImageError("truncated or damaged") from error
-        if reason is not None:
-            raise BadImageError(reason)
-        if image.getexif().get(0x0112, 1) != 1:
-            return ImageOps.exif_transpose(image).convert("RGB")
-        return image.convert("RGB")
+        return _decoded(image, data, MAX_PIXELS), known
+
+
+def _decoded(image: Image.Image, data: bytes, max_pixels: int) -> Image.Image:
+    try:
+        reason = _refusal(image, data, max_pixels)
+        if reason is None:
+            image.load()
+            if image.has_transparency_data and image.convert("RGBA").getextrema()[3] != (255, 255):  # type: ignore[misc]
+                reason = "transparent"
+    except Exception as error:  # see `_open`
+        raise BadImageError("truncated or damaged") from error
+    if reason is not None:
+        raise BadImageError(reason)
+    if image.getexif().get(0x0112, 1) != 1:
+        image = ImageOps.exif_transpose(image)
+    return image if image.mode == "RGB" else image.convert("RGB")  # `convert` would copy what is RGB already
 
 
 def fit(image: Image.Image, size: int) -> Image.Image:
@@ -186,13 +200,17 @@ def facts(data: bytes) -> ImageFacts:
     except BadImageError:
         return ImageFacts("", len(data), 0, 0, math.nan, "")
     with image:
-        codec = "JPEG" if image.format == "MPO" else str(image.format)
-        quality, subsampling = math.nan, ""
-        if codec == "JPEG":
-            table = np.asarray(image.quantization[min(image.quantization)])  # type: ignore[attr-defined]
-            quality = float(_QUALITIES[np.abs(_TABLES - table).sum(axis=1).argmin()])
-            subsampling = _SAMPLING.get(get_sampling(image), "")
-        return ImageFacts(codec, len(data), image.width, image.height, quality, subsampling)
+        return _facts(image, data)
+
+
+def _facts(image: Image.Image, data: bytes) -> ImageFacts:
+    codec = "JPEG" if image.format == "MPO" else str(image.format)
+    quality, subsampling = math.nan, ""
+    if codec == "JPEG":
+        table = np.asarray(image.quantization[min(image.quantization)])  # type: ignore[attr-defined]
+        quality = float(_QUALITIES[np.abs(_TABLES - table).sum(axis=1).argmin()])
+        subsampling = _SAMPLING.get(get_sampling(image), "")
+    return ImageFacts(codec, len(data), image.width, image.height, quality, subsampling)
 
 
 def fact_columns(found: Sequence[ImageFacts]) -> dict[str, np.ndarray]:

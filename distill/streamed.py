@@ -8,7 +8,7 @@ from contextlib import closing
 import numpy as np
 
 from distill.data import Split
-from distill.images import BadImageError, ImageFacts, decode, fact_columns, facts, fit
+from distill.images import BadImageError, ImageFacts, decode_with_facts, fact_columns, fit
 from distill.pixels import quiet, refuse, scan
 
 AHEAD = 32
@@ -24,7 +24,7 @@ def streamed(split: Split, size: int, batches: Iterable[range]) -> Iterator[tupl
         batches: rows of each batch, ascending and adjoining.
 
     Yields:
-        The rows; their pixels (B, 3, S, S) uint8; and their file facts, name -> (B,), as `Split.metadata`.
+        The rows; their pixels (B, 3, S, S) uint8, in memory by rows, columns and then colours; and their file facts, name -> (B,), as `Split.metadata`.
 
     Raises:
         ValueError: naming the images of a batch that cannot be used.
@@ -36,7 +36,8 @@ def streamed(split: Split, size: int, batches: Iterable[range]) -> Iterator[tupl
     rows = split.rows if (first, last) == (0, len(split)) else split.rows.select(range(first, last))
 
     def work(data: bytes) -> tuple[np.ndarray, ImageFacts]:
-        return np.asarray(fit(decode(data), size)).transpose(2, 0, 1), facts(data)
+        image, known = decode_with_facts(data)
+        return np.asarray(fit(image, size)), known
 
     held: list[tuple[np.ndarray, ImageFacts] | BadImageError] = []
     with closing(scan(rows, work, chunk=AHEAD)) as scanned, quiet():
@@ -47,4 +48,5 @@ def streamed(split: Split, size: int, batches: Iterable[range]) -> Iterator[tupl
             bad = [(batch.start + place, item) for place, item in enumerate(here) if isinstance(item, BadImageError)]
             refuse(split.rows, bad, split.name)
             good = [item for item in here if not isinstance(item, BadImageError)]
-            yield batch, np.stack([pixels for pixels, _ in good]), fact_columns([fact for _, fact in good])
+            pixels = np.stack([each for each, _ in good]).transpose(0, 3, 1, 2)  # stays as decoded, which is how encoders want it laid out
+            yield batch, pixels, fact_columns([fact for _, fact in good])

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from distill.images import BadImageError, decode, facts, fit
+from distill.images import BadImageError, decode, decode_with_facts, facts, fit
 
 
 def noise(height: int = 12, width: int = 16, channels: int = 3) -> np.ndarray:
@@ -149,6 +149,24 @@ def test_camera_orientation_is_applied() -> None:
     data = encoded(RGB, exif=exif)
 
     assert np.array_equal(np.asarray(decode(data)), np.rot90(noise(), k=-1))
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF"])
+def test_opening_a_file_once_gives_the_same_pixels_and_facts(kind: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # Pillow turns a TIFF upright as it loads it, so that its own width must be read before
+    data = encoded(RGB, kind, exif=exif)
+
+    image, known = decode_with_facts(data)
+
+    np.testing.assert_array_equal(np.asarray(image), np.asarray(decode(data)))
+    np.testing.assert_equal(known, facts(data))
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_opening_a_file_once_refuses_what_decoding_refuses(name: str) -> None:
+    with pytest.raises(BadImageError):
+        decode_with_facts(BAD[name][0])
 
 
 def test_fit_leaves_an_image_of_that_size_alone() -> None:
