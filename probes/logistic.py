@@ -176,9 +176,10 @@ class LogisticFits:
             whole = (root.T @ root).astype(np.float64) - cross - cross.T + means.T @ (share[:, None] * means)
             along = (sums - share[:, None] * means).sum(axis=0)
         found = np.empty((d + 1, d + 1))
-        found[:d, :d] = whole + np.eye(d) / (strength * n)
+        # the floor keeps rounding from making a factor impossible; coordinates may be any
+        found[:d, :d] = whole + np.eye(d) * max(1 / (strength * n), np.finfo(self.x.dtype).eps * np.trace(whole))
         found[:d, d] = found[d, :d] = along
-        found[d, d] = curvature.mean()
+        found[d, d] = max(curvature.mean(), np.finfo(self.x.dtype).eps)
         return cholesky(found, lower=True, check_finite=False)
 
 
