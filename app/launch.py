@@ -30,7 +30,7 @@ def serve_command(runs: Path, port: int) -> list[str]:
     """Give the command that serves the dashboard: bound to this machine, without a browser and without usage statistics."""
     return [
         # -P: a folder `app` or `probes` in the working directory must not hide the installed packages
-        *(sys.executable, "-P", "-m", "streamlit", "run", str(Path(__file__).with_name("dashboard.py"))),
+        *(sys.executable, "-P", "-m", "app.serve", "run", str(Path(__file__).with_name("dashboard.py"))),
         *(f"--server.address={ADDRESS}", f"--server.port={port}", "--server.headless=true", "--server.fileWatcherType=none"),
         *("--browser.gatherUsageStats=false", "--client.toolbarMode=minimal", "--client.showErrorDetails=none"),
         f"--server.maxUploadSize={MAX_UPLOAD_MIB}",
@@ -69,7 +69,7 @@ def launch(runs: Path, port: int, open_browser: bool) -> int:
 
 
 @contextmanager
-def serving(runs: Path, port: int, patience: float = 60.0) -> Iterator[str]:
+def serving(runs: Path, port: int, patience: float = 240.0) -> Iterator[str]:
     """Serve the dashboard while the block runs; give its address. For benchmarks, pictures and tests.
 
     Raises:

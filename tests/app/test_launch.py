@@ -55,6 +55,17 @@ def test_the_server_listens_on_this_machine_only_and_tells_nobody() -> None:
     assert command[-2:] == ["--", "runs"]
 
 
+def test_what_the_first_page_needs_is_read_before_anybody_asks_for_it_and_torch_is_not() -> None:
+    program = (
+        "import sys; from app.serve import read_ahead; read_ahead(); before = set(sys.modules); import app.views.why;"
+        "sys.exit(3 if 'torch' in sys.modules or set(sys.modules) - before or 'plotly.graph_objects' not in before else 0)"
+    )
+
+    finished = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+
+    assert finished.returncode == 0, finished.stderr[-2000:]
+
+
 def test_a_taken_port_is_refused_with_the_remedy() -> None:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
