@@ -31,9 +31,7 @@ PAGES = {
     "compare": "Compare",
     "run": "Run",
 }
-STYLE = (
-    "<style>.stMainBlockContainer {padding-top: 2.75rem;} @media (max-width: 640px) {.stMainBlockContainer {padding-bottom: 3rem;}}</style>"
-)
+STYLE = Path(__file__).with_name("style.css")
 
 
 def runs_folder() -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -73,7 +74,7 @@ class RunMap:
         """Find the map of an encoder at an epoch."""
         return self.whose.index(Whose(subject, epoch))
 
-    @property
+    @cached_property
     def bounds(self) -> tuple[tuple[float, float], tuple[float, float]]:
         """Give the range of both axes over all maps, so that what moves is seen to move."""
         lows, highs = (
@@ -113,6 +114,8 @@ def read_map(result: ProbeResult) -> RunMap:
     except (KeyError, TypeError, ValueError) as error:
         raise DiagnosticError(f"`map` must hold places and neighbours of every encoder, got {error!r}; diagnose the run again.") from error
     count = len(ids)
+    if not pd.Index(ids).is_unique:
+        raise DiagnosticError("`map` must hold each image once, got an id twice; diagnose the run again.")
     fits = all(p.shape == (count, 2) for p in places) and all(n.ndim == 2 and len(n) == count for n in near)
     inside = all(n.size == 0 or (n.min() >= 0 and n.max() < count) for n in near)
     if not whose or count == 0 or not fits or not inside or labels.shape != (count,) or domain.shape != (count,):

@@ -193,6 +193,11 @@ def records(report: Report, probe: str) -> dict[str, ProbeRecord]:
     return {name: found[name] for name in [*order, *(name for name in found if name not in order)] if name in found}
 
 
+def finished(report: Report, probe: str) -> dict[str, ProbeRecord]:
+    """Give the records of one probe that has run to its end, by subject, in the order of the report's students."""
+    return {name: record for name, record in records(report, probe).items() if record.status == "done"}
+
+
 def load_probe(run: Run, record: ProbeRecord) -> ProbeResult:
     """Read the whole result (with arrays) behind a record of the report.
 
@@ -280,8 +285,9 @@ def _is_small_image(content: Any) -> bool:
 def count_words(counts: Mapping[str, int]) -> str:
     """Write a probe's counts as words, e.g. `5,000 real images, 5,000 synthetic images, 10 classes`."""
     words = {"sampled_per_domain": "images of each kind drawn at random", "available": "images to choose from"}
+    words |= {"within": "classes within which it is asked", "by_epoch": "images at each epoch"}
     parts = []
-    for name, value in counts.items():
+    for name, value in ((name, value) for name, value in counts.items() if value):
         what, _, rest = name.partition("/")
         text = words.get(rest, f"{rest} {what}" if rest else what)
         parts.append(f"{value:,} {text.replace('_', ' ')}")

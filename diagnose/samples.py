@@ -105,6 +105,15 @@ def _extremes(result: ProbeResult) -> list[np.ndarray]:
     return [ids[ranked[domain[ranked] == where][:FEW]] for ranked, where in ends]
 
 
+def _drifted(result: ProbeResult) -> list[np.ndarray]:
+    """List ids of the images that the student sees least like its teacher, and of the real ones it sees most like it."""
+    if not {"cosine", "ids", "domain"} <= set(result.arrays):
+        return []
+    order, ids, domain = np.argsort(result.arrays["cosine"], kind="stable"), result.arrays["ids"], result.arrays["domain"]
+    ends = ((order, "real"), (order[::-1], "real"), (order, "synthetic"))
+    return [ids[ranked[domain[ranked] == where][:FEW]] for ranked, where in ends]
+
+
 def _confused(result: ProbeResult) -> list[np.ndarray]:
     """List ids of real images of each class that the student takes for the class it most often takes them for."""
     if not {"prediction", "labels", "ids", "domain"} <= set(result.arrays):
@@ -126,7 +135,7 @@ def _mapped(result: ProbeResult) -> list[np.ndarray]:
     return [result.arrays["ids"]] if "ids" in result.arrays else []
 
 
-LISTS = {"attribution": _explained, "map": _mapped, "discovery": _tops, "separability": _extremes, "transfer": _confused}
+LISTS = {"attribution": _explained, "map": _mapped, "discovery": _tops, "separability": _extremes, "drift": _drifted, "transfer": _confused}
 """Probe -> lists of ids that its result names."""
 
 

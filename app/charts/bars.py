@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import plotly.graph_objects as go
 
-from app.charts.frame import finish, safe
+from app.charts.frame import built, safe
 from app.charts.palette import GUIDE
 
 
@@ -34,37 +35,32 @@ class Bar:
 
 def bar_chart(bars: Sequence[Bar], axis: str, *, suffix: str = "") -> go.Figure:
     """Draw bars in percent (points), each row's label and number above its bar; readable at phone width."""
-    figure = go.Figure()
+    traces: list[dict[str, Any]] = []
+    links: list[dict[str, Any]] = []
+    labels: list[dict[str, Any]] = []
     for index, bar in enumerate(bars):
-        figure.add_scatter(
-            x=[100 * bar.start, 100 * bar.end],
-            y=[-index, -index],
-            mode="lines",
-            line={"color": bar.colour, "width": 18},
-            hovertemplate=f"{safe(bar.row)}: {bar.text}<extra></extra>",
-            showlegend=False,
+        traces.append(
+            {
+                "x": [100 * bar.start, 100 * bar.end],
+                "y": [-index, -index],
+                "mode": "lines",
+                "line": {"color": bar.colour, "width": 18},
+                "hovertemplate": f"{safe(bar.row)}: {bar.text}<extra></extra>",
+                "showlegend": False,
+            }
         )
         if bar.error:
-            figure.add_scatter(
-                x=[100 * bar.end],
-                y=[-index],
-                mode="markers",
-                marker={"size": 1, "color": bar.colour},
-                error_x={"type": "data", "array": [100 * bar.error], "color": "#8A8A8A", "thickness": 2, "width": 5},
-                hoverinfo="skip",
-                showlegend=False,
-            )
+            whisker = {"type": "data", "array": [100 * bar.error], "color": "#8A8A8A", "thickness": 2, "width": 5}
+            dot = {"mode": "markers", "marker": {"size": 1, "color": bar.colour}, "hoverinfo": "skip", "showlegend": False}
+            traces.append(dot | {"x": [100 * bar.end], "y": [-index], "error_x": whisker})
         if index + 1 < len(bars):
-            link = {"color": GUIDE, "width": 1.5, "dash": "dot"}
-            figure.add_shape(type="line", x0=100 * bar.end, x1=100 * bar.end, y0=-index - 0.16, y1=-index - 0.84, line=link, layer="below")
-        label = f"{safe(bar.row)}: <b>{bar.text}</b>"
-        figure.add_annotation(
-            x=0, xref="paper", y=-index + 0.36, text=label, showarrow=False, xanchor="left", align="left", font={"size": 13}
-        )
+            link = {"type": "line", "line": {"color": GUIDE, "width": 1.5, "dash": "dot"}, "layer": "below"}
+            links.append(link | {"x0": 100 * bar.end, "x1": 100 * bar.end, "y0": -index - 0.16, "y1": -index - 0.84})
+        label = {"x": 0, "xref": "paper", "y": -index + 0.36, "text": f"{safe(bar.row)}: <b>{bar.text}</b>"}
+        labels.append(label | {"showarrow": False, "xanchor": "left", "align": "left", "font": {"size": 13}})
     ends = [end for bar in bars for end in (bar.start, bar.end, bar.end - bar.error, bar.end + bar.error)]
     pad = 0.04 * max(max(ends) - min(ends), 0.1)
-    figure.update_xaxes(
-        title=axis, ticksuffix=suffix, range=[100 * (min(ends) - pad), 100 * (max(ends) + pad)], fixedrange=True, zeroline=False
-    )
-    figure.update_yaxes(visible=False, range=[-len(bars) + 0.5, 0.6], fixedrange=True)
-    return finish(figure, 70 + 62 * len(bars))
+    across = {"title": axis, "ticksuffix": suffix, "fixedrange": True, "zeroline": False}
+    across["range"] = [100 * (min(ends) - pad), 100 * (max(ends) + pad)]
+    up = {"visible": False, "range": [-len(bars) + 0.5, 0.6], "fixedrange": True}
+    return built(traces, 70 + 62 * len(bars), shapes=links, annotations=labels, xaxis=across, yaxis=up)

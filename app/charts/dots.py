@@ -9,7 +9,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from app.charts.frame import finish, safe, written
+from app.charts.frame import built, marker, safe, whiskers, written
 from app.charts.palette import GUIDE, MARKERS, TEACHER
 
 ROW_PIXELS = 88
@@ -68,7 +68,7 @@ def dot_chart(
 def _dot_chart(
     dots: tuple[Dot, ...], axis: str, percent: bool, guide: float | None, guide_label: str, bounds: tuple[float, float] | None
 ) -> go.Figure:
-    """Draw once for all visits, so callers leave it as it is; plain values are put together first, since plotly checks each addition to a figure anew."""
+    """Draw once for all visits, so callers leave it as it is."""
     rows = list(dict.fromkeys(dot.row for dot in dots))
     scale = 100 if percent else 1
     domains = [domain for domain in ("real", "synthetic", "") if any(dot.domain == domain for dot in dots)]
@@ -101,10 +101,7 @@ def _dot_chart(
     across = {"title": axis, "fixedrange": True, "range": _range(dots, guide, bounds, scale), "zeroline": False}
     across["ticksuffix"] = " %" if percent and "point" not in axis else ""
     up = {"visible": False, "range": [-len(rows) + 0.45, 0.6], "fixedrange": True}
-    figure = go.Figure(
-        [{"type": "scatter"} | trace for trace in traces], {"shapes": shapes, "annotations": notes, "xaxis": across, "yaxis": up}
-    )
-    return finish(figure, 92 + ROW_PIXELS * len(rows))
+    return built(traces, 92 + ROW_PIXELS * len(rows), shapes=shapes, annotations=notes, xaxis=across, yaxis=up)
 
 
 def _bars(dots: Sequence[Dot], rows: list[str], scale: float) -> list[dict[str, Any]]:
@@ -152,27 +149,15 @@ def _height(dot: Dot, dots: Sequence[Dot], rows: list[str], domains: list[str]) 
 def _marks(dots: Sequence[Dot], heights: Sequence[float], percent: bool, scale: float) -> dict[str, Any]:
     """Make one trace of marks that look alike."""
     first = dots[0]
+    values, lows, highs = ([scale * getattr(dot, end) for dot in dots] for end in ("value", "low", "high"))
     spans = [f"{written(dot.value, percent)} ({written(dot.low, percent)} to {written(dot.high, percent)})" for dot in dots]
     return {
-        "x": [scale * dot.value for dot in dots],
+        "x": values,
         "y": list(heights),
         "mode": "markers+text" if first.main else "markers",
-        "marker": {
-            "symbol": MARKERS[first.domain],
-            "size": 13 if first.main else 6,
-            "color": first.colour,
-            "line": {"width": 1, "color": "white"},
-        },
+        "marker": marker(first.domain, first.colour, 13 if first.main else 6),
         "opacity": 1.0 if first.main else 0.55,
-        "error_x": {
-            "type": "data",
-            "symmetric": False,
-            "array": [scale * (dot.high - dot.value) for dot in dots],
-            "arrayminus": [scale * (dot.value - dot.low) for dot in dots],
-            "color": first.colour,
-            "thickness": 2 if first.main else 1,
-            "width": 4 if first.main else 2,
-        },
+        "error_x": whiskers(values, lows, highs, first.colour, main=first.main),
         "text": [written(dot.value, percent) for dot in dots] if first.main else None,
         "textposition": "bottom center" if first.domain == "synthetic" or (first.colour == TEACHER and not first.domain) else "top center",
         "textfont": {"size": 12},

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import plotly.graph_objects as go
 
-from app.charts.frame import finish, safe
+from app.charts.frame import built, safe
 from app.charts.palette import MARKERS
 
 
@@ -36,7 +37,9 @@ class Line:
     dotted: bool = False
 
 
-def line_chart(lines: Sequence[Line], axis: str, *, percent: bool = False, across: str = "epoch", ticks: Sequence[str] = ()) -> go.Figure:
+def line_chart(
+    lines: Sequence[Line], axis: str, *, percent: bool = False, across: str = "epoch", ticks: Sequence[str] = (), step: float = 0
+) -> go.Figure:
     """Draw curves over epochs (or depth, or steps with names), real drawn through with circles, synthetic dashed with diamonds.
 
     Args:
@@ -45,41 +48,44 @@ def line_chart(lines: Sequence[Line], axis: str, *, percent: bool = False, acros
         percent: show fractions of one as percent.
         across: title of the horizontal axis.
         ticks: names of x = 0, 1, ...; numbers where empty.
+        step: distance of the ticks; of whole numbers, eight at most, where 0.
     """
     scale = 100 if percent else 1
-    figure = go.Figure()
+    traces: list[dict[str, Any]] = []
     named: set[str] = set()
     for line in lines:
         if line.low is not None and line.high is not None:
-            band_x = [*line.x, *reversed(list(line.x))]
-            band_y = [scale * end for end in [*line.high, *reversed(list(line.low))]]
-            figure.add_scatter(
-                x=band_x,
-                y=band_y,
-                fill="toself",
-                fillcolor=line.colour,
-                opacity=0.15,
-                line={"width": 0},
-                mode="lines",
-                hoverinfo="skip",
-                showlegend=False,
+            traces.append(
+                {
+                    "x": [*line.x, *reversed(list(line.x))],
+                    "y": [scale * end for end in [*line.high, *reversed(list(line.low))]],
+                    "fill": "toself",
+                    "fillcolor": line.colour,
+                    "opacity": 0.15,
+                    "line": {"width": 0},
+                    "mode": "lines",
+                    "hoverinfo": "skip",
+                    "showlegend": False,
+                }
             )
-        figure.add_scatter(
-            x=list(line.x),
-            y=[scale * value for value in line.y],
-            mode="lines+markers",
-            name=safe(line.name),
-            legendgroup=line.name,
-            showlegend=line.name not in named,
-            line={"color": line.colour, "width": 2, "dash": "dot" if line.dotted else "dash" if line.domain == "synthetic" else "solid"},
-            marker={"symbol": MARKERS[line.domain], "size": 7},
-            hovertemplate=f"{safe(line.name)}, {across} %{{x}}: %{{y:.{1 if percent else 3}f}}<extra></extra>",
+        dash = "dot" if line.dotted else "dash" if line.domain == "synthetic" else "solid"
+        traces.append(
+            {
+                "x": list(line.x),
+                "y": [scale * value for value in line.y],
+                "mode": "lines+markers",
+                "name": safe(line.name),
+                "legendgroup": line.name,
+                "showlegend": line.name not in named,
+                "line": {"color": line.colour, "width": 2, "dash": dash},
+                "marker": {"symbol": MARKERS[line.domain], "size": 7},
+                "hovertemplate": f"{safe(line.name)}, {across} %{{x}}: %{{y:.{1 if percent else 3}f}}<extra></extra>",
+            }
         )
         named.add(line.name)
     longest = max((max(line.x, default=0) for line in lines), default=0)
-    figure.update_xaxes(title=across, fixedrange=True, rangemode="tozero", dtick=max(1, -(-int(longest) // 8)))
+    horizontal = {"title": across, "fixedrange": True, "rangemode": "tozero", "dtick": step or max(1, -(-int(longest) // 8))}
     if ticks:
-        figure.update_xaxes(tickvals=list(range(len(ticks))), ticktext=[safe(tick) for tick in ticks], range=[-0.2, len(ticks) - 0.8])
-    figure.update_yaxes(title=axis, fixedrange=True)
-    figure = finish(figure, 320 + 29 * len(named))
-    return figure.update_layout(legend={"y": -0.25, "yanchor": "top"}, margin={"t": 12})
+        horizontal |= {"tickvals": list(range(len(ticks))), "ticktext": [safe(tick) for tick in ticks], "range": [-0.2, len(ticks) - 0.8]}
+    vertical, below = {"title": axis, "fixedrange": True}, {"y": -0.25, "yanchor": "top"}
+    return built(traces, 320 + 29 * len(named), xaxis=horizontal, yaxis=vertical, legend=below, margin={"t": 12})

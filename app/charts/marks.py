@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
-from app.charts.frame import finish, safe
-from app.charts.palette import MARKERS
+from app.charts.frame import built, marker, safe
 
 
 @dataclass(frozen=True)
@@ -33,24 +32,21 @@ class Mark:
 def mark_chart(marks: Sequence[Mark], axis: str) -> go.Figure:
     """Draw many rows compactly, the first on top, one legend entry a name; values in percent."""
     rows = list(dict.fromkeys(mark.row for mark in marks))
-    figure = go.Figure()
+    traces = []
     for name in dict.fromkeys(mark.name for mark in marks):
         own = [mark for mark in marks if mark.name == name]
-        figure.add_scatter(
-            x=[100 * mark.value for mark in own],
-            y=[-rows.index(mark.row) for mark in own],
-            mode="markers",
-            name=safe(name),
-            marker={"symbol": MARKERS[own[0].domain], "size": 12, "color": own[0].colour, "line": {"width": 1, "color": "white"}},
-            customdata=[safe(mark.row) for mark in own],
-            hovertemplate=f"%{{customdata}}, {safe(name)}: %{{x:.1f}} %<extra></extra>",
+        traces.append(
+            {
+                "x": [100 * mark.value for mark in own],
+                "y": [-rows.index(mark.row) for mark in own],
+                "mode": "markers",
+                "name": safe(name),
+                "marker": marker(own[0].domain, own[0].colour, 12),
+                "customdata": [safe(mark.row) for mark in own],
+                "hovertemplate": f"%{{customdata}}, {safe(name)}: %{{x:.1f}} %<extra></extra>",
+            }
         )
-    figure.update_yaxes(
-        tickvals=[-index for index in range(len(rows))],
-        ticktext=[safe(row[:28]) for row in rows],
-        range=[-len(rows) + 0.4, 0.6],
-        fixedrange=True,
-    )
-    figure.update_xaxes(title=axis, range=[-3, 103], ticksuffix=" %", fixedrange=True, zeroline=False)
-    figure = finish(figure, 110 + 30 * len(rows) + 22 * len({mark.name for mark in marks}))
-    return figure.update_layout(legend={"y": 1.02, "yanchor": "bottom"})
+    up = {"tickvals": [-index for index in range(len(rows))], "ticktext": [safe(row[:28]) for row in rows], "fixedrange": True}
+    up["range"] = [-len(rows) + 0.4, 0.6]
+    across = {"title": axis, "range": [-3, 103], "ticksuffix": " %", "fixedrange": True, "zeroline": False}
+    return built(traces, 110 + 30 * len(rows) + 22 * len(traces), xaxis=across, yaxis=up, legend={"y": 1.02})

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import plotly.graph_objects as go
 
-from app.charts.frame import finish, safe
+from app.charts.frame import built, safe
 from app.charts.palette import GUIDE, TEACHER
 
 ABOVE, BELOW = (213, 94, 0), (0, 114, 178)
@@ -58,46 +59,38 @@ def matrix_chart(
     Returns:
         A figure whose points carry `[row label, column label]` as `customdata`.
     """
-    figure = go.Figure()
     known = [cell for cell in cells if cell.row in rows and cell.column in columns]
-    for cell in known:
-        x, y = list(columns).index(cell.column), -list(rows).index(cell.row)
-        open_ = chosen == (cell.row, cell.column)
-        figure.add_shape(
-            type="rect",
-            x0=x - 0.47,
-            x1=x + 0.47,
-            y0=y - 0.36,
-            y1=y + 0.14,
-            fillcolor=shade(cell.value, limit),
-            line={"color": TEACHER if cell.strong or open_ else GUIDE, "width": 3 if open_ else 2 if cell.strong else 0.5},
-            layer="below",
-        )
+    places = [(list(columns).index(cell.column), -list(rows).index(cell.row)) for cell in known]
+    boxes: list[dict[str, Any]] = []
+    notes: list[dict[str, Any]] = []
+    for cell, (x, y) in zip(known, places, strict=True):
+        opened = chosen == (cell.row, cell.column)
+        line = {"color": TEACHER if cell.strong or opened else GUIDE, "width": 3 if opened else 2 if cell.strong else 0.5}
+        box = {"type": "rect", "x0": x - 0.47, "x1": x + 0.47, "y0": y - 0.36, "y1": y + 0.14, "layer": "below"}
+        boxes.append(box | {"fillcolor": shade(cell.value, limit), "line": line})
         text = f"<b>{cell.text}</b>" if cell.strong else cell.text
-        figure.add_annotation(x=x, y=y - 0.11, text=text, showarrow=False, font={"size": 12, "color": INK})
-    figure.add_scatter(
-        x=[list(columns).index(cell.column) for cell in known],
-        y=[-list(rows).index(cell.row) - 0.11 for cell in known],
-        mode="markers",
-        marker={"symbol": "square", "size": 30, "color": TEACHER},
-        opacity=0.01,
-        selected={"marker": {"opacity": 0.01}},
-        unselected={"marker": {"opacity": 0.01}},
-        customdata=[[cell.row, cell.column] for cell in known],
-        hovertext=[safe(cell.hover or cell.row) for cell in known],
-        hovertemplate="%{hovertext}<extra></extra>",
-        showlegend=False,
-    )
-    for index, row in enumerate(rows):
-        figure.add_annotation(
-            x=0, xref="paper", y=-index + 0.3, text=safe(row), showarrow=False, xanchor="left", align="left", font={"size": 13}
-        )
-    for index, column in enumerate(columns):
-        figure.add_annotation(x=index, y=0.5, text=wrapped(column), showarrow=False, yanchor="bottom", align="center", font={"size": 11})
-    figure.update_xaxes(visible=False, range=[-0.5, len(columns) - 0.5], fixedrange=True)
-    figure.update_yaxes(visible=False, range=[-len(rows) + 0.5, 0.5], fixedrange=True)
-    figure = finish(figure, HEAD + ROW * len(rows))
-    return figure.update_layout(margin={"l": 2, "r": 2, "t": HEAD, "b": 2})
+        notes.append({"x": x, "y": y - 0.11, "text": text, "showarrow": False, "font": {"size": 12, "color": INK}})
+    left = {"x": 0, "xref": "paper", "showarrow": False, "xanchor": "left", "align": "left", "font": {"size": 13}}
+    notes += [left | {"y": -index + 0.3, "text": safe(row)} for index, row in enumerate(rows)]
+    top = {"y": 0.5, "showarrow": False, "yanchor": "bottom", "align": "center", "font": {"size": 11}}
+    notes += [top | {"x": index, "text": wrapped(column)} for index, column in enumerate(columns)]
+    pressed = {
+        "x": [x for x, _ in places],
+        "y": [y - 0.11 for _, y in places],
+        "mode": "markers",
+        "marker": {"symbol": "square", "size": 30, "color": TEACHER},
+        "opacity": 0.01,
+        "selected": {"marker": {"opacity": 0.01}},
+        "unselected": {"marker": {"opacity": 0.01}},
+        "customdata": [[cell.row, cell.column] for cell in known],
+        "hovertext": [safe(cell.hover or cell.row) for cell in known],
+        "hovertemplate": "%{hovertext}<extra></extra>",
+        "showlegend": False,
+    }
+    across = {"visible": False, "range": [-0.5, len(columns) - 0.5], "fixedrange": True}
+    up = {"visible": False, "range": [-len(rows) + 0.5, 0.5], "fixedrange": True}
+    margin = {"l": 2, "r": 2, "t": HEAD, "b": 2}
+    return built([pressed], HEAD + ROW * len(rows), shapes=boxes, annotations=notes, xaxis=across, yaxis=up, margin=margin)
 
 
 def shade(value: float, limit: float) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import plotly.graph_objects as go
 
-from app.charts.frame import finish, safe
+from app.charts.frame import built, safe
 from app.charts.palette import MARKERS
 
 CATEGORIES = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#882255", "#44AA99", "#999933", "#332288")
@@ -33,7 +33,7 @@ class Points:
         domain: decides the marker; empty for squares.
         colour: one colour for all, or (m,) numbers on the scale.
         size: in pixels.
-        pointer: `(m,)` numbers shown under the pointer, or None.
+        pointer: `(m,)` numbers shown under the pointer, or None for the numbers on the scale.
     """
 
     x: np.ndarray
@@ -69,34 +69,34 @@ def point_chart(
         limits: ends of the colour scale.
         height: in pixels.
     """
-    figure = go.Figure()
+    traces = []
     named: set[str] = set()
     for kind in points:
         marker: dict[str, object] = {"symbol": MARKERS[kind.domain], "size": kind.size, "opacity": 0.85}
         marker |= {"color": kind.colour} if isinstance(kind.colour, str) else {"color": kind.colour, "coloraxis": "coloraxis"}
         shown = f"{safe(kind.name)}{f', {kind.domain} image' if kind.domain and kind.domain not in kind.name else ''}"
-        value = "" if kind.pointer is None else ": %{text:.3~g}"
-        figure.add_scattergl(
-            x=kind.x,
-            y=kind.y,
-            mode="markers",
-            name=safe(kind.name),
-            legendgroup=kind.name,
-            showlegend=kind.name not in named and isinstance(kind.colour, str),
-            marker=marker,
-            customdata=kind.rows,
-            text=kind.pointer,
-            hovertemplate=f"{shown}{value}<extra></extra>",
+        value = ": %{text:.3~g}" if kind.pointer is not None else "" if isinstance(kind.colour, str) else ": %{marker.color:.3~g}"
+        traces.append(
+            {
+                "type": "scattergl",
+                "x": kind.x,
+                "y": kind.y,
+                "mode": "markers",
+                "name": safe(kind.name),
+                "legendgroup": kind.name,
+                "showlegend": kind.name not in named and isinstance(kind.colour, str),
+                "marker": marker,
+                "customdata": kind.rows,
+                "text": kind.pointer,
+                "hovertemplate": f"{shown}{value}<extra></extra>",
+            }
         )
         named.add(kind.name)
     (left, right), (low, high) = bounds
-    figure.update_xaxes(visible=False, range=[left, right])
-    figure.update_yaxes(visible=False, range=[low, high])
-    figure = finish(figure, height)
-    figure.update_layout(dragmode="lasso", uirevision="map", margin={"l": 0, "r": 0, "t": 8, "b": 8})
-    figure.update_layout(legend={"y": -0.02, "yanchor": "top"})
+    layout: dict[str, object] = {"xaxis": {"visible": False, "range": [left, right]}, "yaxis": {"visible": False, "range": [low, high]}}
     if scale:
         bar = {"orientation": "h", "y": -0.02, "yanchor": "top", "thickness": 12, "title": {"text": safe(scale), "side": "top"}}
         ends = {} if limits is None else {"cmin": limits[0], "cmax": limits[1]}
-        figure.update_layout(coloraxis={"colorscale": SEQUENCE, "colorbar": bar, **ends})
-    return figure
+        layout["coloraxis"] = {"colorscale": SEQUENCE, "colorbar": bar, **ends}
+    below, margin = {"y": -0.02, "yanchor": "top"}, {"l": 0, "r": 0, "t": 8, "b": 8}
+    return built(traces, height, dragmode="lasso", uirevision="map", margin=margin, legend=below, **layout)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import plotly.graph_objects as go
 
-from app.charts.frame import finish, safe
-from app.charts.palette import MARKERS
+from app.charts.frame import built, marker, safe, whiskers
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,7 @@ class Point:
         colour: of its loss, or `TEACHER`.
         domain: decides the marker.
         name: for the legend and the pointer.
+        hollow: drawn as a rim, to tell two kinds of one colour apart.
     """
 
     x: float
@@ -32,37 +33,32 @@ class Point:
     colour: str
     domain: str
     name: str
+    hollow: bool = False
 
 
 def scatter_chart(points: Sequence[Point], across: str, axis: str, *, log: bool = False) -> go.Figure:
     """Draw points with vertical whiskers, values in percent, one legend entry a name."""
-    figure = go.Figure()
+    traces: list[dict[str, Any]] = []
     named: set[str] = set()
     for point in points:
-        figure.add_scatter(
-            x=[point.x],
-            y=[100 * point.value],
-            mode="markers",
-            name=safe(point.name),
-            legendgroup=point.name,
-            showlegend=point.name not in named,
-            marker={"symbol": MARKERS[point.domain], "size": 13, "color": point.colour, "line": {"width": 1, "color": "white"}},
-            error_y={
-                "type": "data",
-                "symmetric": False,
-                "array": [100 * (point.high - point.value)],
-                "arrayminus": [100 * (point.value - point.low)],
-                "color": point.colour,
-                "thickness": 2,
-                "width": 4,
-            },
-            hovertemplate=f"{safe(point.name)}, {safe(point.domain)}: %{{y:.1f}} %, {safe(across)} %{{x:,.0f}}<extra></extra>",
+        traces.append(
+            {
+                "x": [point.x],
+                "y": [100 * point.value],
+                "mode": "markers",
+                "name": safe(point.name),
+                "legendgroup": point.name,
+                "showlegend": point.name not in named,
+                "marker": marker(point.domain, point.colour, 13, hollow=point.hollow),
+                "error_y": whiskers([100 * point.value], [100 * point.low], [100 * point.high], point.colour),
+                "hovertemplate": f"{safe(point.name)}, {safe(point.domain)}: %{{y:.1f}} %, {safe(across)} %{{x:,.0f}}<extra></extra>",
+            }
         )
         named.add(point.name)
-    figure.update_xaxes(title=across, type="log" if log else "linear", fixedrange=True, **(_around(points) if log else {}))
-    figure.update_yaxes(title=axis, range=[0, 103], ticksuffix=" %", fixedrange=True, zeroline=False)
-    figure = finish(figure, 340 + 22 * len(named))
-    return figure.update_layout(legend={"y": -0.25, "yanchor": "top"}, margin={"t": 12})
+    horizontal = {"title": across, "type": "log" if log else "linear", "fixedrange": True} | (_around(points) if log else {})
+    vertical = {"title": axis, "range": [0, 103], "ticksuffix": " %", "fixedrange": True, "zeroline": False}
+    below = {"y": -0.25, "yanchor": "top"}
+    return built(traces, 340 + 22 * len(named), xaxis=horizontal, yaxis=vertical, legend=below, margin={"t": 12})
 
 
 def _around(points: Sequence[Point]) -> dict[str, object]:

@@ -9,6 +9,7 @@ from app.explained import METHODS, NUMBERS, Eyes, gallery, load_eyes
 from app.reports import Run, load_thumbnails
 from app.views.attribution_means import show_means
 from app.views.attribution_trust import believed_sentence, show_trust
+from app.views.choices import choose
 from app.views.groups import group_students, short_titles
 from app.views.notices import failed_probes, missing, report_or_notice
 from app.views.tiles import LEGEND, on_demand, show_tiles, stored_tiles, strength_slider
@@ -78,7 +79,6 @@ def default_encoders(report: Report, found: dict[str, Eyes]) -> list[str]:
 
 
 def _gallery(run: Run, report: Report, chosen: dict[str, Eyes], titles: dict[str, str], method: str) -> None:
-    strength = strength_slider("attribution-overlay")
     try:
         thumbnails = load_thumbnails(run)
     except (FileNotFoundError, DiagnosticError) as error:
@@ -92,29 +92,33 @@ def _gallery(run: Run, report: Report, chosen: dict[str, Eyes], titles: dict[str
     with st.container(horizontal=True, gap="medium"):
         what = st.segmented_control("Explained", list(EXPLAINED), default="Both", key="attribution-number", bind="query-params") or "Both"
         where = st.segmented_control("Images", ["All", "Real", "Synthetic"], default="All", key="attribution-domain", bind="query-params")
-        label = st.selectbox("Class", classes, key="attribution-class", width=200)
+    left, middle, right = st.columns(3)
+    label = choose("Class", classes, "class", place=left)
+    with middle:
+        strength = strength_slider("attribution-overlay")
     kept = [
         image
         for image in images
         if (where in (None, "All") or image[1] == where.lower())
-        and (label in (None, "All classes") or thumbnails.at[image[0], "class_name"] == label)
+        and (label == "All classes" or thumbnails.at[image[0], "class_name"] == label)
     ]
     if not kept:
         st.markdown("**No explained picture is of this class and kind.**")
         return
     pages = -(-len(kept) // A_PAGE)
     page = (
-        st.select_slider("Pictures", range(1, pages + 1), key=f"attribution-page-{pages}", format_func=lambda p: f"{p} of {pages}")
+        right.select_slider("Pictures", range(1, pages + 1), key=f"attribution-page-{pages}", format_func=lambda p: f"{p} of {pages}")
         if pages > 1
         else 1
     )
+    st.caption(LEGEND)
     encoders = [(titles.get(name, name), eyes) for name, eyes in chosen.items()]
     for image, domain, _ in kept[(page - 1) * A_PAGE : page * A_PAGE]:
         row = thumbnails.loc[image]
         st.markdown(f"**{plain(row['class_name'])}**, {domain} image")
         words = f"{domain} image of class {row['class_name']}"
         show_tiles(bytes(row["image"]), stored_tiles(encoders, image, method, EXPLAINED[what]), strength, words)
-    st.caption(f"{LEGEND} {len(kept)} of {len(images)} explained pictures, drawn at random with the classes in equal parts.")
+    st.caption(f"{len(kept)} of {len(images)} explained pictures, drawn at random with the classes in equal parts.")
 
 
 def _pictures(run: Run) -> pd.DataFrame | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import streamlit as st
 
@@ -11,6 +13,7 @@ from app.overlays import map_alone
 from app.reports import records
 from app.views.groups import group_students, keys_in_order
 from app.views.measures import LEGEND_SEEDS, Measure, available, draw, measure_chart, measure_sentence
+from app.views.opened import when_opened
 from app.views.tiles import WIDTH
 from app.views.wording import plain
 from diagnose.schema import Report
@@ -118,28 +121,31 @@ def _by_class(report: Report, chosen: dict[str, Eyes], titles: dict[str, str], m
     able = {name: eyes for name, eyes in chosen.items() if any(eyes.by_class(method, number, value) for value in named.values())}
     if not able:
         return
-    with st.expander("By class"):
-        who = st.selectbox("Encoder", list(able), format_func=lambda n: titles.get(n, n), key="attribution-class-who")
-        eyes = able[who if who in able else next(iter(able))]
-        labels = [label for label, value in named.items() if eyes.by_class(method, number, value)]
-        picked = st.selectbox("Share", labels, key="attribution-class-value") or labels[0]
-        shares = eyes.by_class(method, number, named[picked])
-        marks = [
-            charts.Mark(
-                report.class_names[label], float(share[side, 0]), charts.NEUTRAL if side else charts.TEACHER, domain, f"{domain} images"
-            )
-            for label, share in shares.items()
-            if 0 <= label < len(report.class_names)
-            for side, domain in enumerate(("real", "synthetic"))
-            if share[side, 2] - share[side, 1] < 1
-        ]
-        if not marks:
-            st.markdown("Too few images of each class were explained for this.")
-            return
-        widest = max(float(share[side, 2] - share[side, 1]) for share in shares.values() for side in range(2))
-        sentence = (
-            f"{picked} by class, for {plain(titles.get(who, who))}. Few images of each class were explained: the 95 % intervals are up to "
-            f"{100 * widest:.0f} points wide, so that only large differences count."
+    when_opened("By class", "attribution-by-class", partial(_shares, report, able, named, titles, method, number))
+
+
+def _shares(report: Report, able: dict[str, Eyes], named: dict[str, str], titles: dict[str, str], method: str, number: str) -> None:
+    who = st.selectbox("Encoder", list(able), format_func=lambda n: titles.get(n, n), key="attribution-class-who")
+    eyes = able[who if who in able else next(iter(able))]
+    labels = [label for label, value in named.items() if eyes.by_class(method, number, value)]
+    picked = st.selectbox("Share", labels, key="attribution-class-value") or labels[0]
+    shares = eyes.by_class(method, number, named[picked])
+    marks = [
+        charts.Mark(
+            report.class_names[label], float(share[side, 0]), charts.NEUTRAL if side else charts.TEACHER, domain, f"{domain} images"
         )
-        st.markdown(sentence)
-        draw(charts.mark_chart(marks, "share of the map"), sentence, "by-class")
+        for label, share in shares.items()
+        if 0 <= label < len(report.class_names)
+        for side, domain in enumerate(("real", "synthetic"))
+        if share[side, 2] - share[side, 1] < 1
+    ]
+    if not marks:
+        st.markdown("Too few images of each class were explained for this.")
+        return
+    widest = max(float(share[side, 2] - share[side, 1]) for share in shares.values() for side in range(2))
+    sentence = (
+        f"{picked} by class, for {plain(titles.get(who, who))}. Few images of each class were explained: the 95 % intervals are up to "
+        f"{100 * widest:.0f} points wide, so that only large differences count."
+    )
+    st.markdown(sentence)
+    draw(charts.mark_chart(marks, "share of the map"), sentence, "by-class")

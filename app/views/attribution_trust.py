@@ -8,7 +8,7 @@ from app import charts
 from app.explained import METHODS, NUMBERS, Eyes
 from app.views.groups import keys_in_order
 from app.views.measures import draw
-from app.views.wording import plain
+from app.views.wording import listing, plain
 from diagnose.schema import Report
 
 BASELINES = {
@@ -19,17 +19,22 @@ BASELINES = {
 
 def believed_sentence(chosen: dict[str, Eyes], titles: dict[str, str], method: str) -> str:
     """Say plainly which maps are informative and which are not, and why not."""
-    good, bad = [], []
+    good: dict[str, list[str]] = {}
+    bad = []
     for name, eyes in chosen.items():
+        said = f"**{plain(titles.get(name, name))}**"
         for number, words in NUMBERS.items():
-            said = f"**{plain(titles.get(name, name))}**, {words}"
             doubt = eyes.believed(method, number)
             if doubt:
-                bad.append(f"- {said}: {plain(doubt)}")
+                bad.append(f"- {said}, {words}: {plain(doubt)}")
             else:
-                good.append(said)
-    text = f"Maps by {METHODS[method]} that passed both tests: {'; '.join(good)}." if good else "None of these maps passed both tests."
-    return text + ("\n\nNot to be believed, whatever they look like:\n\n" + "\n".join(bad) if bad else "")
+                good.setdefault(said, []).append(words)
+    how = f"maps by {METHODS[method]}"
+    if not bad:
+        return f"All {how} of {listing(good)} passed both tests of whether they can be believed."
+    parts = [f"{said} ({' and '.join(words)})" for said, words in good.items()]
+    text = f"These {how} passed both tests: {listing(parts)}." if good else "None of these maps passed both tests."
+    return f"{text}\n\nNot to be believed, whatever they look like:\n\n" + "\n".join(bad)
 
 
 def show_trust(report: Report, chosen: dict[str, Eyes], titles: dict[str, str], method: str) -> None:
@@ -105,6 +110,5 @@ def _curves(chosen: dict[str, Eyes], titles: dict[str, str], method: str, number
         with column:
             better = "falls faster" if side == "deletion" else "rises faster"
             st.markdown(f"**{words.capitalize()}** in the order of the map: a right map's curve {better}.")
-            figure = charts.line_chart(lines, "number (standard deviations)", across=f"% of cells {words}")
-            figure.update_xaxes(dtick=25)
+            figure = charts.line_chart(lines, "number (standard deviations)", across=f"% of cells {words}", step=25)
             draw(figure, f"Mean number of {titles.get(name, name)} as cells are {words}, beside two meaningless maps.", f"curve-{side}")

@@ -100,10 +100,10 @@ def change_sentence(first: Report, second: Report) -> str:
     found = [given for given in outcomes(first, second) if given.domain == "real"]
     better = [plain(given.title) for given in found if given.change[1] > 0]
     worse = [plain(given.title) for given in found if given.change[2] < 0]
-    parts = [f"surely {word} for {listing(titles)}" for word, titles in (("better", better), ("worse", worse)) if titles]
+    parts = [f"- surely **{word}** for {'; '.join(titles)}" for word, titles in (("better", better), ("worse", worse)) if titles]
     rest = len(found) - len(better) - len(worse)
-    parts += [f"not surely changed for {rest} of {len(found)} losses"] if rest else []
-    return f"On real images accuracy is {listing(parts)}." if parts else "Accuracy on real images is in one of the two runs only."
+    parts += [f"- not surely changed for {rest} of {len(found)} losses"] if rest else []
+    return "\n".join(["Accuracy on real images is", "", *parts]) if parts else "Accuracy on real images is in one of the two runs only."
 
 
 def _findings(first: Report, second: Report) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import streamlit as st
 
-from app.reports import Run, load_probe, load_thumbnails, records
+from app.reports import Run, finished, load_probe, load_thumbnails
 from app.views.choices import choose
 from app.views.images import by_id, strip
 from app.views.notices import missing
@@ -66,7 +66,7 @@ def confusions(result: ProbeResult, class_names: list[str], label: int, domain: 
 def confusion_words(item: Confusion, class_name: str, domain: str) -> str:
     """Say how many images of a class are called by another, with n."""
     low, high = (100 * end for end in share_interval(item.count, item.of))
-    its = "" if item.teacher < 0 else f" The teacher calls {item.teacher:,} of them so too."
+    its = "" if item.teacher < 0 else f" The teacher calls {f'{item.teacher:,} of them so too' if item.teacher else 'none of them so'}."
     return (
         f"**{100 * item.count / item.of:.0f} %** of {domain} images of {plain(class_name)} are called **{plain(item.said)}** "
         f"(95 % interval {low:.0f} to {high:.0f}; {item.count:,} of n = {item.of:,}).{its}"
@@ -92,17 +92,15 @@ def show_confusions(report: Report, run: Run, domain: str, worst: str) -> None:
         domain: `real` or `synthetic`.
         worst: class to begin with.
     """
-    held = {name: record for name, record in records(report, "transfer").items() if name != report.teacher.name and record.status == "done"}
+    held = {name: record for name, record in finished(report, "transfer").items() if name != report.teacher.name}
     if not held or not report.class_names:
         return
     st.subheader("What does it take them for?")
     left, right = st.columns(2)
     student = choose("Student", list(held), "student", place=left)
     start = report.class_names.index(worst) if worst in report.class_names else 0
-    label = right.selectbox(
-        "Class", range(len(report.class_names)), index=start, format_func=lambda place: report.class_names[place], key="class"
-    )
-    label = start if label is None else label
+    numbers = [str(number) for number in range(len(report.class_names))]
+    label = int(choose("Class", numbers, "class", start=str(start), words=lambda number: report.class_names[int(number)], place=right))
     try:
         found = confusions(load_probe(run, held[student]), report.class_names, label, domain)
     except (FileNotFoundError, DiagnosticError) as error:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import streamlit as st
 
 from app import charts
@@ -20,9 +22,10 @@ from app.views.cue_matrix import (
 )
 from app.views.discoveries import show_discoveries
 from app.views.edits import KINDS, edit_name, kind_of
-from app.views.groups import Group, group_students, keys_in_order
-from app.views.measures import CONFIG, draw
+from app.views.groups import Group, group_students
+from app.views.measures import CONFIG, colour_of, draw
 from app.views.notices import failed_probes, missing, report_or_notice
+from app.views.opened import when_opened
 from app.views.separability import counts_sentence
 from app.views.steps import finding_words
 from app.views.wording import plain
@@ -139,12 +142,15 @@ def _one(report: Report, run: Run, student: str, edit: str) -> None:
     st.subheader("One cell, and its images")
     st.markdown(f"**{plain(student)}**, {edit_sentence(edit)}")
     st.markdown(spread_words(held, student, edit))
-    group = next((group for group in group_students(report) if student in group.names), None)
-    colour = charts.colours(keys_in_order(report)).get(group.key if group else "", charts.NEUTRAL)
-    dots = accuracy_dots(held, student, edit, colour)
+    dots = accuracy_dots(held, student, edit, colour_of(student, report))
     if dots:
         alt = "; ".join(f"{dot.row}, {dot.domain}: {100 * dot.value:.1f} % ({100 * dot.low:.1f} to {100 * dot.high:.1f})" for dot in dots)
-        with st.expander(f"Accuracy before and after, {kind_of(edit)}"):
-            draw(charts.dot_chart(dots, "zero-shot accuracy", percent=True, bounds=(0, 1)), alt, "cue-accuracy")
-            st.caption(f"Whiskers: 95 % interval over images. {counts_sentence(report, 'interventions')}")
+        when_opened("Accuracy before and after", "cue-accuracy-opened", partial(_accuracy, dots, alt, report))
     show_examples(run, report, student, edit)
+
+
+def _accuracy(dots: list[charts.Dot], alt: str, report: Report) -> None:
+    draw(charts.dot_chart(dots, "zero-shot accuracy", percent=True, bounds=(0, 1)), alt, "cue-accuracy")
+    st.caption(
+        f"Circle: real images, diamond: synthetic ones. Whiskers: 95 % interval over images. {counts_sentence(report, 'interventions')}"
+    )

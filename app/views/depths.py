@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from statistics import fmean
 
 import streamlit as st
 
 from app import charts
-from app.reports import Run, records
-from app.views.groups import Group, as_score, group_students, keys_in_order
-from app.views.measures import draw
-from app.views.notices import failed_probes, missing
+from app.reports import Run
+from app.views.groups import Group, group_students, keys_in_order, over_all, over_seeds
+from app.views.measures import draw, score_reader
+from app.views.notices import measured_or_notice
 from app.views.wording import plain
 from diagnose.schema import ProbeRecord, Report
 
@@ -24,10 +23,8 @@ APART, READABLE = "within_class/auc/{}", "refit/to_classes/{}/real"
 def show_depths(report: Report, run: Run) -> None:
     """Put the curves over depth on the page."""
     st.header("Where in the network?")
-    failed_probes(report, "depth", run)
-    held = {name: record for name, record in records(report, "depth").items() if record.status == "done"}
+    held = measured_or_notice(report, "depth", run, "The separability by depth is not in this report.")
     if not held:
-        missing("The separability by depth is not in this report.", run)
         return
     st.markdown(
         "The same question at several depths, from the first stage of the network to its embedding. All networks see the kind of image early, by its "
@@ -36,7 +33,11 @@ def show_depths(report: Report, run: Run) -> None:
     lines = depth_lines(report, held, APART)
     words = depth_sentence(report, held)
     st.markdown(words)
-    draw(charts.line_chart(lines, "AUC within a class", across="depth (1 = embedding)"), f"Separability by depth. {words}", "depth-auc")
+    draw(
+        charts.line_chart(lines, "AUC within a class", across="depth (1 = embedding)", step=0.25),
+        f"Separability by depth. {words}",
+        "depth-auc",
+    )
     n = depth_n(held)
     st.caption(
         f"0.5 = cannot tell, 1 = always tells. Dotted: trained on real images. Bands: lowest to highest seed, with one seed its 95 % interval; {n}."
@@ -45,7 +46,7 @@ def show_depths(report: Report, run: Run) -> None:
     if readable:
         reads = readable_sentence(report, held)
         st.markdown(reads)
-        figure = charts.line_chart(readable, "accuracy on real images (%)", percent=True, across="depth (1 = embedding)")
+        figure = charts.line_chart(readable, "accuracy on real images (%)", percent=True, across="depth (1 = embedding)", step=0.25)
         draw(figure, f"Classes readable by depth. {reads}", "depth-classes")
         st.caption(
             f"Accuracy after the best linear map from here to the class texts, fitted on other real images; dotted: trained on real images; {n}."
@@ -66,19 +67,17 @@ def curve(held: Mapping[str, ProbeRecord], names: tuple[str, ...], score: str) -
         names: the seeds.
         score: its name with `{}` for the depth, e.g. `auc/{}`.
     """
-    scores = [held[name].scores for name in names if name in held]
-    if not scores:
-        return [], [], [], []
-    stages = [place for place in range(1, 100) if all(score.format(f"at_{place}") in own for own in scores)]
+    stages: list[int] = []
+    while over_all(held, names, score.format(f"at_{len(stages) + 1}")) is not None:
+        stages.append(len(stages) + 1)
     across, middle, low, high = [], [], [], []
     for place, name in [*((stage / (len(stages) + 1), f"at_{stage}") for stage in stages), (1.0, "at_end")]:
-        found = [given for own in scores if (given := as_score(own.get(score.format(name)))) is not None]
-        if len(found) == len(scores):
-            values = [given.value for given in found]
+        found = over_all(held, names, score.format(name))
+        if found is not None:
             across.append(place)
-            middle.append(fmean(values))
-            low.append(found[0].low if len(found) == 1 else min(values))
-            high.append(found[0].high if len(found) == 1 else max(values))
+            middle.append(found.mean)
+            low.append(found.span[0])
+            high.append(found.span[1])
     return across, middle, low, high
 
 
@@ -120,11 +119,9 @@ def readable_sentence(report: Report, held: Mapping[str, ProbeRecord]) -> str:
 
 def gain_words(held: Mapping[str, ProbeRecord], group: Group) -> str:
     """Write what a new projection gains on real images, over seeds; empty where it is not measured."""
-    name = "refit_gain/before_projection/real"
-    found = [given for own in group.names if own in held and (given := as_score(held[own].scores.get(name))) is not None]
-    if not found:
+    found = over_seeds(group, score_reader(dict(held), "refit_gain/before_projection/real"))
+    if found is None:
         return ""
-    values = [100 * given.value for given in found]
-    low, high = (100 * found[0].low, 100 * found[0].high) if len(found) == 1 else (min(values), max(values))
-    over = "95 % interval" if len(found) == 1 else f"{len(found)} seeds,"
-    return f"{fmean(values):+.1f} points ({over} {low:+.1f} to {high:+.1f})".replace("-", "−")
+    mean, low, high = (100 * value for value in (found.mean, *found.span))
+    over = "95 % interval" if len(found.seeds) == 1 else f"{len(found.seeds)} seeds,"
+    return f"{mean:+.1f} points ({over} {low:+.1f} to {high:+.1f})".replace("-", "−")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from app import charts
+from app.charts.frame import written
 from app.reports import Run, records
 from app.views.choices import choose
 from app.views.groups import as_score, group_students, keys_in_order, over_seeds
@@ -91,7 +92,7 @@ def direction_sentence(report: Report) -> str:
             found = over_seeds(group, score_reader(held, score), images_behind(held, group, score, domain))
             if found is not None:
                 chance = next((s.chance for n in group.names if n in held and (s := as_score(held[n].scores.get(score)))), None)
-                lot = "" if chance is None else f", by lot {100 * chance:+.1f}".replace("-", "−")
+                lot = "" if chance is None else f", {written(chance, percent=True)} by a random direction"
                 parts.append(f"{found.words(percent=True).replace(' %', ' points', 1)}{lot} on {domain} images")
         if parts:
             lines.append(f"- **{plain(group.title)}**: {'; '.join(parts)}")

@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from app.reports import Run, load_probe, load_thumbnails, records
+from app.reports import Run, load_probe, load_thumbnails
 from app.views.choices import choose
 from app.views.groups import as_score
 from app.views.images import by_id, strip
-from app.views.notices import failed_probes, missing
+from app.views.notices import measured_or_notice, missing
 from app.views.wording import plain
 from diagnose.schema import ProbeRecord, Report
 from probes.result import DiagnosticError, ProbeResult, Score
@@ -71,10 +71,8 @@ class Slice:
 def show_discoveries(report: Report, run: Run) -> None:
     """Put names, components and slices of one student on the page."""
     st.header("What are these images like, without being asked?")
-    failed_probes(report, "discovery", run)
-    held = {name: record for name, record in records(report, "discovery").items() if record.status == "done"}
+    held = measured_or_notice(report, "discovery", run, "Discovery is not in this report.")
     if not held:
-        missing("Discovery is not in this report.", run)
         return
     student = choose("Student", list(held), "found-in", start=wide(held))
     record = held[student]

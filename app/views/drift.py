@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import streamlit as st
 
 from app import charts
-from app.reports import Run, load_probe, records
-from app.views.groups import group_students, keys_in_order
-from app.views.measures import LEGEND_SEEDS, Measure, available, draw, measure_chart, measure_sentence, measured
+from app.charts.frame import written
+from app.reports import Run, finished, load_probe, records
+from app.views.choices import choose
+from app.views.ends import show_ends
+from app.views.groups import group_students, grown_groups, keys_in_order
+from app.views.measures import LEGEND_SEEDS, Measure, available, colour_of, draw, measure_chart, measure_sentence, measured
 from app.views.notices import failed_probes, missing, report_or_notice
 from app.views.separability import counts_sentence
 from app.views.wording import plain
@@ -56,6 +61,14 @@ MEASURES = (
 )
 
 
+ENDS = (
+    ("Real images that it sees least like its teacher", False, "real"),
+    ("Real images that it sees most like its teacher", True, "real"),
+    ("Synthetic images that it sees least like its teacher", False, "synthetic"),
+)
+"""Words, highest first, kind of image."""
+
+
 def show(run: Run) -> None:
     """Show the page of one run."""
     st.title("How far is it from its teacher?")
@@ -73,7 +86,7 @@ def show(run: Run) -> None:
         missing("Drift is not in this report.", run)
         return
     labels = [measure.label for measure in choices]
-    picked = st.segmented_control("Compared by", labels, default=labels[0], key="drift-measure") or labels[0]
+    picked = choose("Compared by", labels, "measure", buttons=True)
     measure = choices[labels.index(picked)]
     groups, colours = group_students(report), charts.colours(keys_in_order(report))
     st.markdown(f"{measure.meaning} {domain_sentence(report, measure)}")
@@ -83,6 +96,7 @@ def show(run: Run) -> None:
         st.markdown(words)
         st.caption(f"{LEGEND_SEEDS} {counts_sentence(report, 'drift')}")
     _epochs(report, run, measure)
+    _images(report, run)
 
 
 def domain_sentence(report: Report, measure: Measure) -> str:
@@ -106,8 +120,8 @@ def epoch_lines(report: Report, run: Run, measure: Measure) -> tuple[list[charts
     """
     colours, lines, reason = charts.colours(keys_in_order(report)), [], ""
     held = records(report, "drift")
-    for group in group_students(report):
-        for name in group.names if group.trained_on != "real" else ():
+    for group, title in grown_groups(report):
+        for name in group.names:
             try:
                 arrays = load_probe(run, held[name]).arrays
             except (KeyError, FileNotFoundError, DiagnosticError) as error:
@@ -118,9 +132,7 @@ def epoch_lines(report: Report, run: Run, measure: Measure) -> tuple[list[charts
                 rows = arrays.get(f"{score}/by_epoch")
                 if epochs is not None and rows is not None and rows.shape == (len(epochs), 3) and np.isfinite(rows).all():
                     value, low, high = rows.T.tolist()
-                    lines.append(
-                        charts.Line(f"{group.title}, {domain} images", epochs.tolist(), value, colours[group.key], domain, low, high)
-                    )
+                    lines.append(charts.Line(f"{title}, {domain} images", epochs.tolist(), value, colours[group.key], domain, low, high))
     return lines, reason
 
 
@@ -149,7 +161,45 @@ def epoch_sentence(lines: list[charts.Line]) -> str:
         if line.domain == "real":
             ends.setdefault(line.name.rsplit(", ", 1)[0], []).append((line.y[0], line.y[-1]))
     parts = [
-        f"**{plain(title)}** from {np.mean([a for a, _ in pairs]):.2f} to {np.mean([b for _, b in pairs]):.2f}"
+        f"**{plain(title)}** from {written(float(np.mean([a for a, _ in pairs])), False)} to {written(float(np.mean([b for _, b in pairs])), False)}"
         for title, pairs in ends.items()
     ]
     return "From the first to the last checkpoint, on real images:\n\n" + "\n".join(f"- {part}" for part in parts) if parts else ""
+
+
+def _images(report: Report, run: Run) -> None:
+    st.header("Which images does it see otherwise than its teacher?")
+    held = {name: record for name, record in finished(report, "drift").items() if name != report.teacher.name}
+    if not held:
+        missing("The likeness of each image is not in this report.", run)
+        return
+    student = choose("Student", list(held), "student")
+    try:
+        arrays = load_probe(run, held[student]).arrays
+    except (FileNotFoundError, DiagnosticError) as error:
+        missing("The likeness of each image is not stored with this report.", run, error)
+        return
+    needed = [arrays[name] for name in ("cosine", "ids", "domain") if name in arrays]
+    if len(needed) < 3 or len({len(values) for values in needed}) > 1:
+        missing("The likeness of each image is not stored for this student; it needs embeddings of the teacher's size.", run)
+        return
+    cosine, ids, domain = needed[0], needed[1].astype(str), needed[2].astype(str)
+    sides = {where: cosine[domain == where] for where in ("real", "synthetic")}
+    if not all(len(values) for values in sides.values()):
+        missing("The likeness of one kind of image only is stored.", run)
+        return
+    sentence = likeness_sentence(sides)
+    st.markdown(sentence)
+    figure = charts.score_histogram(sides["real"], sides["synthetic"], colour_of(student, report), "cosine to the teacher (1 = the same)")
+    draw(figure, sentence, "likeness")
+    show_ends(run, cosine, ids, domain, ENDS)
+
+
+def likeness_sentence(sides: Mapping[str, np.ndarray]) -> str:
+    """Say what the likeness of single images is like: the middle one and the lowest twentieth of each kind, with n."""
+    parts = [
+        f"of n = {len(values):,} {where} images the middle one has a cosine of {np.median(values):.2f}, and one in twenty has less than "
+        f"{np.quantile(values, 0.05):.2f}".replace("-", "−")
+        for where, values in sides.items()
+    ]
+    return f"Student and teacher look at one image after the other: {'; '.join(parts)}."

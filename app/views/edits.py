@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from probes.edits import EDITS, FAMILIES
+from probes.edits import EDITS
 
 
 @dataclass(frozen=True)
@@ -121,13 +121,8 @@ def kind_of(edit: str) -> str:
     return EDITS[edit].kind if edit in EDITS else "removes"
 
 
-def family_words(edit: str) -> str:
-    """Say what kind of cue an edit tells about."""
-    return FAMILIES[EDITS[edit].family] if edit in EDITS else "unknown"
-
-
 def family_word(edit: str) -> str:
-    """Say it in one or two words."""
+    """Say in one or two words what kind of cue an edit tells about."""
     return SHORT.get(EDITS[edit].family, EDITS[edit].family) if edit in EDITS else "unknown"
 
 

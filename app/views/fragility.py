@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from app import charts
-from app.reports import Run, records
+from app.reports import Run, finished
 from app.views.choices import choose
 from app.views.groups import Over, group_students, keys_in_order, over_seeds
 from app.views.measures import draw, group_dots, images_behind, score_reader
@@ -21,7 +21,7 @@ def show_fragility(report: Report, run: Run) -> None:
     """Put the excess drop under corruptions on the page."""
     st.header("Is it just fragile?")
     failed_probes(report, "corruptions", run)
-    held = {name: record for name, record in records(report, "corruptions").items() if record.status == "done"}
+    held = finished(report, "corruptions")
     kinds = corruption_kinds(held)
     if not kinds:
         missing("The common corruptions are not in this report.", run)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+from app.charts.frame import written
 from app.views.wording import loss_name
-from diagnose.schema import Estimate, Report, Student
+from diagnose.schema import Estimate, ProbeRecord, Report, Student
 from probes.result import Score
 
 
@@ -50,6 +51,13 @@ def group_students(report: Report) -> list[Group]:
     return sorted(made, key=lambda group: group.trained_on not in (None, "synthetic"))
 
 
+def grown_groups(report: Report) -> list[tuple[Group, str]]:
+    """Give the groups whose training is drawn as curves, those not trained on real images, with a name as short as it can be told apart by."""
+    groups = [group for group in group_students(report) if group.trained_on != "real"]
+    several = len({group.trained_on for group in groups}) > 1
+    return [(group, group.title if several else group.label) for group in groups]
+
+
 def keys_in_order(report: Report) -> list[str]:
     """List what colours stand for, once each, in the report's order; the same on every page."""
     return list(dict.fromkeys(student.loss or student.name for student in report.students))
@@ -88,16 +96,11 @@ class Over:
     def words(self, *, percent: bool) -> str:
         """Write with interval and n, e.g. `81.2 % (3 seeds, lowest 80.9, highest 81.5; n = 5,000 images each)`."""
         low, high = self.span
-        mean, low_text, high_text = (_digits(end, percent) for end in (self.mean, low, high))
+        mean, low_text, high_text = (written(end, percent) for end in (self.mean, low, high))
         n = f"n = {self.n:,} images" if self.n else "n not stored"
         if len(self.seeds) == 1:
             return f"{mean}{' %' if percent else ''} (95 % interval {low_text} to {high_text}; {n}, one seed)"
         return f"{mean}{' %' if percent else ''} ({len(self.seeds)} seeds, lowest {low_text}, highest {high_text}; {n} each)"
-
-
-def _digits(value: float, percent: bool) -> str:
-    text = f"{100 * value:.1f}" if percent else f"{value:.2f}"
-    return text.removeprefix("-") if not float(text) else text.replace("-", "−")
 
 
 def over_seeds(group: Group, read: Callable[[Student], Estimate | Score | None], n: int = 0) -> Over | None:
@@ -121,13 +124,17 @@ def as_score(raw: Mapping[str, object] | None) -> Score | None:
         return None
 
 
-def student_titles(report: Report) -> dict[str, str]:
-    """Name every student for people: its group, and its seed where the group has several."""
-    return {
-        student.name: group.title + (f", seed {student.seed}" if len(group.students) > 1 else "")
-        for group in group_students(report)
-        for student in group.students
-    }
+def over_all(held: Mapping[str, ProbeRecord], names: Sequence[str], score: str) -> Over | None:
+    """Collect one score of several seeds; None where one that was measured lacks it, or none was measured.
+
+    Args:
+        held: student -> record.
+        names: the seeds; those without a record are passed over.
+        score: name of the score.
+    """
+    found = [as_score(held[name].scores.get(score)) for name in names if name in held]
+    given = [one for one in found if one is not None]
+    return Over(tuple((one.value, one.low, one.high) for one in given)) if given and len(given) == len(found) else None
 
 
 def short_titles(report: Report) -> dict[str, str]:

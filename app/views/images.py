@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import islice
+
 import pandas as pd
 import streamlit as st
 
@@ -27,4 +29,4 @@ def strip(thumbnails: pd.DataFrame, caption: str) -> None:
 
 def by_id(thumbnails: pd.DataFrame, ids: list[str], count: int) -> pd.DataFrame:
     """Pick the first `count` of the ids of which an image is stored, in the given order."""
-    return thumbnails.loc[[name for name in ids if name in thumbnails.index][:count]]
+    return thumbnails.loc[list(islice((name for name in ids if name in thumbnails.index), count))]

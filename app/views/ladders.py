@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
-from statistics import fmean
 
 import streamlit as st
 
 from app import charts
-from app.reports import Run, records
+from app.reports import Run
 from app.views.depths import depth_n
-from app.views.groups import as_score, group_students, keys_in_order
+from app.views.groups import as_score, group_students, keys_in_order, over_all
 from app.views.measures import draw
-from app.views.notices import failed_probes, missing
+from app.views.notices import measured_or_notice
 from app.views.wording import plain
 from diagnose.schema import ProbeRecord, Report
 
@@ -38,10 +37,8 @@ FALLS = {
 def show_ladder(report: Report, run: Run) -> None:
     """Put the confound ladder on the page."""
     st.header("Is it only the file, the size, the colour?")
-    failed_probes(report, "ladder", run)
-    held = {name: record for name, record in records(report, "ladder").items() if record.status == "done"}
+    held = measured_or_notice(report, "ladder", run, "The confound ladder is not in this report.")
     if not held:
-        missing("The confound ladder is not in this report.", run)
         return
     st.markdown(
         "One thing after another is made alike in **all** images, and the question is asked again. Where a curve falls, that thing told the kinds apart. "
@@ -61,15 +58,8 @@ def show_ladder(report: Report, run: Run) -> None:
 
 def rung_values(held: Mapping[str, ProbeRecord], names: tuple[str, ...], score: str) -> list[tuple[int, float, float, float]]:
     """Average a score over seeds at every rung: place, mean, low, high; rungs that a seed lacks are left out."""
-    scores = [held[name].scores for name in names if name in held]
-    found = []
-    for place, rung in enumerate(RUNGS):
-        given = [read for own in scores if (read := as_score(own.get(f"{score}/{rung}"))) is not None]
-        if given and len(given) == len(scores):
-            values = [read.value for read in given]
-            ends = (given[0].low, given[0].high) if len(given) == 1 else (min(values), max(values))
-            found.append((place, fmean(values), *ends))
-    return found
+    found = [(place, over_all(held, names, f"{score}/{rung}")) for place, rung in enumerate(RUNGS)]
+    return [(place, over.mean, *over.span) for place, over in found if over is not None]
 
 
 def ladder_lines(report: Report, held: Mapping[str, ProbeRecord]) -> list[charts.Line]:

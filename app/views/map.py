@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 import pandas as pd
 import streamlit as st
 
-from app.map_chart import map_figure
-from app.map_data import Column, RunMap, columns, load_map, rows_of
+from app.map_chart import map_figure, moved_places
+from app.map_data import MOST_POINTS, Column, RunMap, columns, load_map, rows_of
 from app.reports import Run, load_thumbnails
 from app.views.groups import short_titles
+from app.views.map_mover import CHART, move_points
 from app.views.notices import failed_probes, missing, report_or_notice
 from app.views.selection import show_selection
 from app.views.wording import plain
@@ -20,6 +23,12 @@ from probes.result import DiagnosticError
 
 CONFIG = {"displayModeBar": True, "displaylogo": False, "scrollZoom": True, "modeBarButtonsToRemove": ["toImage", "autoScale2d"]}
 MOST_IN_ADDRESS = 12
+
+NAMED = "map-named"
+"""Key of the field in which images are named."""
+
+SAME_FOR_ALL = ("Class", "Real or synthetic")
+"""Columns that do not depend on the encoder, so that its choice moves the points and changes nothing else."""
 
 
 def show(run: Run) -> None:
@@ -38,30 +47,61 @@ def show(run: Run) -> None:
     except (FileNotFoundError, DiagnosticError) as error:
         missing("There is no map to show.", run, error)
         return
-    _page(run, report, data)
+    _page(run, report, data, {})
+
+
+@dataclass
+class Drawn:
+    """The chart that is on the page.
+
+    Args:
+        of: the report, the column and the encoder that decide its colours.
+        number: the map it was sent with.
+        moved: whether its points have been moved since.
+        stuck: whether the browser has said that it cannot move points.
+    """
+
+    of: tuple[str, ...] = ()
+    number: int = 0
+    moved: bool = False
+    stuck: bool = False
 
 
 @st.fragment
-def _page(run: Run, report: Report, data: RunMap) -> None:
-    """Draw the part that a choice or a selection draws again; the rest of the page stays."""
+def _page(run: Run, report: Report, data: RunMap, seen: dict[str, dict[str, Column]]) -> None:
+    """Draw the part that a choice or a selection draws again; the rest of the page stays.
+
+    Args:
+        run: the run.
+        report: its report.
+        data: its map.
+        seen: encoder -> what is known of each image, kept from one choice to the next.
+    """
     titles = short_titles(report) | {report.teacher.name: "the teacher"}
     subject, epoch = _choose(data, titles)
     number = data.number(subject, epoch)
-    known = columns(run, report, data, subject)
+    if subject not in seen:
+        seen[subject] = columns(run, report, data, subject)
+    known = seen[subject]
     labels = list(known)
     label = st.selectbox("Colour", labels, key="map-colour", bind="query-params") or labels[0]
     place = f"map-chosen/{run.name}"
     chosen = _chosen(place, data)
     sentence = kept_sentence(data, number, titles.get(subject, subject), epoch)
-    figure, cells = map_figure(data, number, known[label])
+    drawn = _drawn(run, (report.created, label, "" if label in SAME_FOR_ALL else subject), number, len(data))
+    figure, cells = map_figure(data, drawn.number, known[label])
     st.plotly_chart(
         figure,
         config=CONFIG,
-        alt=f"Map of {len(data)} images for {titles.get(subject, subject)}, coloured by {label.lower()}. {sentence}",
-        key="map-chart",
+        alt=f"Map of {len(data)} images, coloured by {label.lower()}. Whose map it is stands above it, how far it can be trusted below it.",
+        key=CHART,
         on_select=partial(_take, place, data, cells),
         selection_mode=("points", "box", "lasso"),
     )
+    drawn.moved = drawn.moved or number != drawn.number
+    drawn.stuck = not move_points(moved_places(data, number, known[label]) if drawn.moved else [])
+    if drawn.stuck and drawn.moved:
+        st.rerun(scope="fragment")
     if cells is not None:
         st.info(
             f"{len(data):,} images are too many to draw one by one, so each square stands for all images at its place: the darker, "
@@ -69,7 +109,21 @@ def _page(run: Run, report: Report, data: RunMap) -> None:
             icon=":material/grid_on:",
         )
     st.caption(f"Circle: real image, diamond: synthetic image. {sentence}")
+    named = st.text_input(
+        "Or name the images", max_chars=2000, placeholder="a class, or ids with commas between them", key=NAMED,
+        on_change=partial(_name, place, data, report),
+    )  # fmt: skip
+    if named and not named_rows(named, data, report.class_names):
+        st.caption("No image on this map, and no class, is called so.")
     _show(run, report, data, number, known, chosen, titles)
+
+
+def _drawn(run: Run, of: tuple[str, ...], number: int, count: int) -> Drawn:
+    """Give the chart on the page; one that cannot become the wanted one by moving its points is drawn anew."""
+    drawn: Drawn = st.session_state.setdefault(f"map-drawn/{run.name}", Drawn())
+    if drawn.of != of or drawn.stuck or count > MOST_POINTS:
+        drawn.of, drawn.number, drawn.moved = of, number, False
+    return drawn
 
 
 def _choose(data: RunMap, titles: dict[str, str]) -> tuple[str, int | None]:
@@ -83,7 +137,8 @@ def _choose(data: RunMap, titles: dict[str, str]) -> tuple[str, int | None]:
         if len(epochs) < 2:
             return subject, epochs[0]
         words = [f"epoch {epoch}" if epoch is not None else "trained" for epoch in epochs]
-        picked = st.select_slider("While it was trained", words, value=words[-1], key=f"map-epoch-{data.subjects.index(subject)}")
+        key = f"map-epoch-{data.subjects.index(subject)}"
+        picked = st.select_slider("While it was trained", words, value=words[-1], key=key, bind="query-params")
     return subject, epochs[words.index(picked)]
 
 
@@ -103,14 +158,34 @@ def kept_sentence(data: RunMap, number: int, who: str, epoch: int | None) -> str
 
 def _take(place: str, data: RunMap, cells: np.ndarray | None) -> None:
     """Keep what the reader selected on the chart, as ids, so that it survives another map."""
-    picked = rows_of(st.session_state.get("map-chart"), len(data) if cells is None else int(cells.max(initial=0)) + 1)
+    picked = rows_of(st.session_state.get(CHART), len(data) if cells is None else int(cells.max(initial=0)) + 1)
     rows = picked if cells is None else np.flatnonzero(np.isin(cells, picked)).tolist()
-    ids = data.ids[rows].tolist()
+    _keep(place, data.ids[rows].tolist())
+
+
+def _keep(place: str, ids: list[str]) -> None:
+    """Keep a selection by its ids, and in the address where it is small."""
     st.session_state[place] = ids
     if 0 < len(ids) <= MOST_IN_ADDRESS:
         st.query_params["image"] = ids
     else:
         st.query_params.pop("image", None)
+
+
+def _name(place: str, data: RunMap, report: Report) -> None:
+    """Select what the reader has named, without a mouse."""
+    rows = named_rows(st.session_state[NAMED], data, report.class_names)
+    if rows:
+        _keep(place, data.ids[rows].tolist())
+
+
+def named_rows(text: str, data: RunMap, names: Sequence[str]) -> list[int]:
+    """Find the images that a text names: those of a class, or single ones by their ids with commas between them; others are passed over."""
+    asked = text.strip()
+    if asked in names:
+        return np.flatnonzero(data.labels == list(names).index(asked)).tolist()
+    found = pd.Index(data.ids).get_indexer(pd.Index(list(dict.fromkeys(part.strip() for part in asked.split(","))), dtype=object))
+    return [int(row) for row in found if row >= 0]
 
 
 def _chosen(place: str, data: RunMap) -> list[int]:
@@ -128,6 +203,8 @@ def _show(run: Run, report: Report, data: RunMap, number: int, known: dict[str, 
         thumbnails = None
         missing("The pictures behind the points are not stored; ids can still be exported.", run, error)
     if not rows:
-        st.markdown("**Nothing is selected.** Draw around points with the lasso or a box (the buttons above the map), or click one.")
+        st.markdown(
+            "**Nothing is selected.** Draw around points with the lasso or a box (the buttons above the map), click one, or name some."
+        )
         return
     show_selection(run, report, data, number, known, rows, thumbnails, titles)

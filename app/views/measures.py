@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import streamlit as st
 
 from app import charts
-from app.views.groups import Group, Over, as_score, over_seeds
+from app.views.groups import Group, Over, as_score, keys_in_order, over_seeds
 from app.views.wording import plain
-from diagnose.schema import Estimate, ProbeRecord, Student
+from diagnose.schema import Estimate, ProbeRecord, Report, Student
 from probes.result import Score
 
 CONFIG = {"displayModeBar": False}
@@ -46,6 +46,12 @@ class Measure:
     def names(self) -> dict[str, str]:
         """Give domain -> score name; the empty domain where the measure has none."""
         return {domain: f"{self.score}/{domain}" for domain in ("real", "synthetic")} if self.domains else {"": self.score}
+
+
+def colour_of(student: str, report: Report) -> str:
+    """Give the colour of a student's loss; that of no student in particular where the report does not know it."""
+    key = next((item.loss or item.name for item in report.students if item.name == student), student)
+    return charts.colours(keys_in_order(report)).get(key, charts.NEUTRAL)
 
 
 def draw(figure: charts.Figure, alt: str, key: str) -> None:

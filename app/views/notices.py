@@ -6,10 +6,10 @@ from pathlib import Path
 
 import streamlit as st
 
-from app.reports import Run, load_progress, load_report
+from app.reports import Run, finished, load_progress, load_report
 from app.views.curves import show_curves
 from app.views.wording import listing, plain
-from diagnose.schema import Report
+from diagnose.schema import ProbeRecord, Report
 from probes.result import DiagnosticError
 
 
@@ -69,6 +69,22 @@ def failed_probes(report: Report, probe: str, run: Run) -> None:
         st.warning(f"The measurement of {names} failed: {plain(error)}", icon=":material/warning:")
     if failed and len(failed) < sum(record.probe == probe for record in report.probes):  # else the page asks for it anyway
         st.code(run.diagnose_command, language="bash")
+
+
+def measured_or_notice(report: Report, probe: str, run: Run, absent: str) -> dict[str, ProbeRecord]:
+    """Give the records of a probe that has run; say for whom it failed, and what is missing where it has run for nobody.
+
+    Args:
+        report: the report.
+        probe: name of the probe.
+        run: the run.
+        absent: what to say where there is no record: a whole sentence of ours.
+    """
+    failed_probes(report, probe, run)
+    held = finished(report, probe)
+    if not held:
+        missing(absent, run)
+    return held
 
 
 def _no_report(run: Run) -> None:

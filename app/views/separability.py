@@ -6,13 +6,14 @@ import numpy as np
 import streamlit as st
 
 from app import charts
-from app.reports import Run, count_words, load_probe, load_thumbnails, records
+from app.reports import Run, count_words, load_probe, records
+from app.views.choices import choose
 from app.views.depths import show_depths
 from app.views.directions import show_direction, show_distances
+from app.views.ends import show_ends
 from app.views.groups import group_students, keys_in_order
-from app.views.images import by_id, strip
 from app.views.ladders import show_ladder
-from app.views.measures import LEGEND_SEEDS, Measure, available, draw, measure_chart, measure_sentence, measured
+from app.views.measures import LEGEND_SEEDS, Measure, available, colour_of, draw, measure_chart, measure_sentence, measured
 from app.views.notices import failed_probes, missing, report_or_notice
 from app.views.wording import plain
 from diagnose.schema import Report
@@ -83,7 +84,7 @@ def _told_apart(report: Report, run: Run) -> None:
         missing("Separability is not in this report.", run)
         return
     labels = [measure.label for measure in choices]
-    picked = st.segmented_control("Told apart by", labels, default=labels[0], key="separability-measure") or labels[0]
+    picked = choose("Told apart by", labels, "measure", buttons=True)
     measure = choices[labels.index(picked)]
     groups, colours = group_students(report), charts.colours(keys_in_order(report))
     st.markdown(measure.meaning)
@@ -102,12 +103,14 @@ def counts_sentence(report: Report, probe: str) -> str:
 
 
 def excess_sentence(report: Report, measure: Measure) -> str:
-    """Say how much more each group separates than its teacher, and whether every seed's interval lies above zero."""
+    """Say how much more each group separates than its teacher, and whether every seed's interval lies on one side of zero."""
     found = measured(measure, records(report, "separability"), group_students(report))
     lines = []
     for (title, _), over in sorted(found.items(), key=lambda item: -item[1].mean):
-        above = all(low > 0 for _, low, _ in over.seeds)
-        sure = "more than its teacher by every interval" if above else "not surely more than its teacher"
+        above, below = (all(end > 0 for end in ends) for ends in zip(*((low, -high) for _, low, high in over.seeds), strict=True))
+        sure = (
+            "more than its teacher by every interval" if above else "less than its teacher" if below else "not surely more than its teacher"
+        )
         lines.append(f"- **{plain(title)}**: {over.words(percent=False)}, {sure}")
     return "\n".join(lines)
 
@@ -129,17 +132,13 @@ def _excess(report: Report) -> None:
 def _scores(report: Report, run: Run) -> None:
     st.header("Which images give it away?")
     names = [name for name in records(report, "separability") if name != report.teacher.name]
-    student = st.selectbox("Student", names, key="separability-student")
-    if student is None:
-        return
+    student = choose("Student", names, "student")
     try:
         result = load_probe(run, records(report, "separability")[student])
         scores, ids, domain = domain_scores(result, run, report)
     except (FileNotFoundError, DiagnosticError) as error:
         missing("The score of each image is not stored with this report.", run, error)
         return
-    key = next((item.loss or item.name for item in report.students if item.name == student), student)
-    colours = charts.colours(keys_in_order(report))
     real, synthetic = scores[domain == "real"], scores[domain == "synthetic"]
     if not len(real) or not len(synthetic):
         missing("Scores of one kind of image only are stored.", run)
@@ -151,8 +150,14 @@ def _scores(report: Report, run: Run) -> None:
         "synthetic images; 50 % would mean that it cannot tell."
     )
     st.markdown(sentence)
-    draw(charts.score_histogram(real, synthetic, colours.get(key, charts.NEUTRAL)), sentence, "domain-scores")
-    _extremes(run, scores, ids, domain)
+    figure = charts.score_histogram(real, synthetic, colour_of(student, report), "how synthetic the image looks to this student")
+    draw(figure, sentence, "domain-scores")
+    ends = (
+        ("Synthetic images that look most synthetic to it", True, "synthetic"),
+        ("Real images that look most synthetic to it", True, "real"),
+        ("Synthetic images it takes for real", False, "synthetic"),
+    )
+    show_ends(run, scores, ids, domain, ends)
 
 
 def domain_scores(result: ProbeResult, run: Run, report: Report) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -180,18 +185,3 @@ def domain_scores(result: ProbeResult, run: Run, report: Report) -> tuple[np.nda
     if not len(ids) == len(domain) == len(arrays["domain_score"]):
         raise DiagnosticError(f"`separability` of {result.subject} must hold arrays of one length, got others; diagnose the run again.")
     return arrays["domain_score"], ids, domain
-
-
-def _extremes(run: Run, scores: np.ndarray, ids: np.ndarray, domain: np.ndarray) -> None:
-    try:
-        thumbnails = load_thumbnails(run)
-    except (FileNotFoundError, DiagnosticError) as error:
-        missing("The pictures are not stored with this run.", run, error)
-        return
-    order = np.argsort(scores)
-    for words, ranked, where in (
-        ("Synthetic images that look most synthetic to it", order[::-1], "synthetic"),
-        ("Real images that look most synthetic to it", order[::-1], "real"),
-        ("Synthetic images it takes for real", order, "synthetic"),
-    ):
-        strip(by_id(thumbnails, [ids[index] for index in ranked if domain[index] == where], 10), f"{words} (among the stored sample)")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import streamlit as st
 
 from app import charts
 from app.views.differences import accuracy
 from app.views.groups import group_students, keys_in_order
 from app.views.measures import draw
+from app.views.opened import when_opened
 from app.views.wording import plain
 from diagnose.schema import Report
 
@@ -20,9 +23,18 @@ def show_sizes(report: Report) -> None:
     st.header("Is it just too small?")
     sentence = size_sentence(report)
     st.markdown(sentence)
+    if len({point.x for point in points if point.name != "teacher"}) > 1:
+        _chart(points, sentence)
+    else:  # all marks stand above each other
+        when_opened("The chart: parameters against accuracy", "sizes-opened", partial(_chart, points, sentence))
+
+
+def _chart(points: list[charts.Point], sentence: str) -> None:
     figure = charts.scatter_chart(points, "parameters", "zero-shot accuracy", log=True)
     draw(figure, f"Parameters against accuracy. {sentence}", "sizes")
-    st.caption("Circle: real images, diamond: synthetic ones. Whiskers: 95 % interval over seeds and images.")
+    st.caption(
+        "Circle: real images, diamond: synthetic ones; hollow: trained on real images. Whiskers: 95 % interval over seeds and images."
+    )
 
 
 def size_points(report: Report) -> list[charts.Point]:
@@ -36,7 +48,8 @@ def size_points(report: Report) -> list[charts.Point]:
         for domain in ("real", "synthetic"):
             found = accuracy(group, domain)
             if found is not None and group.students[0].params > 0:
-                points.append(charts.Point(group.students[0].params, *found[0], colours[group.key], domain, group.title))
+                hollow = group.trained_on == "real"
+                points.append(charts.Point(group.students[0].params, *found[0], colours[group.key], domain, group.title, hollow))
     return points
 
 

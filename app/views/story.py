@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import streamlit as st
 
@@ -12,6 +13,7 @@ from app.views.edits import edit_name, edit_words, kind_of
 from app.views.groups import group_students
 from app.views.links import page_link
 from app.views.notices import missing
+from app.views.opened import when_opened
 from app.views.outcome import show_outcome
 from app.views.steps import Step, finding_words, show_evidence, show_factors, steps
 from app.views.wording import first_sentence, plain
@@ -76,7 +78,8 @@ def show_story(report: Report, run: Run) -> None:
             _statements(step.findings)
             if step.key == "cause":
                 _proof(report, run)
-            _evidence(step, report)
+            words = "The evidence: chart and numbers, with intervals and n"
+            when_opened(words, f"evidence-{step.key}", partial(_evidence, step, report))
             if step.key in DETAIL:
                 _link(step.key, report, run)
     if not any(step.key == "outcome" for step in chain):
@@ -88,18 +91,13 @@ def show_story(report: Report, run: Run) -> None:
         show_factors(len(chain) + 1, report)
 
 
-@st.fragment
 def _evidence(step: Step, report: Report) -> None:
-    """Show a step's evidence where it is opened; drawn only then, since the charts of all steps would keep the first one waiting."""
-    box = st.expander("The evidence: chart and numbers, with intervals and n", key=f"evidence-{step.key}", on_change="rerun")
-    if not box.open:
-        return
-    with box:
-        for finding in step.findings:
-            rest = first_sentence(finding.statement)[1]
-            if rest:
-                st.markdown(plain(rest))
-        show_evidence(step, report)
+    """Show what a step's first sentences leave out, its chart and its numbers."""
+    for finding in step.findings:
+        rest = first_sentence(finding.statement)[1]
+        if rest:
+            st.markdown(plain(rest))
+    show_evidence(step, report)
 
 
 def _statements(findings: tuple[Finding, ...]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -10,11 +11,13 @@ import streamlit as st
 
 from app import charts
 from app.reports import Run, load_probe, records
+from app.views.choices import choose
 from app.views.confusions import show_confusions
 from app.views.fragility import show_fragility
-from app.views.groups import Group, group_students, keys_in_order, over_seeds, zero_shot
+from app.views.groups import Group, group_students, grown_groups, keys_in_order, over_seeds, zero_shot
 from app.views.measures import draw
 from app.views.notices import failed_probes, missing, report_or_notice
+from app.views.opened import when_opened
 from app.views.outcome import show_outcome
 from app.views.sizes import show_sizes
 from app.views.wording import DOMAIN_WORDS, plain
@@ -31,13 +34,16 @@ def show(run: Run) -> None:
     if report is None:
         return
     show_outcome(report, "students-outcome")
-    with st.expander("Every student in a table"):
-        st.dataframe(student_table(report), hide_index=True, alt="Zero-shot accuracy of every student with its 95 % interval")
+    when_opened("Every student in a table", "students-table", partial(_table, report))
     _grid(report)
     show_sizes(report)
     _curves(report, run)
     _classes(report, run)
     show_fragility(report, run)
+
+
+def _table(report: Report) -> None:
+    st.dataframe(student_table(report), hide_index=True, alt="Zero-shot accuracy of every student with its 95 % interval")
 
 
 def student_table(report: Report) -> pd.DataFrame:
@@ -125,16 +131,14 @@ def _tested(report: Report) -> str:
 
 
 def curve_lines(report: Report, column: str, domain: str = "") -> list[charts.Line]:
-    """Give one curve a student not trained on real images, of a column of its training curve; seeds share a name."""
+    """Give one curve a student not trained on real images, of a column of its training curve; seeds share a name, short where it can be."""
     colours = charts.colours(keys_in_order(report))
     lines = []
-    for group in group_students(report):
-        if group.trained_on == "real":
-            continue
+    for group, title in grown_groups(report):
         for student in group.students:
             rows = [row for row in student.curve if "epoch" in row and column in row]
             if rows:
-                name = f"{group.title}{f', {domain} images' if domain else ''}"
+                name = f"{title}{f', {domain} images' if domain else ''}"
                 lines.append(charts.Line(name, [row["epoch"] for row in rows], [row[column] for row in rows], colours[group.key], domain))
     return lines
 
@@ -155,11 +159,16 @@ def _curves(report: Report, run: Run) -> None:
         )
         st.caption("One curve a seed. Drawn through: real images; dashed: synthetic images. Students trained on synthetic images.")
     if losses:
-        relative = [charts.Line(line.name, line.x, [value / (abs(line.y[0]) or 1.0) for value in line.y], line.colour) for line in losses]
-        st.markdown("The training loss, as a part of its value after the first epoch: a training that failed would not come down.")
-        draw(
-            charts.line_chart(relative, "loss / loss after the first epoch"), "Training loss by epoch, relative to the first", "loss-curves"
-        )
+        when_opened("The training loss, epoch by epoch", "loss-opened", partial(_losses, losses))
+
+
+def _losses(losses: list[charts.Line]) -> None:
+    relative = [charts.Line(line.name, line.x, [value / (abs(line.y[0]) or 1.0) for value in line.y], line.colour) for line in losses]
+    st.markdown("The training loss, as a part of its value after the first epoch: a training that failed would not come down.")
+    ends = "; ".join(f"{line.name} {line.y[-1]:.2f}" for line in relative)
+    alt = f"Training loss by epoch, relative to the first; after the last epoch: {ends}"
+    draw(charts.line_chart(relative, "loss / loss after the first epoch"), alt, "loss-curves")
+    st.caption("One curve a seed; each loss has a scale of its own, so only the course of one curve means something.")
 
 
 def curve_sentence(lines: list[charts.Line]) -> str:
@@ -222,7 +231,7 @@ def class_accuracy(report: Report, run: Run, domain: str) -> ClassAccuracy:
 def _classes(report: Report, run: Run) -> None:
     st.header("Which classes suffer?")
     failed_probes(report, "transfer", run)
-    domain = st.segmented_control("Tested on", ["real", "synthetic"], default="real", key="class-domain") or "real"
+    domain = choose("Tested on", ["real", "synthetic"], "tested-on", buttons=True)
     held = class_accuracy(report, run, domain)
     if not held.groups:
         missing("Accuracy by class is not stored with this report.", run, DiagnosticError(held.reason) if held.reason else None)

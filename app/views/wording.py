@@ -9,6 +9,7 @@ from diagnose.schema import Estimate
 from diagnose.words import first_sentence as first_sentence
 
 WORD_JOINER = "\u2060"
+NO_BREAK = "\u00a0"
 
 LOSS_WORDS = {
     "l2": ("L2 to the teacher", "copies the teacher's embedding of the same image"),
@@ -51,6 +52,7 @@ def plain(text: str) -> str:
         '\\*x\\* \\<b\\>'
     """
     text = re.sub(r"\s+", " ", str(text)).strip()
+    text = re.sub(r"(?<=\d) (?=%)", NO_BREAK, text)  # a number and its sign stay on one line
     text = re.sub(r"""[!-/:-@\[-`{-~]""", lambda match: "\\" + match.group(), text)
     text = re.sub(r"(?i)www(?=\\\.)", "www" + WORD_JOINER, text)
     return re.sub(r"(\\[:@])(?=\S)", r"\1" + WORD_JOINER, text)

@@ -131,7 +131,7 @@ def _separability(name: str, auc: float, rng: np.random.Generator, ids: np.ndarr
     )
 
 
-def _drift(name: str, real: float, synthetic: float) -> ProbeResult:
+def _drift(name: str, real: float, synthetic: float, ids: np.ndarray, domain: np.ndarray) -> ProbeResult:
     scores = {
         "cosine/real": score(real, 0.004),
         "cosine/synthetic": score(synthetic, 0.004),
@@ -139,7 +139,8 @@ def _drift(name: str, real: float, synthetic: float) -> ProbeResult:
         "cka/synthetic": score(synthetic * 0.9),
     }
     epochs = np.arange(EPOCHS + 1)
-    arrays: dict[str, np.ndarray] = {"epochs": epochs}
+    each = np.where(domain == "real", real, synthetic) + 0.1 * np.sin(np.arange(len(ids)))
+    arrays: dict[str, np.ndarray] = {"epochs": epochs, "ids": ids, "domain": domain, "cosine": each.clip(-1, 1)}
     for domain, last in (("real", real), ("synthetic", synthetic)):
         value = last * (1 - np.exp(-epochs / 1.5))
         arrays[f"cosine/{domain}/by_epoch"] = np.stack([value, value - 0.01, value + 0.01], axis=1)
@@ -330,7 +331,7 @@ def build_report(name: str, *, classes: list[str] = CLASSES, images: int = 60) -
             results += [
                 _transfer(student, real + jitter, synthetic + jitter / 2, rng, ids, domain, labels, len(classes)),
                 _separability(student, auc + jitter / 2, rng, ids, domain),
-                _drift(student, cosine_real + jitter / 3, cosine_synthetic + jitter / 3),
+                _drift(student, cosine_real + jitter / 3, cosine_synthetic + jitter / 3, ids, domain),
                 stored_probes.interventions(student, loss, trained_on, ids, domain, labels),
                 stored_probes.discovery(student, ids, domain, classes),
                 stored_probes.depth(student, auc + jitter / 2),

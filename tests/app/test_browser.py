@@ -36,27 +36,33 @@ def pages() -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
+def context() -> Iterator[Any]:
+    """Give one browser profile to all tests, so that its scripts are fetched and compiled once."""
     program = shutil.which("chromium")
     if program is None:
         pytest.skip("chromium is not installed (Debian: apt-get install chromium)")
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (pip install 'synthgap[browser]')")
     with playwright.sync_playwright() as driver:
         opened = driver.chromium.launch(executable_path=program, args=FLAGS)
-        yield opened
+        yield opened.new_context(viewport={"width": 1280, "height": 900})
         opened.close()
 
 
 @pytest.fixture(scope="module")
-def address(runs: Path) -> Iterator[str]:
-    with serving(runs, free_port()) as served:
+def root(runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A runs folder in which a run may be started."""
+    return Path(shutil.copytree(runs, tmp_path_factory.mktemp("served") / "runs"))
+
+
+@pytest.fixture(scope="module")
+def address(root: Path) -> Iterator[str]:
+    with serving(root, free_port()) as served:
         yield served
 
 
 @pytest.fixture
-def page(browser: Any) -> Iterator[Any]:
+def page(context: Any) -> Iterator[Any]:
     """Give a page at a desktop's size that must neither throw nor ask another machine for anything."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
     opened = context.new_page()
     opened.set_default_timeout(PATIENCE)
     faults: list[str] = []
@@ -66,7 +72,7 @@ def page(browser: Any) -> Iterator[Any]:
         lambda request: faults.append(request.url) if "//127.0.0.1:" not in request.url[:20] and request.url.startswith("http") else None,
     )
     yield opened
-    context.close()
+    opened.close()
     assert not faults
 
 
@@ -129,23 +135,21 @@ def test_the_report_is_taken_away_as_pdf(page: Any, address: str, tmp_path: Path
     assert (tmp_path / "report.pdf").read_bytes().startswith(b"%PDF-")
 
 
-def test_a_real_run_is_started_and_stopped(browser: Any, page: Any, tmp_path: Path) -> None:
-    root = tmp_path / "runs"
-    with serving(root, free_port()) as address:
-        page.goto(f"{address}/run")
-        page.get_by_label("Name of the run").fill("mine")
-        page.get_by_role("button", name="Start", exact=True).click()
-        page.get_by_text("in a process of its own").wait_for()
-        job = jobs.read_job(root / "mine")
-        page.close()
-        assert jobs.is_alive(job)
+def test_a_real_run_is_started_and_stopped(context: Any, page: Any, address: str, root: Path) -> None:
+    page.goto(f"{address}/run?run=made-up")
+    page.get_by_label("Name of the run").fill("mine")
+    page.get_by_role("button", name="Start", exact=True).click()
+    page.get_by_text("in a process of its own").wait_for()
+    job = jobs.read_job(root / "mine")
+    page.close()
+    assert jobs.is_alive(job)
 
-        again = browser.new_page()
-        again.set_default_timeout(PATIENCE)
-        again.goto(f"{address}/run?run=mine")
-        again.get_by_role("button", name="Stop", exact=True).click()
-        again.get_by_text("Go on where it stopped").wait_for()
-        again.close()
+    again = context.new_page()
+    again.set_default_timeout(PATIENCE)
+    again.goto(f"{address}/run?run=mine")
+    again.get_by_role("button", name="Stop", exact=True).click()
+    again.get_by_text("Go on where it stopped").wait_for()
+    again.close()
     assert not jobs.is_alive(job)
     assert (root / "mine" / "config.toml").is_file()
 
@@ -170,3 +174,22 @@ def test_images_are_circled_on_the_map_and_taken_along(page: Any, address: str, 
     download.value.save_as(tmp_path / "ids.csv")
 
     assert len((tmp_path / "ids.csv").read_text().split()) > 2
+
+
+def test_another_epoch_moves_the_points_and_leaves_chart_and_zoom_as_they_are(page: Any, address: str) -> None:
+    page.goto(f"{address}/map?run=made-up")
+    page.get_by_text("Nothing is selected.").wait_for()
+    page.locator(".js-plotly-plot .main-svg").first.wait_for()
+    page.evaluate("Plotly.relayout(document.querySelector('.js-plotly-plot'), {'xaxis.range': [0, 30000]})")
+    place = "document.querySelector('.js-plotly-plot')._fullData[0].x[0]"
+    page.evaluate("document.querySelector('.js-plotly-plot').dataset.mine = 'yes'")
+    before = page.evaluate(place)
+
+    page.get_by_role("slider").press("ArrowLeft")
+    page.wait_for_function(f"before => {place} !== before", arg=before)
+    page.get_by_text("at epoch 3").first.wait_for()
+
+    assert page.locator(".js-plotly-plot").get_attribute("data-mine") == "yes"
+    assert page.evaluate("document.querySelector('.js-plotly-plot')._fullLayout.xaxis.range[1]") == 30000
+    page.get_by_role("slider").press("ArrowRight")
+    page.wait_for_function(f"before => {place} === before", arg=before)

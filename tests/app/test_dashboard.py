@@ -9,10 +9,12 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
 import app
+from app.views.drift import likeness_sentence
 from app.views.wording import plain
 
 ENTRY = Path(app.__file__).with_name("dashboard.py")
@@ -51,7 +53,7 @@ def test_every_page_of_a_complete_run_shows_charts_with_alternative_text_and_ask
 ) -> None:
     test = open_page(monkeypatch, runs, "made-up", page)
 
-    assert len(test.get("plotly_chart")) >= (1 if page in ("why", "compare") else 2)
+    assert len(test.get("plotly_chart")) >= (1 if page in ("why", "compare", "cues") else 2)
     assert all(len(chart.proto.alt) > 20 for chart in test.get("plotly_chart"))
     assert not test.code
     assert not test.error
@@ -65,14 +67,25 @@ def test_the_first_page_opens_with_the_verdict(monkeypatch: pytest.MonkeyPatch, 
     assert "ruled out" in words(test)
 
 
-def test_the_evidence_of_a_step_is_drawn_when_it_is_opened(monkeypatch: pytest.MonkeyPatch, runs: Path) -> None:
-    test = open_page(monkeypatch, runs, "made-up")
-    closed = len(test.get("plotly_chart"))
+@pytest.mark.parametrize(
+    ("page", "key"),
+    [
+        ("why", "evidence-drift"),
+        ("students", "students-table"),
+        ("students", "loss-opened"),
+        ("students", "sizes-opened"),
+        ("cues", "cue-accuracy-opened"),
+    ],
+)
+def test_what_is_folded_away_is_made_when_it_is_opened(monkeypatch: pytest.MonkeyPatch, runs: Path, page: str, key: str) -> None:
+    test = open_page(monkeypatch, runs, "made-up", page)
+    closed = len(test.get("plotly_chart")) + len(test.dataframe)
 
-    test.session_state["evidence-drift"] = True
+    test.session_state[key] = True
     test.run()
 
-    assert len(test.get("plotly_chart")) > closed
+    assert not test.exception
+    assert len(test.get("plotly_chart")) + len(test.dataframe) > closed
 
 
 @pytest.mark.parametrize(
@@ -176,6 +189,22 @@ def test_each_measure_can_be_picked(monkeypatch: pytest.MonkeyPatch, runs: Path)
 
     assert not test.exception
     assert "without looking at the picture" in words(test)
+
+
+def test_drift_leads_to_the_images_that_are_seen_otherwise(monkeypatch: pytest.MonkeyPatch, runs: Path) -> None:
+    test = open_page(monkeypatch, runs, "made-up", "drift")
+
+    said = words(test)
+    assert "Real images that it sees least like its teacher" in said
+    assert "one in twenty has less than" in said
+    assert len(test.get("image")) >= 20
+
+
+def test_likeness_of_single_images_is_told_with_the_middle_one_and_n() -> None:
+    said = likeness_sentence({"real": np.linspace(-1, 1, 101), "synthetic": np.full(7, 0.5)})
+
+    assert "n = 101 real images the middle one has a cosine of 0.00, and one in twenty has less than −0.90" in said
+    assert "n = 7 synthetic images the middle one has a cosine of 0.50" in said
 
 
 def test_the_dashboard_never_imports_torch() -> None:

@@ -186,7 +186,7 @@ def test_a_student_that_rests_on_the_difference_loses_by_erasing_it(report: Repo
     lines = directions.direction_sentence(report).splitlines()
 
     assert "−30.0 points" in lines[1]
-    assert "by lot −0.5 on synthetic images" in lines[1]
+    assert "−0.5 by a random direction on synthetic images" in lines[1]
     assert "−1.0 points" in lines[0]
 
 

@@ -68,13 +68,45 @@ def test_the_map_opens_with_how_far_it_can_be_trusted_and_asks_for_a_selection(m
     assert "Map of 120 images" in chart.proto.alt
 
 
-def test_an_epoch_an_encoder_and_a_colour_can_be_chosen(monkeypatch: pytest.MonkeyPatch, runs: Path) -> None:
+def sent_places(test: AppTest) -> list[dict[str, dict[str, str]]]:
+    """Read what is sent beside the chart to move its points."""
+    (mover,) = test.get("bidi_component")
+    return json.loads(mover.proto.json)["places"]
+
+
+def test_another_epoch_moves_the_points_and_sends_nothing_but_their_places(monkeypatch: pytest.MonkeyPatch, runs: Path) -> None:
+    test = opened(monkeypatch, runs, "made-up", "map")
+    before = test.get("plotly_chart")[0].proto
+    drawn = [{"x": trace["x"], "y": trace["y"]} for trace in json.loads(before.spec)["data"]]
+    assert sent_places(test) == []
+
+    test.select_slider[0].set_value("epoch 1").run()
+    first = sent_places(test)
+    test.select_slider[0].set_value("trained").run()
+
+    assert not test.exception
+    assert (test.get("plotly_chart")[0].proto.spec, test.get("plotly_chart")[0].proto.id) == (before.spec, before.id)
+    assert len(first) == len(drawn)
+    assert all(one["x"]["dtype"] == "u2" and one != other for one, other in zip(first, drawn, strict=True))
+    assert sent_places(test) == drawn
+
+
+def test_points_are_drawn_anew_where_the_browser_cannot_move_them(monkeypatch: pytest.MonkeyPatch, runs: Path) -> None:
+    monkeypatch.setattr("app.views.map.move_points", lambda places: False)
     test = opened(monkeypatch, runs, "made-up", "map")
     before = test.get("plotly_chart")[0].proto.spec
 
     test.select_slider[0].set_value("epoch 1").run()
+
     assert not test.exception
     assert test.get("plotly_chart")[0].proto.spec != before
+
+
+def test_an_epoch_an_encoder_and_a_colour_can_be_chosen(monkeypatch: pytest.MonkeyPatch, runs: Path) -> None:
+    test = opened(monkeypatch, runs, "made-up", "map")
+
+    test.select_slider[0].set_value("epoch 1").run()
+    assert not test.exception
     assert "at epoch 1" in words(test)
     for label in test.selectbox(key="map-colour").options:
         test.selectbox(key="map-colour").set_value(label).run()
@@ -112,6 +144,25 @@ def test_a_selection_shows_its_images_neighbours_maps_and_exports(monkeypatch: p
     assert labels == ["Ids (CSV)", "Ids (JSON)", "Table (parquet)", "3 pictures (zip)"]
 
 
+def test_images_are_selected_by_name_without_a_mouse(monkeypatch: pytest.MonkeyPatch, runs: Path) -> None:
+    test = opened(monkeypatch, runs, "made-up", "map")
+
+    test.text_input(key="map-named").set_value("real-3, synthetic-7, nobody").run()
+    assert "2 of 120 images" in words(test)
+    assert test.query_params["image"] == ["real-3", "synthetic-7"]
+    test.text_input(key="map-named").set_value("frog").run()
+    assert "12 of 120 images" in words(test)
+    test.text_input(key="map-named").set_value("nobody").run()
+    assert "is called so" in words(test)
+    assert "12 of 120 images" in words(test)
+
+
+def test_the_address_holds_an_epoch(monkeypatch: pytest.MonkeyPatch, runs: Path) -> None:
+    test = opened(monkeypatch, runs, "made-up", "map", **{"map-epoch-1": "epoch 1"})
+
+    assert "at epoch 1" in words(test)
+
+
 def test_the_address_holds_a_selection(monkeypatch: pytest.MonkeyPatch, runs: Path) -> None:
     test = opened(monkeypatch, runs, "made-up", "map", image=["real-3", "../../etc/passwd"])
 
@@ -136,6 +187,7 @@ def test_an_image_without_stored_maps_is_offered_to_be_explained_or_told_what_is
         ("neighbours", "got arrays that do not fit its 120 images"),
         ("whose", "must hold places and neighbours of every encoder"),
         ("nan", "must hold finite places"),
+        ("twice", "must hold each image once"),
         ("failed", "The measurement of small-clip failed"),
         ("gone", "must be saved in the run"),
     ],
@@ -160,6 +212,8 @@ def test_a_damaged_map_is_named_with_the_command(monkeypatch: pytest.MonkeyPatch
             arrays["neighbours/1"] = arrays["neighbours/1"] + 1000
         elif damage == "whose":
             params["maps"] = [{"subject": "small-clip"}]
+        elif damage == "twice":
+            arrays["ids"] = np.repeat(arrays["ids"][:1], len(arrays["ids"]))
         else:
             arrays["map/0"] = np.full_like(arrays["map/0"], np.nan)
         ProbeResult("map", "small-clip", None, result.scores, arrays, result.counts, params).save(stem)
@@ -207,6 +261,11 @@ def test_attribution_can_be_filtered_and_another_method_and_number_chosen(monkey
     assert len(test.get("image")) < many
     part(test, 2)
     assert not test.exception
+    charts = len(test.get("plotly_chart"))
+    test.session_state["attribution-by-class"] = True
+    test.run()
+    assert len(test.get("plotly_chart")) == charts + 1
+    assert "Few images of each class were explained" in words(test)
     next(group for group in test.get("button_group") if group.key == "attribution-means").set_value("domain").run()
     assert "no student's maps of this kind passed both tests" in words(test)
     part(test, 1)

@@ -16,7 +16,7 @@ from PIL import Image
 
 from app import explaining
 from app.explaining import able, ask, command
-from app.map_chart import map_figure
+from app.map_chart import map_figure, moved_places, steps_of
 from app.map_data import CELLS, Column, RunMap, Whose, cells_of, columns, load_map, rows_of
 from app.map_export import as_csv, as_json, as_parquet, as_zip, selection_table
 from app.overlays import AGAINST, FOR, overlay
@@ -29,13 +29,14 @@ def run(runs: Path) -> Run:
     return next(run for run in find_runs(runs) if run.name == "made-up")
 
 
-def many(count: int) -> RunMap:
+def many(count: int, maps: int = 1) -> RunMap:
     rng = np.random.default_rng(0)
-    places = rng.normal(size=(count, 2)).astype(np.float32)
+    places = tuple(rng.normal(size=(count, 2)).astype(np.float32) for _ in range(maps))
     domain = np.where(rng.random(count) < 0.5, "real", "synthetic")
     near = np.zeros((count, 1), dtype=np.int64)
     ids = np.arange(count).astype(str)
-    return RunMap(ids, np.arange(count) % 10, domain, (Whose("t", None),), (places,), (near,), (None,))
+    whose = tuple(Whose("t", epoch) for epoch in range(maps))
+    return RunMap(ids, np.arange(count) % 10, domain, whose, places, (near,) * maps, (None,) * maps)
 
 
 def test_the_epochs_of_an_encoder_end_with_the_finished_one(run: Run) -> None:
@@ -85,11 +86,40 @@ def test_a_hundred_thousand_points_are_drawn_by_the_graphics_card_in_few_bytes()
     figure, _ = map_figure(data, 0, Column("Class", np.array([f"c{i}" for i in range(10)], dtype=object)[data.labels]))
 
     assert all(trace.type == "scattergl" for trace in figure.data)
-    assert len(figure.to_json()) < 3_000_000  # 12 bytes an image as base64, and what surrounds them
+    assert len(figure.to_json()) < 1_200_000  # 8 bytes an image as base64, and what surrounds them
     assert (
         map_figure(data, 0, Column("Class", data.domain.astype(object)))[0].to_json()
         == map_figure(data, 0, Column("Class", data.domain.astype(object)))[0].to_json()
     )
+
+
+@pytest.mark.parametrize("values", ["class", "score"])
+def test_moved_places_are_those_of_a_chart_drawn_anew_and_half_the_bytes_of_single_precision(values: str) -> None:
+    data = many(100_000, maps=2)
+    score = np.where(np.arange(len(data)) % 7 == 0, np.nan, np.arange(len(data), dtype=float))
+    column = (
+        Column("Class", np.array([f"c{i}" for i in range(10)], dtype=object)[data.labels]) if values == "class" else Column("Score", score)
+    )
+
+    first, anew, moved = map_figure(data, 0, column)[0], map_figure(data, 1, column)[0], moved_places(data, 1, column)
+
+    assert len(moved) == len(anew.data) > 2
+    for (x, y), trace, before in zip(moved, anew.data, first.data, strict=True):
+        np.testing.assert_array_equal(trace.x, x)
+        np.testing.assert_array_equal(trace.y, y)
+        np.testing.assert_array_equal(trace.customdata, before.customdata)
+    assert sum(x.nbytes + y.nbytes for x, y in moved) == 4 * len(data)
+
+
+def test_places_keep_their_order_and_distances_to_a_hundredth_of_a_pixel_and_unknown_ones_stay_unknown() -> None:
+    data = many(500, maps=2)
+    data.places[1][3] = np.nan
+
+    (x, _), (unknown, _) = steps_of(data, 0), steps_of(data, 1)
+
+    (low, high), _ = data.bounds
+    np.testing.assert_allclose(x / 65_535, (data.places[0][:, 0] - low) / (high - low), atol=1 / 65_535)
+    assert np.flatnonzero(np.isnan(unknown)).tolist() == [3]
 
 
 def test_a_square_is_where_its_images_are() -> None:

@@ -124,3 +124,15 @@ def test_images_that_numbers_lead_to_are_added_once_and_up_to_a_bound() -> None:
 
     assert sorted(row.id for row in rows) == ["real-0", "real-1", "real-3", "synthetic-3"]
     assert len(few) == 2
+
+
+def test_images_that_a_student_sees_least_and_most_like_its_teacher_are_among_those_that_numbers_lead_to() -> None:
+    given = [images_of("real", 0), images_of("synthetic", 1)]
+    ids = np.concatenate([images.ids for images in given])
+    likeness = np.linspace(-0.5, 1, len(ids))
+    domain = np.repeat(["real", "synthetic"], COUNT)
+    drift = ProbeResult("drift", "s", None, {}, {"cosine": likeness, "ids": ids, "domain": domain}, {})
+
+    rows = [row.id for row in samples.pointed(given, {"drift": {"s": drift}}, set(), limit=3)]
+
+    assert rows == [ids[0], ids[COUNT - 1], ids[COUNT]]  # the least alike real one, the most alike real one, the least alike synthetic one
