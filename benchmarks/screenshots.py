@@ -54,8 +54,8 @@ def _open(page: Any, address: str) -> None:
     page.locator("h1").first.wait_for()
     page.wait_for_function("() => document.querySelector('[data-testid=stApp]')?.dataset.testScriptState === 'notRunning'")
     page.wait_for_function(
-        "() => document.querySelectorAll('[data-testid=stPlotlyChart], [data-testid=stFullScreenFrame] .js-plotly-plot').length === 0"
-        " || document.querySelector('.js-plotly-plot .main-svg') !== null"
+        "() => document.querySelectorAll('[data-testid=stSkeleton]').length === 0"
+        " && [...document.querySelectorAll('[data-testid=stPlotlyChart]')].every(chart => chart.querySelector('.main-svg'))"
     )
     page.wait_for_timeout(4000)
 

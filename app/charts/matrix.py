@@ -68,8 +68,6 @@ def matrix_chart(
         line = {"color": TEACHER if cell.strong or opened else GUIDE, "width": 3 if opened else 2 if cell.strong else 0.5}
         box = {"type": "rect", "x0": x - 0.47, "x1": x + 0.47, "y0": y - 0.36, "y1": y + 0.14, "layer": "below"}
         boxes.append(box | {"fillcolor": shade(cell.value, limit), "line": line})
-        text = f"<b>{cell.text}</b>" if cell.strong else cell.text
-        notes.append({"x": x, "y": y - 0.11, "text": text, "showarrow": False, "font": {"size": 12, "color": INK}})
     left = {"x": 0, "xref": "paper", "showarrow": False, "xanchor": "left", "align": "left", "font": {"size": 13}}
     notes += [left | {"y": -index + 0.3, "text": safe(row)} for index, row in enumerate(rows)]
     top = {"y": 0.5, "showarrow": False, "yanchor": "bottom", "align": "center", "font": {"size": 11}}
@@ -77,11 +75,13 @@ def matrix_chart(
     pressed = {
         "x": [x for x, _ in places],
         "y": [y - 0.11 for _, y in places],
-        "mode": "markers",
-        "marker": {"symbol": "square", "size": 30, "color": TEACHER},
-        "opacity": 0.01,
-        "selected": {"marker": {"opacity": 0.01}},
-        "unselected": {"marker": {"opacity": 0.01}},
+        "mode": "markers+text",
+        "marker": {"symbol": "square", "size": 30, "color": TEACHER, "opacity": 0.01},
+        "text": [f"<b>{cell.text}</b>" if cell.strong else cell.text for cell in known],
+        "textposition": "middle center",
+        "textfont": {"size": 12, "color": INK},
+        "selected": {"marker": {"opacity": 0.01}, "textfont": {"color": INK}},
+        "unselected": {"marker": {"opacity": 0.01}, "textfont": {"color": INK}},
         "customdata": [[cell.row, cell.column] for cell in known],
         "hovertext": [safe(cell.hover or cell.row) for cell in known],
         "hovertemplate": "%{hovertext}<extra></extra>",

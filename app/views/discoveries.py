@@ -158,7 +158,9 @@ def name_table(record: ProbeRecord) -> pd.DataFrame:
     def cell(score: Score | None, scale: float, p: Score | None) -> str:
         if score is None:
             return "not measured"
-        value, low, high = (f"{scale * end:.{0 if scale > 1 else 2}f}".replace("-", "−") for end in (score.value, score.low, score.high))
+        digits = 0 if scale > 1 else 2
+        ends = (round(scale * end, digits) + 0.0 for end in (score.value, score.low, score.high))  # + 0.0: no minus zero
+        value, low, high = (f"{end:.{digits}f}".replace("-", "−") for end in ends)
         return f"{value} ({low} to {high})" + ("" if p is None else f", p {'< 0.001' if p.value < 0.001 else f'= {p.value:.3f}'}")
 
     rows: list[tuple[float, dict[str, str]]] = []
@@ -173,9 +175,7 @@ def name_table(record: ProbeRecord) -> pd.DataFrame:
             "word": (word or rest).replace("_", " "),
             "on synthetic images of": of.replace("_", " ") or "every class",
             "fits them better by": cell(effect, 1, p),
-            "student takes real images with it for the class, points more than its teacher": cell(
-                used, 100, as_score(record.scores.get(f"adjusted_p/used/{rest}"))
-            ),
+            "student uses it, points": cell(used, 100, as_score(record.scores.get(f"adjusted_p/used/{rest}"))),
         }
         rows.append((float("-inf") if used is None else used.value, row))
     return pd.DataFrame([row for _, row in sorted(rows, key=lambda item: -item[0])])
