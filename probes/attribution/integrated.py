@@ -30,8 +30,8 @@ def mean_gradients(lens: Lens, images: Tensor, directions: Tensor) -> Tensor:
     nodes, weights = (torch.from_numpy(part).float() for part in np.polynomial.legendre.leggauss(lens.steps))
     way, weights = (1 + nodes.view(-1, 1, 1, 1, 1)) / 2, weights / 2
     found = torch.zeros((len(directions), *images.shape))
-    for part in torch.arange(len(images)).split(max(1, lens.batch // lens.steps)):
-        for some in torch.arange(lens.steps).split(max(1, lens.batch // len(part))):
+    for part in torch.arange(len(images)).split(max(1, lens.points // lens.steps)):
+        for some in torch.arange(lens.steps).split(max(1, lens.points // len(part))):
             points = lens.absent + way[some] * (images[part] - lens.absent)  # (k, b, 3, H, W)
             leaf = points.flatten(0, 1).requires_grad_()
             unit = lens.unit(leaf)
