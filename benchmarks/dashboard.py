@@ -218,7 +218,7 @@ def store_map(folder: Path, points: int) -> None:
     kept = {"ids": ids, "cosine": rng.normal(size=points).astype(np.float32)}
     ProbeResult("map", student, None, {}, arrays, {"images": points}, {"maps": maps}).save(folder / "probes" / "map" / student)
     ProbeResult("drift", student, None, {}, kept, {"images": points}).save(folder / "probes" / "drift" / student)
-    probes = [record for record in report.probes if (record.probe, record.subject) != ("drift", student)]
+    probes = [record for record in report.probes if record.probe != "map" and (record.probe, record.subject) != ("drift", student)]
     made = [ProbeRecord(probe=probe, subject=student, status="done", path=f"probes/{probe}/{student}.json") for probe in ("map", "drift")]
     report = report.model_copy(update={"probes": probes + made})
     (folder / "report.json").write_text(report.model_dump_json(), encoding="utf-8")
