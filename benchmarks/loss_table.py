@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from diagnose.intervals import over_seeds
-from diagnose.schema import Estimate, Report
+from diagnose.schema import Estimate, Report, Student
+from diagnose.summary import accuracies, percent_of
 from distill.losses import LOSSES
 from distill.metrics import read_metrics
 
@@ -38,23 +39,20 @@ def table(report: Report, speed: dict[str, float]) -> str:
         speed: student -> images a second.
     """
     drift = {record.subject: record.scores for record in report.probes if record.probe == "drift" and record.status == "done"}
-    groups: dict[str, list[str]] = {}
+    groups: dict[str, list[Student]] = {}
     for student in report.students:
-        groups.setdefault(student.loss or student.name, []).append(student.name)
-    shot = {student.name: student.zero_shot for student in report.students}
+        groups.setdefault(student.loss or student.name, []).append(student)
     rows = []
-    for loss, names in groups.items():
-        accuracies = [
-            over_seeds([value for name in names if (value := getattr(shot[name], domain)) is not None], low=0.0, high=1.0)
-            for domain in ("real", "synthetic")
-        ]
-        cells = [f"{100 * e.value:.1f} ({100 * e.low:.1f} to {100 * e.high:.1f})" for e in accuracies]
+    for loss, students in groups.items():
+        names = [student.name for student in students]
+        real, synthetic = accuracies(report, students)
+        cells = [percent_of(real), percent_of(synthetic)]
         cells += [_drift([drift[name][score] for name in names if score in drift.get(name, {})]) for score in DRIFT]
-        told = LOSSES.get(loss, None)
+        told = LOSSES.get(loss)
         kind = "" if told is None else f"{told.target}, {'negatives' if told.negatives else 'no negatives'}"
         rows.append(
             (
-                -accuracies[0].value,
+                -over_seeds([value for value in real if value is not None]).value,
                 f"| `{loss}` | {kind} | {len(names)} | {' | '.join(cells)} | {np.median([speed[name] for name in names]):,.0f} |",
             )
         )

@@ -13,7 +13,7 @@ from fpdf.enums import XPos, YPos
 from diagnose.pdf_figures import INK, SOFT, draw, height, rgb
 from diagnose.render import BADGES, sections
 from diagnose.schema import Estimate, Evidence, Report
-from diagnose.words import first_sentence, number, percent, plain, points, upper_first
+from diagnose.words import first_sentence, number, percent, plain, points, teacher_name, upper_first
 
 MARGIN = 18.0
 """Millimetres."""
@@ -115,8 +115,7 @@ def _opening(paper: Paper, report: Report) -> None:
     for advice in dict.fromkeys(finding.recommendation for finding in report.findings if finding.recommendation):
         paper.write_lines(f"What to do: {advice}", 9.5, bold=True)
     counts = [f"{count:,} {domain}" for domain in ("real", "synthetic") if (count := report.counts.get(f"images/{domain}"))]
-    taught_by = "one teacher" if report.teacher.name == "teacher" else report.teacher.name
-    behind = f"{len(report.students)} students of {taught_by}, {len(report.class_names)} classes"
+    behind = f"{len(report.students)} students of {teacher_name(report.teacher.name)}, {len(report.class_names)} classes"
     behind += f", {' and '.join(counts)} images held out" if counts else ""
     made = report.created[:16].replace("T", " ")
     paper.write_lines(f"{behind}. {made} UTC. Numbers in brackets are 95 % intervals.", 8, SOFT)

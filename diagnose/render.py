@@ -13,7 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from diagnose import figures
 from diagnose.samples import Row
 from diagnose.schema import Estimate, Finding, Report
-from diagnose.words import first_sentence, plain, upper_first
+from diagnose.words import first_sentence, plain, teacher_name, upper_first
 from probes.result import ProbeResult
 
 SHOWN = 48
@@ -60,7 +60,14 @@ def page(report: Report, rows: Sequence[Row] = (), results: Mapping[str, Mapping
         lstrip_blocks=True,
     )
     environment.filters.update(
-        plain=plain, upper_first=upper_first, share=_share, thousands=_thousands, kept=_kept, when=_when, first_sentence=first_sentence
+        plain=plain,
+        upper_first=upper_first,
+        share=_share,
+        thousands=_thousands,
+        kept=_kept,
+        when=_when,
+        first_sentence=first_sentence,
+        teacher_name=teacher_name,
     )
     return environment.get_template("report.html.jinja").render(
         report=report,

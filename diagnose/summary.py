@@ -23,7 +23,7 @@ def page(report: Report) -> str:
     for student in report.students:
         groups.setdefault((student.loss or student.name, student.trained_on or "?"), []).append(student)
     for (loss, trained_on), students in groups.items():
-        real, synthetic = _judged(report, students) or ([s.zero_shot.real for s in students], [s.zero_shot.synthetic for s in students])
+        real, synthetic = accuracies(report, students)
         rows.append(_row(loss, trained_on, students[0].params, real, synthetic, len(students)))
     parts = [
         f"# {_text(report.name)}",
@@ -43,20 +43,21 @@ def page(report: Report) -> str:
     return "\n".join(parts) + "\n"
 
 
-def _judged(report: Report, students: Sequence[Student]) -> tuple[list[Estimate | None], list[Estimate | None]] | None:
-    """Give the intervals that the verdict used for these students, so that no two pages of one report differ."""
+def accuracies(report: Report, students: Sequence[Student]) -> tuple[list[Estimate | None], list[Estimate | None]]:
+    """Give real and synthetic accuracies of the seeds of a loss: the one interval that the verdict used, so that no two pages differ, else each student's."""
     names = {student.name for student in students}
     for finding in report.findings:
         if finding.id.startswith("outcome/") and set(finding.students) == names and len(finding.evidence) > 1:
             return [finding.evidence[0].estimate], [finding.evidence[1].estimate]
-    return None
+    return [s.zero_shot.real for s in students], [s.zero_shot.synthetic for s in students]
 
 
 def _row(name: str, trained_on: str, params: int, real: Sequence[Estimate | None], synthetic: Sequence[Estimate | None], seeds: int) -> str:
-    return f"| {_text(name)} | {_text(trained_on)} | {params / 1e6:.2f} M | {seeds} | {_percent(real)} | {_percent(synthetic)} |"
+    return f"| {_text(name)} | {_text(trained_on)} | {params / 1e6:.2f} M | {seeds} | {percent_of(real)} | {percent_of(synthetic)} |"
 
 
-def _percent(values: Sequence[Estimate | None]) -> str:
+def percent_of(values: Sequence[Estimate | None]) -> str:
+    """Write the mean over seeds, in per cent with its interval."""
     known = [value for value in values if value is not None]
     if not known:
         return "not measured"

@@ -95,6 +95,11 @@ def upper_first(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
+def teacher_name(name: str) -> str:
+    """Name a teacher after `students of`; one that is merely called that is `one teacher`."""
+    return "one teacher" if name == "teacher" else name
+
+
 def first_sentence(text: str) -> tuple[str, str]:
     """Split a text after its first sentence; a point inside a number does not end one.
 

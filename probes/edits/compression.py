@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -39,7 +40,7 @@ def jpeg_quality(images: Tensor) -> np.ndarray:
     Args:
         images: not resized or moved since they were saved; at least 8 x 8, others have no trace.
 
-    Source: Fan & de Queiroz (2003), section III; tables of ITU-T T.81, annex K, scaled as the Independent JPEG Group does.
+    Source: Fan & de Queiroz (2003), section III; the tables are those that Pillow writes.
     """
     import torch
     from scipy.fft import dctn
@@ -94,15 +95,9 @@ def exchange_compression(images: Tensor, partner: Tensor) -> Tensor:
 
 @cache
 def _steps(quality: int) -> np.ndarray:
-    """Give the steps of brightness at a quality, by frequency, (64,) float64."""
-    scale = 5000 / quality if quality < 50 else 200 - 2 * quality
-    return np.clip(np.floor((_ANNEX_K * scale + 50) / 100), 1, 255)
+    """Give the steps of brightness that Pillow rounds to at a quality, by frequency, (64,) float64."""
+    from PIL import Image
 
-
-# fmt: off
-_ANNEX_K = np.array([
-    16, 11, 10, 16, 24, 40, 51, 61, 12, 12, 14, 19, 26, 58, 60, 55, 14, 13, 16, 24, 40, 57, 69, 56, 14, 17, 22, 29, 51, 87, 80, 62,
-    18, 22, 37, 56, 68, 109, 103, 77, 24, 35, 55, 64, 81, 104, 113, 92, 49, 64, 78, 87, 103, 121, 120, 101, 72, 92, 95, 98, 112, 100, 103, 99,
-], dtype=np.float64)
-"""ITU-T T.81, table K.1, row by row: vertical frequency first."""
-# fmt: on
+    file = io.BytesIO()
+    Image.new("L", (8, 8)).save(file, "JPEG", quality=quality)
+    return np.array(Image.open(file).quantization[0], dtype=np.float64)  # type: ignore[attr-defined]
