@@ -143,9 +143,8 @@ class LogisticFits:
         for rows, lower in columns:
             first[rows] = start[rows] @ lower
         options = {"maxiter": 500, "maxcor": 20, "gtol": tolerance, "ftol": 1e-14}
-        found = minimize(loss, first.ravel(), jac=True, method="L-BFGS-B", options=options)
-        self.evaluations = found.nfev
-        return turned(found.x.reshape(start.shape), back=True)
+        found = minimize(loss, first.ravel(), jac=True, method="L-BFGS-B", options=options).x
+        return turned(found.reshape(start.shape), back=True)
 
     def _margins(self, at: np.ndarray, sets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Give the log odds of all images by M models (N, M), and the class means of the products that were taken off (C, M)."""
