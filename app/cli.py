@@ -34,6 +34,7 @@ Templates = Annotated[list[str] | None, typer.Option("--template", help="Prompt 
 Size = Annotated[int | None, typer.Option(help="Side in pixels; needed when images differ in size.")]
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave out images that cannot be read, and count them.")]
 Limit = Annotated[int | None, typer.Option(min=1, help="Use at most so many held-out images of each domain, each class in proportion.")]
+Edited = Annotated[int | None, typer.Option(min=2, help="Images of each domain that `interventions` edits: more names weaker cues.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")]
 Weights = Annotated[list[str] | None, typer.Option(help="State dict for a --student, in the same order.")]
@@ -117,6 +118,7 @@ def probe(
     template: Templates = None,
     image_size: Size = None,
     limit: Limit = None,
+    edited: Edited = None,
     seed: Annotated[int, typer.Option(help="Seed of every random draw.")] = 0,
     skip_bad: SkipBad = False,
     as_json: Json = False,
@@ -131,7 +133,7 @@ def probe(
         [student], [weights], teacher, real, synthetic, class_weights, template, image_size, skip_bad=skip_bad, limit=limit
     )
     with _progress() as progress:
-        result = run_probe(name, models, seed=seed, progress=_reporter(progress))
+        result = run_probe(name, models, seed=seed, progress=_reporter(progress), edited=edited)
     path = result.save(out / name / result.subject)
     if as_json:
         import json
@@ -157,6 +159,7 @@ def diagnose(
     template: Templates = None,
     image_size: Size = None,
     limit: Limit = None,
+    edited: Edited = None,
     skip_bad: SkipBad = False,
     seed: Annotated[int, typer.Option(help="Seed of every random draw.")] = 0,
     probes: Annotated[
@@ -177,7 +180,7 @@ def diagnose(
             "`diagnose` must be given a run directory or --student, got " + ("both" if run else "neither") + "; give one of them."
         )
     if run is not None:
-        report, folder = _diagnose_run(run, seed=seed, quiet=as_json, probes=probes, limit=limit), run
+        report, folder = _diagnose_run(run, seed=seed, quiet=as_json, probes=probes, limit=limit, edited=edited), run
     else:
         if out is None or teacher is None:
             raise ValueError("`--out` and `--teacher` must be given with --student, got none; add them.")
@@ -186,7 +189,7 @@ def diagnose(
         models = open_models(
             student or [], weights or [], teacher, real, synthetic, class_weights, template, image_size, skip_bad=skip_bad, limit=limit
         )
-        report, folder = _judge(models, out, seed=seed, quiet=as_json, probes=probes), out
+        report, folder = _judge(models, out, seed=seed, quiet=as_json, probes=probes, edited=edited), out
     if as_json:
         typer.echo((folder / "report.json").read_text())
     held = conditions.check(report, fail_on or [])
@@ -235,17 +238,25 @@ def dashboard(
     raise typer.Exit(launch(runs, port, open_browser=not no_browser))
 
 
-def _diagnose_run(run: Path, *, seed: int = 0, quiet: bool = False, probes: list[str] | None = None, limit: int | None = None) -> Any:
+def _diagnose_run(
+    run: Path,
+    *,
+    seed: int = 0,
+    quiet: bool = False,
+    probes: list[str] | None = None,
+    limit: int | None = None,
+    edited: int | None = None,
+) -> Any:
     from diagnose.load import load_run
     from distill.grid import locked
 
     if not run.is_dir():
         raise FileNotFoundError(f"`run` must be a run directory that exists, got {run}; make one with `synthgap train`.")
     with locked(run):
-        return _judge(load_run(run, limit=limit, progress=True), run, seed=seed, quiet=quiet, probes=probes)
+        return _judge(load_run(run, limit=limit, progress=True), run, seed=seed, quiet=quiet, probes=probes, edited=edited)
 
 
-def _judge(loaded: Any, out: Path, *, seed: int, quiet: bool, probes: list[str] | None = None) -> Any:
+def _judge(loaded: Any, out: Path, *, seed: int, quiet: bool, probes: list[str] | None = None, edited: int | None = None) -> Any:
     from diagnose.run import diagnose as run
 
     with _progress() as progress:
@@ -263,6 +274,7 @@ def _judge(loaded: Any, out: Path, *, seed: int, quiet: bool, probes: list[str] 
             probes=probes or None,
             progress=_reporter(progress),
             embed_text=loaded.embed_text,
+            edited=edited,
         )
     for line in _failures(report):
         _say(line)

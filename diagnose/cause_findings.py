@@ -111,6 +111,8 @@ def _statement(measured: Measured, cause: Cause) -> str:
     used = [item for item in cause.suspects if item.used]
     if cause.status == "several":
         names = listed([FAMILIES[item.family] for item in used])
+        if len(used) == 1 and not used[0].alarm:
+            return f"{name} seems to rely on {names}, but no exchange that carries it over is surely followed: it is not settled. {_use(used[0])}"
         if len(used) == 1:
             return (
                 f"{name} seems to rely on {names}, but another kind of cue gives real images surely more back: which of them it is, is not "
@@ -148,9 +150,14 @@ def _words(cause: Cause) -> str:
 def _use(suspect: Suspect) -> str:
     """Say what shows that a cue is used, with the number that does it."""
     if suspect.alarm and suspect.followed is not None:
-        carried = CARRIED[suspect.followed.edit.removeprefix("swapped_")]
+        carried, more = CARRIED[suspect.followed.exchange], points(suspect.followed.estimate)
+        if EDITS[suspect.followed.edit].kind == "matched":
+            return (
+                f"A real image that gets {carried} of a synthetic image is named right {more} more often when that image is of its own class "
+                "than when it is of another, compared with its teacher and with what a real image lends."
+            )
         return (
-            f"Given {carried} of a synthetic image of another class, it goes over to that class in {points(suspect.followed.estimate)} more "
+            f"Given {carried} of a synthetic image of another class, it goes over to that class in {more} more "
             "of the images than its teacher does, and than it does on real images."
         )
     if suspect.blunt is None:
@@ -165,7 +172,7 @@ def _wins_back(closed: Clue, *, short: bool = False) -> str:
     value, low, high = (100 * part for part in (closed.estimate.value, closed.estimate.low, closed.estimate.high))
     share = f"{value:.0f} %" + ("" if short else f" ({low:.0f} to {high:.0f})") + " of the gap to synthetic ones"
     if closed.edit.startswith("matched_"):
-        carried = CARRIED[closed.edit.removeprefix("matched_")]
+        carried = CARRIED[closed.exchange]
         return f"given {carried} of a synthetic image of their class, real images win back {share}"
     return f"with it taken away from both domains ({plain(closed.edit)}), {share} closes"
 
@@ -175,7 +182,8 @@ def _evidence(cause: Cause) -> list[Evidence]:
     for item in cause.suspects:
         words = FAMILIES[item.family]
         if item.followed is not None:
-            what = f"goes over with an exchanged {plain(item.followed.edit.removeprefix('swapped_'))} ({words})"
+            whose = "a synthetic" if EDITS[item.followed.edit].kind == "swapped" else "a real"
+            what = f"{whose} image goes over with an exchanged {plain(item.followed.exchange)} ({words})"
             found.append(Evidence(what=what, estimate=item.followed.estimate, unit="points", source=f"reliance/{item.followed.edit}"))
         if item.blunt is not None:
             what = f"{plain(item.blunt.edit)}, beyond teacher and real images ({words})"
@@ -195,8 +203,9 @@ def _ruled_out(measured: Measured, cause: Cause) -> list[Alternative]:
         if item.family == cause.family or item.followed is None:
             continue
         name = f"{FAMILIES[item.family]} as the cue of {plain(measured.name)}"
-        carried = CARRIED[item.followed.edit.removeprefix("swapped_")]
-        because = f"Given {carried} of another class, it goes over in {_more(item.followed.estimate)} of the images."
+        because = (
+            f"Given {CARRIED[item.followed.exchange]} of another class, it goes over in {_more(item.followed.estimate)} of the images."
+        )
         if item.family == cause.substance:
             found.append(Alternative(name=name, status="supported", because=f"{because} The cue at that place is made of it."))
         elif followed is not None and verdict.surely_more(followed, item.followed.estimate):

@@ -1,10 +1,12 @@
 """From interventions to a named cue: what the student reads the class from, in which family of cues, and what it costs; no words.
 
 The mapping follows from what each edit does, not from examples. An exchange (`swapped_…`, `matched_…`) carries one kind of cue from image
-to image and leaves the other kinds alone. If the student goes over to the class whose cue it was given, it uses a cue of that kind; if real
-images of a class are named right again once they carry the synthetic cue of their class, its absence is what they fail by. Five kinds
-say what a cue is made of. Border and windows say where it is, so they are no rivals of the five: the cue lies at the border when hiding
-the border takes it away, and in a window when that quarter of the image alone carries most of it and the border little.
+to image and leaves the other kinds alone. If the student goes over to the class whose cue it was given, or if a synthetic cue of the own
+class serves it better than one of another class, it uses a cue of that kind; if real images of a class are named right again once they carry
+the synthetic cue of their class, its absence is what they fail by. Edits that only take away or isolate damage much else: they can say that
+something is used, and never name it. Five kinds say what a cue is made of. Border and windows say where it is, so they are no rivals of
+the five: the cue lies at the border when hiding the border takes it away, and in a window when that quarter of the image alone carries most
+of it and the border little.
 """
 
 from __future__ import annotations
@@ -42,6 +44,11 @@ class Clue:
     edit: str
     estimate: Estimate
 
+    @property
+    def exchange(self) -> str:
+        """Name of the exchange, without its kind."""
+        return self.edit.removeprefix("swapped_").removeprefix("matched_")
+
 
 @dataclass(frozen=True)
 class Suspect:
@@ -49,7 +56,8 @@ class Suspect:
 
     Args:
         family: key of `probes.edits.FAMILIES`.
-        followed: the exchange with another class that the student follows most, beyond its teacher and beyond real images.
+        followed: the exchange that the student follows most, beyond its teacher and beyond real images: `swapped_…`, on synthetic images, or
+            `matched_…`, on real ones, against the same exchange with another class.
         alarm: whether `followed` stands after the correction for many edits.
         blunt: the strongest alarm among edits that take the cue away or leave little else; None without one.
         closed: the edit that closes the largest share of the gap, if surely more than nothing.
@@ -63,7 +71,7 @@ class Suspect:
 
     @property
     def used(self) -> bool:
-        """Whether the student is shown to use a cue of this family; a blunt edit alone is no proof without a matched cue that helps."""
+        """Whether something of this family is shown to be used; by a blunt edit only beside a matched cue that helps, and that names nothing."""
         return self.alarm or (self.blunt is not None and self.closed is not None and self.closed.edit.startswith("matched_"))
 
     @property
@@ -138,10 +146,10 @@ def _by_edits(measured: Measured) -> Cause:
         return Cause(_without(suspects, scores), suspects=suspects, hidden=hidden)
     border, mark = (next((item for item in used if item.family == family), None) for family in (PLACE, MARK))
     made_of = [item for item in used if item.family in SUBSTANCES]
-    clear = bool(made_of) and _clear(made_of, suspects)
+    clear = bool(made_of) and made_of[0].alarm and _clear(made_of, suspects)
     substance = made_of[0].family if clear else None
     there = None if border is None else _at_border(border, made_of[:1], hidden)
-    if border is not None and there:
+    if border is not None and border.alarm and there:
         where = _where(mark) if mark is not None and verdict.mostly(_followed(mark), _followed(border)) else None
         return _named(border, suspects, hidden, substance=substance, where=where)
     around = next((item.followed.estimate for item in suspects if item.family == PLACE and item.followed is not None), None)
@@ -149,13 +157,13 @@ def _by_edits(measured: Measured) -> Cause:
         return _named(mark, suspects, hidden, substance=substance, where=_where(mark))
     if not made_of:
         return Cause("unnamed", suspects=suspects, hidden=hidden)
-    if not clear or (border is not None and there is None):
+    if not clear or (border is not None and (there or there is None)):
         return Cause("several", suspects=suspects, hidden=hidden)
     return _named(made_of[0], suspects, hidden)
 
 
 def _where(mark: Suspect) -> str | None:
-    return None if mark.followed is None else mark.followed.edit.removeprefix("swapped_window_")
+    return None if mark.followed is None else mark.followed.exchange.removeprefix("window_")
 
 
 def _at_border(place: Suspect, substance: Sequence[Suspect], hidden: Estimate | None) -> bool | None:
@@ -211,9 +219,9 @@ def _without(suspects: tuple[Suspect, ...], scores: Mapping[str, Estimate]) -> S
 
 def _suspect(family: str, scores: Mapping[str, Estimate]) -> Suspect:
     edits = [name for name, edit in EDITS.items() if edit.family == family]
-    swapped = [name for name in edits if EDITS[name].kind == "swapped" and f"reliance/{name}" in scores]
-    alarmed = [name for name in swapped if verdict.alarms(scores, name)]
-    followed = max(alarmed or swapped, key=lambda name: scores[f"reliance/{name}"].value, default=None)
+    exchanged = [name for name in edits if EDITS[name].partnered and f"reliance/{name}" in scores]
+    alarmed = [name for name in exchanged if verdict.alarms(scores, name)]
+    followed = max(alarmed or exchanged, key=lambda name: scores[f"reliance/{name}"].value, default=None)
     blunt = [name for name in edits if EDITS[name].kind in ("removes", "isolates") and verdict.alarms(scores, name)]
     strongest = max(blunt, key=lambda name: scores[f"reliance/{name}"].value, default=None)
     closing = [name for name in edits if f"gap_closed/{name}" in scores and verdict.closes(scores[f"gap_closed/{name}"])]

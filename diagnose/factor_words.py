@@ -109,7 +109,7 @@ def short_division(divided: Divided) -> str:
         return ""
     more = [f"{name} makes up {signless(100 * share.value, 0)} %" for name, share in shares if share.low > 0]
     less = [f"{name} gives {signless(-100 * share.value, 0)} % back" for name, share in shares if share.high < 0]
-    lacking = [f"{plain(divided.start)} lacks {signless(100 * rest.value, 0)} % too"] if rest.low > 0 else []
+    lacking = [f"{signless(100 * rest.value, 0)} % of them are missing with {plain(divided.start)} as well"] if rest.low > 0 else []
     if not more and not lacking:
         return ""
     back = f"; {joined(less)}" if less else ""

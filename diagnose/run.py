@@ -42,6 +42,7 @@ class Setting:
     batch_size: int
     progress: Progress
     embed_text: EmbedText | None = None
+    edited: int | None = None
 
     @cached_property
     def few(self) -> Setting:
@@ -70,6 +71,7 @@ def diagnose(
     progress: Progress | None = None,
     batch_size: int = 500,
     embed_text: EmbedText | None = None,
+    edited: int | None = None,
 ) -> Report:
     """Judge students beside their teacher and write the report.
 
@@ -91,6 +93,7 @@ def diagnose(
         progress: called as `progress(what, done, total)`.
         batch_size: images in one forward pass.
         embed_text: the teacher's text tower, or None where there is none.
+        edited: images of each domain that `interventions` edits; None for the probe's own default.
 
     Returns:
         The report, as written to `<out>/report.json`; beside it `report.html`, `junit.xml`, `thumbnails.parquet`, `edited.parquet`,
@@ -103,7 +106,7 @@ def diagnose(
     probes = diagnosis_names() if probes is None else probes
     _check(subjects, teacher, given, probes, class_weights)
     told = progress or (lambda what, done, total: None)
-    setting = Setting(given, np.asarray(class_weights), Path(out), logit_scale, seed, batch_size, told, embed_text)
+    setting = Setting(given, np.asarray(class_weights), Path(out), logit_scale, seed, batch_size, told, embed_text, edited)
     setting.out.mkdir(parents=True, exist_ok=True)
     (setting.out / "done").unlink(missing_ok=True)
     teacher_key, teacher_table = _table(teacher, setting)
@@ -255,6 +258,8 @@ def _content(probe: str, table_key: str, teacher_key: str, student: Subject, set
     for source in sorted(Path(__import__("probes").__path__[0]).rglob("*.py")):
         digest.update(source.read_bytes())
     parts = [SCHEMA_VERSION, probe, table_key, teacher_key, setting.logit_scale, setting.seed, sorted(student.checkpoints)]
+    if probe == "interventions":
+        parts.append(setting.edited)
     digest.update(json.dumps(parts).encode())
     return digest.hexdigest()[:32]
 
@@ -276,6 +281,7 @@ def _run(
                 logit_scale=setting.logit_scale,
                 seed=setting.seed,
                 progress=lambda done, total: setting.progress(what, done, total),
+                edited=setting.edited,
             )
             if probe == "drift" and student.checkpoints:
                 result = _with_epochs(result, student, seen.table, teacher.table, setting)

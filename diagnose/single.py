@@ -13,7 +13,13 @@ from probes.sight import Sight
 
 
 def run_probe(
-    name: str, loaded: Loaded, *, seed: int = 0, batch_size: int = 500, progress: Callable[[str, int, int], None] | None = None
+    name: str,
+    loaded: Loaded,
+    *,
+    seed: int = 0,
+    batch_size: int = 500,
+    progress: Callable[[str, int, int], None] | None = None,
+    edited: int | None = None,
 ) -> ProbeResult:
     """Embed both domains with the first student, and with the teacher where there is one, and measure.
 
@@ -23,6 +29,7 @@ def run_probe(
         seed: seed of every random draw.
         batch_size: images a forward pass.
         progress: called with (what, done, total).
+        edited: images of each domain that `interventions` edits; None for its own default.
 
     Raises:
         ValueError: when the probe cannot run on this input, naming the remedy.
@@ -44,4 +51,5 @@ def run_probe(
         logit_scale=loaded.logit_scale,
         seed=seed,
         progress=lambda done, total: told(name, done, total),
+        edited=edited,
     )

@@ -36,10 +36,13 @@ def _failing(facts: Facts) -> list[Measured]:
 
 
 def _failure(measured: Measured, facts: Facts) -> str:
+    real, synthetic = facts.teacher_real, facts.teacher_synthetic
+    better = real is not None and synthetic is not None and verdict.surely_more(real, synthetic)
     return (
         f"{upper_first(plain(measured.name))} fails on real images: it is right on {short_percent(measured.real)} of them and on "
         f"{short_percent(measured.synthetic)} of held-out synthetic ones, its teacher on {short_percent(facts.teacher_real)} and "
-        f"{short_percent(facts.teacher_synthetic)}: a gap {short_points(measured.excess)} wider than its teacher's."
+        f"{short_percent(facts.teacher_synthetic)}: a gap {short_points(measured.excess)} wider than its teacher's"
+        + (", who is better on real images than on synthetic ones." if better else ".")
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from probes.edits import EDITS, Material
 from probes.partners import partners
-from probes.remember import content, remembered
+from probes.remember import content, keep, recall
 from probes.sight import Sight
 
 if TYPE_CHECKING:
@@ -25,6 +25,9 @@ VALUES_AT_ONCE = 3_000_000
 CONTROL = "control"
 """Prefix of an exchange with a partner of the image's own class and domain: all of the damage, nothing of another class."""
 
+CROSSED = "crossed"
+"""Prefix of an exchange that gives a real image the cue of a synthetic image of another class: as strange to it as a matched one, and misleading."""
+
 
 @dataclass(frozen=True, eq=False)
 class Plan:
@@ -34,11 +37,11 @@ class Plan:
         rows: (M,) rows of the table.
         labels: (M,) their classes.
         domain: (M,) their domains.
-        names: names of edits; `control_<exchange>` beside the keys of `EDITS`.
+        names: names of edits; `control_<exchange>` and `crossed_<exchange>` beside the keys of `EDITS`.
         class_weights: (D, C).
         seed: seed of partners and of every random edit.
         masks: (N, H, W) bool over the rows of the table, true on the object, or None.
-        pairs: kind of partner -> (M,) place of each image's partner within `rows`, -1 for none; only real images have a `matched` one.
+        pairs: kind of partner -> (M,) place of each image's partner within `rows`, -1 for none; only real images have a `matched` or `crossed` one.
     """
 
     rows: np.ndarray
@@ -51,13 +54,15 @@ class Plan:
     pairs: Mapping[str, np.ndarray] = field(init=False)
 
     def __post_init__(self) -> None:
-        same = {"matched": (True, False), "swapped": (False, True), CONTROL: (True, True)}
+        same = {"matched": (True, False), "swapped": (False, True), CONTROL: (True, True), CROSSED: (False, False)}
         found = {
             kind: partners(self.labels, self.domain, same_class=same_class, same_domain=same_domain, seed=self.seed)
             for kind, (same_class, same_domain) in same.items()
         }
-        # What a synthetic image does with a real cue answers nothing that is asked, and would cost half of all matched edits.
-        found["matched"] = np.where(self.domain == "real", found["matched"], -1)
+        # What a synthetic image does with a real cue answers nothing that is asked, and would cost half of these edits. With more than two
+        # classes the control is for real images alone, beside what these do with synthetic cues.
+        for kind in ("matched", CROSSED, *((CONTROL,) if self.class_weights.shape[1] > 2 else ())):
+            found[kind] = np.where(self.domain == "real", found[kind], -1)
         object.__setattr__(self, "pairs", found)
 
     @property
@@ -68,27 +73,26 @@ class Plan:
 
 
 def kind_of(name: str) -> str:
-    """Give the kind of an edit, `control` included."""
-    return CONTROL if name.startswith(f"{CONTROL}_") else EDITS[name].kind
+    """Give the kind of an edit, `control` and `crossed` included."""
+    return next((prefix for prefix in (CONTROL, CROSSED) if name.startswith(f"{prefix}_")), None) or EDITS[name].kind
 
 
-def ask(sight: Sight, shown: Sight, plan: Plan, *, progress: Callable[[int, int], None] | None = None) -> Answers:
-    """Give the class that an encoder names for every image under every edit of the plan; the images unchanged under the name `none`.
+def ask(sights: Sequence[Sight], plan: Plan, *, progress: Callable[[int, int], None] | None = None) -> list[Answers]:
+    """Give the class that each encoder names for every image under every edit of the plan; the images unchanged under the name `none`.
 
     Args:
-        sight: the encoder.
-        shown: whose images are edited; student and teacher have to see the very same ones.
+        sights: the encoders; the images of the first are edited, once for all, so that they see the very same ones.
         plan: images and edits.
         progress: called as `progress(done, total)` in edited images.
 
     Raises:
         ValueError: for embeddings that are not finite, naming the encoder and the edit.
     """
-    count = len(plan.rows)
+    shown, count = sights[0], len(plan.rows)
     height, width = shown.size
     step = int(np.clip(VALUES_AT_ONCE // (3 * height * width), 1, 250))
     names = ("none", *plan.names)
-    answers = {name: np.full(count, -1, dtype=np.int64) for name in names}
+    answers = [{name: np.full(count, -1, dtype=np.int64) for name in names} for _ in sights]
     weights = plan.class_weights / np.linalg.norm(plan.class_weights, axis=0)
     for start in range(0, count, step):
         places = np.arange(start, min(start + step, count))
@@ -96,8 +100,9 @@ def ask(sight: Sight, shown: Sight, plan: Plan, *, progress: Callable[[int, int]
         borrowed: dict[str, tuple[Any, Any]] = {}
         for number, name in enumerate(names):
             kept, edited = (places, images) if name == "none" else _edited(name, places, images, borrowed, shown, plan)
-            if len(kept):
-                answers[name][kept] = _named(sight, edited, weights, name)
+            for sight, said in zip(sights, answers, strict=True):
+                if len(kept):
+                    said[name][kept] = _named(sight, edited, weights, name)
             if progress is not None:
                 progress(start * len(names) + (number + 1) * len(places), count * len(names))
     return answers
@@ -112,10 +117,17 @@ def _named(sight: Sight, images: Tensor, weights: np.ndarray, name: str) -> np.n
     return cosines.argmax(axis=1)
 
 
-def ask_once(sight: Sight, shown: Sight, plan: Plan, *, progress: Callable[[int, int], None] | None = None) -> Answers:
-    """Do as `ask` does, but only once in a process: the students of a run share their teacher."""
-    few = sight.embed(shown.images(plan.rows[:8]))
-    return remembered(content("edited", sight.table, few, plan.key, shown.size), lambda: ask(sight, shown, plan, progress=progress))
+def ask_beside(
+    student: Sight, teacher: Sight, plan: Plan, *, progress: Callable[[int, int], None] | None = None
+) -> tuple[Answers, Answers]:
+    """Ask a student and its teacher; the teacher only once in a process, since the students of a run share it."""
+    key = content("edited", teacher.table, teacher.embed(student.images(plan.rows[:8])), plan.key, student.size)
+    theirs = recall(key)
+    if theirs is None:
+        ours, theirs = ask([student, teacher], plan, progress=progress)
+        keep(key, theirs)
+        return ours, theirs
+    return ask([student], plan, progress=progress)[0], theirs
 
 
 def _edited(
@@ -123,7 +135,7 @@ def _edited(
 ) -> tuple[np.ndarray, Tensor]:
     """Apply one edit to those images of a batch that it can be applied to; partners are read once a batch and kind."""
     kind = kind_of(name)
-    edit = EDITS[f"swapped_{name.removeprefix(CONTROL + '_')}" if kind == CONTROL else name]
+    edit = EDITS[f"swapped_{name.removeprefix(kind + '_')}" if kind in (CONTROL, CROSSED) else name]
     keys = plan.seed * 1_000_003 + plan.rows[places]
     if not edit.partnered:
         return places, edit.apply(Material(images, keys))

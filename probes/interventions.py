@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from probes import paired
-from probes.edited import CONTROL, Answers, Plan, ask, ask_once, kind_of
-from probes.edits import EDITS, FAMILIES, MASKED
+from probes.edited import CONTROL, CROSSED, Answers, Plan, ask, ask_beside, kind_of
+from probes.edits import EDITS, FAMILIES, MASKED, PLACES
 from probes.embeddings import DOMAINS
 from probes.gap_shares import gap_shares
 from probes.inputs import check_tables, versions
@@ -34,7 +34,7 @@ def interventions(
     class_weights: np.ndarray | None = None,
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
-    limit: int = 400,
+    limit: int = 600,
     edits: Sequence[str] | None = None,
     masks: np.ndarray | None = None,
     draws: int = 1000,
@@ -68,11 +68,12 @@ def interventions(
     rows = sample_rows(table.labels, table.domain, limit=limit, seed=seed)
     labels, domain = table.labels[rows], table.domain[rows]
     classes = class_weights.shape[1]
-    controls = [f"{CONTROL}_{name.removeprefix('swapped_')}" for name in names if EDITS[name].kind == "swapped" and classes == 2]
-    plan = Plan(rows, labels, domain, (*names, *controls), class_weights, seed, masks)
-    whole = 1 if teacher is None else 2
-    ours = ask(student, student, plan, progress=_part(progress, 0, whole))
-    theirs = None if teacher is None else ask_once(teacher, student, plan, progress=_part(progress, 1, whole))
+    plan = Plan(rows, labels, domain, (*names, *_beside(names, classes, judged=teacher is not None)), class_weights, seed, masks)
+    theirs: Answers | None = None
+    if teacher is None:
+        (ours,) = ask([student], plan, progress=progress)
+    else:
+        ours, theirs = ask_beside(student, teacher, plan, progress=progress)
 
     measured = _Measured(plan, names, classes)
     scores = measured.of_one(ours)
@@ -107,9 +108,15 @@ def interventions(
     )
 
 
-def _part(progress: Callable[[int, int], None] | None, number: int, whole: int) -> Callable[[int, int], None] | None:
-    """Tell of the progress of one encoder as a part of that of all."""
-    return None if progress is None else lambda done, total: progress(number * total + done, whole * total)
+def _beside(names: Sequence[str], classes: int, *, judged: bool) -> list[str]:
+    """List the exchanges that nobody asks for and that the others are compared with.
+
+    A real image has no cue of its own that competes with the part that a synthetic border or window brings, so what these decide there tells no place.
+    """
+    matched, swapped = ([name.removeprefix(f"{kind}_") for name in names if EDITS[name].kind == kind] for kind in ("matched", "swapped"))
+    both = [name for name in matched if judged and name in swapped and EDITS[f"matched_{name}"].family not in PLACES]
+    controls = swapped if classes == 2 else both
+    return [*(f"{CONTROL}_{exchange}" for exchange in controls), *(f"{CROSSED}_{exchange}" for exchange in both)]
 
 
 def _chosen(student: Sight, edits: Sequence[str] | None, masks: np.ndarray | None, limit: int) -> tuple[str, ...]:
@@ -172,6 +179,13 @@ class _Measured:
                 values = used[0][what] - used[1][what]
                 for domain, where in rows.items():
                     scores[f"{_EXCESS[what]}/{name}/{domain}"] = _mean(values[where])
+            exchange = name.removeprefix("matched_")
+            if "real" in rows and exchange != name and f"{CROSSED}_{exchange}" in ours:
+                beyond = self._tied(ours, theirs, exchange)
+                if min(map(len, beyond)) > 1:
+                    interval, p_values[name] = paired.smaller_of(*(paired.middle_and_error(values, reach=2.0) for values in beyond))
+                    value = min(values.mean() for values in beyond)
+                    scores[f"reliance/{name}"] = as_score(value, interval, chance=0.0, direction="lower", bounds=(-2.0, 2.0))
             if len(rows) < len(DOMAINS):
                 continue
             real, made = rows["real"], rows["synthetic"]
@@ -192,6 +206,18 @@ class _Measured:
         for name, p in zip(p_values, paired.holm(np.array(list(p_values.values()))), strict=True):
             scores[f"adjusted_p/{name}"] = Score(float(p), float(p), float(p))
         return scores
+
+    def _tied(self, ours: Answers, theirs: Answers, exchange: str) -> tuple[np.ndarray, np.ndarray]:
+        """Give, for each real image, how much better a synthetic cue of its own class serves it than one of another class.
+
+        Returns:
+            Twice (R,): beyond what that is for the teacher, and beyond what it is with cues of real images.
+        """
+        names = [f"{kind}_{exchange}" for kind in ("matched", CROSSED, CONTROL, "swapped")]
+        rows = np.flatnonzero((self.domain == "real") & np.all([ours[name] >= 0 for name in names], axis=0))
+        own, other, own_real, other_real = ((ours[name][rows] == self.labels[rows]).astype(float) for name in names)
+        taught, misled = ((theirs[name][rows] == self.labels[rows]).astype(float) for name in names[:2])
+        return own - other - (taught - misled), own - other - (own_real - other_real)
 
     def _uses(self, said: Answers, name: str) -> dict[str, np.ndarray]:
         """Give, for each image, what one encoder shows of an edit: right or not, what it lost, how far it followed the partner."""

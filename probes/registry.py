@@ -64,6 +64,7 @@ def measure(
     logit_scale: float = 100.0,
     seed: int = 0,
     progress: Progress | None = None,
+    edited: int | None = None,
 ) -> ProbeResult:
     """Run the probe of this name, giving it tables or images as it needs.
 
@@ -75,12 +76,17 @@ def measure(
         logit_scale: multiplier of the cosines, positive; the calibration depends on it.
         seed: seed of every random draw.
         progress: told how far an image probe is.
+        edited: images of each domain that `interventions` edits; None for its own default.
 
     Raises:
         ValueError: for an unknown name, or input that the probe cannot measure, naming the remedy.
     """
     probe = find_probe(name)
+    named: dict[str, Any] = {}
+    if name == "interventions" and edited is not None:
+        named["limit"] = edited
+    if name == "transfer":
+        named["logit_scale"] = logit_scale
     if name in IMAGE_PROBES:
-        return probe(student, teacher, class_weights=class_weights, seed=seed, progress=progress)
-    named: dict[str, Any] = {"logit_scale": logit_scale} if name == "transfer" else {}
+        return probe(student, teacher, class_weights=class_weights, seed=seed, progress=progress, **named)
     return probe(student.table, None if teacher is None else teacher.table, class_weights=class_weights, seed=seed, **named)

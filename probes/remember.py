@@ -30,16 +30,27 @@ def remembered(key: str, make: Callable[[], Found]) -> Found:
         key: from `content`; everything the result depends on has to be in it.
         make: computes the result; when it raises, nothing is kept.
     """
+    found = recall(key)
+    if found is None:
+        found = make()
+        keep(key, found)
+    return found
+
+
+def recall(key: str) -> Any:
+    """Give what is remembered under a key, None where nothing is."""
     with _lock:
         if key in _memory:
             _memory.move_to_end(key)
-            return _memory[key]
-    found = make()
+        return _memory.get(key)
+
+
+def keep(key: str, found: object) -> None:
+    """Remember something under a key."""
     with _lock:
         _memory[key] = found
         while len(_memory) > ENTRIES:
             _memory.popitem(last=False)
-    return found
 
 
 def forget() -> None:

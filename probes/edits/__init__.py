@@ -36,6 +36,10 @@ FAMILIES: dict[str, str] = {
 `border` and `mark` say where it is; the last two hold several of the first."""
 
 
+PLACES = ("border", "mark")
+"""Families that say where a cue is, whatever it is made of."""
+
+
 @dataclass(frozen=True, eq=False)
 class Material:
     """What an edit may use for B images.

@@ -342,7 +342,7 @@ def test_the_verdict_says_what_share_of_the_gap_the_text_target_makes_up(facts: 
     assert said.label == "text_target_costs_real_accuracy"
     assert "the text target costs 20 points" in said.statement
     assert "the text target makes up 74 %" in said.statement
-    assert "L2 lacks 19 % too" in said.statement
+    assert "19 % of them are missing with L2 as well" in said.statement
     # The statement is about the students that are compared, not about the coldest, which do worst.
     assert said.statement.startswith("Image-text fails on real images: it is right on 58 %")
 
@@ -362,7 +362,9 @@ def test_the_verdict_tells_only_shares_that_are_surely_not_zero() -> None:
 
     said = short_division(divided)
 
-    assert said.endswith("the text target makes up 67 % and L2 lacks 74 % too; the use of negatives gives 41 % back.")
+    assert said.endswith(
+        "the text target makes up 67 % and 74 % of them are missing with L2 as well; the use of negatives gives 41 % back."
+    )
     assert "other" not in said
 
 

@@ -140,6 +140,13 @@ def test_a_text_target_that_fails_is_named_with_its_cost_and_the_cure() -> None:
     assert "image embedding" in loss_finding.recommendation
 
 
+def test_a_gap_that_is_wide_since_the_teacher_does_better_on_real_images_says_so() -> None:
+    stumbles = replace(facts(*TEXT_FAILS), teacher_real=value(0.93, 0.01), teacher_synthetic=value(0.43, 0.01))
+
+    assert "wider than its teacher's, who is better on real images than on synthetic ones." in statement.state(stumbles).statement
+    assert "wider than its teacher's." in statement.state(facts(*TEXT_FAILS)).statement
+
+
 def test_a_text_target_that_helps_is_said_to_help() -> None:
     said = statement.state(CASES["image_target_fails_on_real"])
 
