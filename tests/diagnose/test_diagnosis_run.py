@@ -18,6 +18,7 @@ from diagnose.schema import Report
 from diagnose.subjects import Images, Subject
 from probes.registry import PROBES
 from probes.result import DiagnosticError, ProbeResult, Score
+from probes.sight import Sight
 
 
 def counted(subject: Subject) -> tuple[Subject, list[int]]:
@@ -61,6 +62,24 @@ def test_three_probes_and_checkpoints_reach_findings_and_arrays(
     assert {"outcome", "controls", "loss", "separability", "drift"} <= prefixes
     assert result.arrays["epochs"].tolist() == [0, 1]
     assert result.arrays["cosine/real/by_epoch"].shape == (2, 3)
+
+
+def test_edited_images_are_asked_for_and_another_number_is_measured_anew(
+    students: list[Subject], teacher: Subject, real: Images, synthetic: Images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    probe = run.measure
+
+    def measure(name: str, student: Sight, teacher: Sight, *, edited: int | None, **more: object) -> ProbeResult:
+        asked.append(edited)
+        found = probe("transfer", student, teacher, **more)  # type: ignore[arg-type]
+        return replace(found, probe=name, arrays={**found.arrays, "edits": np.array([], dtype=str)})
+
+    monkeypatch.setattr(run, "measure", measure)
+    for edited in (4, 4, 6, None):
+        go(students[:1], teacher, tmp_path, real, synthetic, probes=("interventions",), edited=edited)
+
+    assert asked == [4, 6, None]  # the second 4 was measured already
 
 
 def test_a_second_diagnosis_embeds_nothing_anew_and_says_the_same(
