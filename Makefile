@@ -10,6 +10,7 @@ SHOWN ?= runs/pocket
 ONLY ?=
 QUICK ?=
 ROWS ?=
+ALONE ?=
 # Widths of the stages @ epochs.
 PARITY ?= 8,16,32,64@24 16,32,64,128@6 16,32,64,128@12 16,32,64,128@24 24,48,96,192@24
 
@@ -74,8 +75,8 @@ parity: install ## how near L2 students come to their teacher, by size and lengt
 bench: install-test ## speed side by side with bare loops and other libraries, docs/results/bench.md (ONLY=group, QUICK=1: print only)
 	$(BIN)/python benchmarks/run.py $(if $(ONLY),--only $(ONLY)) $(if $(QUICK),--quick)
 
-scale: install ## memory and time of 10^4, 10^5, 10^6 rows (ROWS="..." for others), docs/results/scale.md and .svg
-	$(BIN)/python benchmarks/scale.py $(if $(ROWS),--rows $(ROWS))
+scale: install ## memory and time of 10^4, 10^5, 10^6 rows (ROWS="..." for others, ALONE=1: no teacher), docs/results/scale.md and .svg
+	$(BIN)/python benchmarks/scale.py $(if $(ROWS),--rows $(ROWS)) $(if $(ALONE),--alone)
 
 screenshots: install-test ## pictures of every page of the dashboard: make screenshots SHOWN=runs/pocket
 	$(BIN)/python benchmarks/screenshots.py $(SHOWN)

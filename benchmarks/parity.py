@@ -11,6 +11,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from diagnose.schema import Estimate, Report
+from diagnose.summary import percent_of
 from distill.checkpoint import load_student
 from distill.config import read_experiment
 from distill.experiment import open_experiment
@@ -97,15 +98,10 @@ def table(found: list[Trained]) -> str:
     for one in found:
         fewer = 100 * (1 - one.params / one.teacher_params)
         lines.append(
-            f"| {one.run} | {one.name} | {one.params:,} | {fewer:.1f} % | {one.epochs} | {one.petaflops:.2f} | {said(one.real)} | {said(one.synthetic)} "
+            f"| {one.run} | {one.name} | {one.params:,} | {fewer:.1f} % | {one.epochs} | {one.petaflops:.2f} | {percent_of([one.real])} | {percent_of([one.synthetic])} "
             f"| {100 * (one.teacher.value - one.real.value):.1f} |"
         )
-    return "\n".join([*lines, "", f"Teacher: {found[0].teacher_params:,} parameters, {said(found[0].teacher)} on real images.", ""])
-
-
-def said(estimate: Estimate) -> str:
-    """Give an accuracy in per cent with its interval."""
-    return f"{100 * estimate.value:.1f} ({100 * estimate.low:.1f} to {100 * estimate.high:.1f})"
+    return "\n".join([*lines, "", f"Teacher: {found[0].teacher_params:,} parameters, {percent_of([found[0].teacher])} on real images.", ""])
 
 
 def draw(found: list[Trained], path: Path) -> None:

@@ -33,25 +33,27 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="where the tables are written; by default a temporary folder")
     parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--probe", nargs="+", default=["transfer", "separability", "drift"], help="table probes to run")
+    parser.add_argument("--alone", action="store_true", help="a student without its teacher: half the disk, 3 times 20 GB at 10^7 with one")
     given = parser.parse_args()
     if given.one:
-        print(json.dumps(measure(given.one, given.folder, given.probe)))
+        print(json.dumps(measure(given.one, given.folder, given.probe, alone=given.alone)))
         return
     found = []
     for n in given.rows:
         with tempfile.TemporaryDirectory(dir=given.folder) as folder:
             command = [sys.executable, __file__, "--one", str(n), "--folder", folder, "--probe", *given.probe]
+            command += ["--alone"] if given.alone else []
             done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
         found.append(json.loads(done.stdout.splitlines()[-1]))
         print(found[-1], file=sys.stderr, flush=True)
         if len(found) > 1:
             given.out.mkdir(parents=True, exist_ok=True)
             (given.out / "scale.svg").write_text(picture(found), encoding="utf-8")
-            (given.out / "scale.md").write_text(page(found, given.probe), encoding="utf-8")
+            (given.out / "scale.md").write_text(page(found, given.probe, alone=given.alone), encoding="utf-8")
 
 
-def measure(n: int, folder: Path, probes: list[str]) -> dict[str, float]:
-    """Write two tables of n rows and run the table probes, with the peak of the resident memory of each part."""
+def measure(n: int, folder: Path, probes: list[str], *, alone: bool = False) -> dict[str, float]:
+    """Write two tables of n rows, or the student's alone, and run the table probes, with the peak of the resident memory of each part."""
     import made
     import numpy as np
 
@@ -60,7 +62,8 @@ def measure(n: int, folder: Path, probes: list[str]) -> dict[str, float]:
     from probes.table_parts import TableParts
 
     start = _Peak()
-    for encoder, name in enumerate(("teacher", "student")):
+    names = ("student",) if alone else ("teacher", "student")
+    for encoder, name in enumerate(names):
         parts = TableParts(folder / name, rows=n, made_of=name)
         for at in range(0, n, BLOCK_ROWS):
             rows = np.arange(at, min(at + BLOCK_ROWS, n))
@@ -74,10 +77,10 @@ def measure(n: int, folder: Path, probes: list[str]) -> dict[str, float]:
     embedded = start.stop()
     found: dict[str, float] = {"rows": n, "write_seconds": embedded[0], "write_cpu": embedded[1], "write_peak": embedded[2]}
     start = _Peak()
-    student, teacher = (EmbeddingTable.load(folder / name) for name in ("student", "teacher"))
+    tables = {name: EmbeddingTable.load(folder / name) for name in names}
     weights = made.class_weights()
     for name in probes:
-        PROBES[name](student, teacher, class_weights=weights, max_images=SAMPLE).save(folder / "results" / name)
+        PROBES[name](tables["student"], tables.get("teacher"), class_weights=weights, max_images=SAMPLE).save(folder / "results" / name)
     found["probe_seconds"], found["probe_cpu"], found["probe_peak"] = start.stop()
     found["disk"] = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     shutil.rmtree(folder, ignore_errors=True)
@@ -131,11 +134,11 @@ def slopes(found: list[dict[str, float]], name: str) -> str:
     return ", ".join(f"{math.log(b[name] / a[name]) / math.log(b['rows'] / a['rows']):.2f}" for a, b in pairs)
 
 
-def page(found: list[dict[str, float]], probes: list[str]) -> str:
+def page(found: list[dict[str, float]], probes: list[str], *, alone: bool = False) -> str:
     """Give the table in Markdown."""
     lines = [
         "# Growth with the number of rows",
-        "Made by `make scale` (`benchmarks/scale.py`): two tables (student, teacher) of made-up rows of 512 float32, written in parts and joined, then",
+        f"Made by `make scale` (`benchmarks/scale.py`): {'one table (a student without its teacher)' if alone else 'two tables (student, teacher)'} of made-up rows of 512 float32, written in parts and joined, then",
         f"{', '.join(f'`{name}`' for name in probes)} over the memory-mapped tables, samples cut to {SAMPLE} images so that what grows is seen. Peak memory is the resident set of the process,",
         "mapped pages included, looked at every 20 ms. Processor seconds are of one process; clock seconds are of a shared machine.",
         "",

@@ -18,7 +18,7 @@ import numpy as np
 import open_clip
 import pyarrow.parquet as pq
 import torch
-from PIL import Image, ImageEnhance, ImageFilter
+from PIL import Image, ImageDraw, ImageEnhance, ImageFilter
 from torch import nn
 from torch.nn import functional as F
 
@@ -47,8 +47,17 @@ EXPECTED = {
     "tinted_top": ("border", "colour"),
     "sticker": ("border", "mark", "colour"),
     "none": (),
+    "webp": ("codec",),
+    "temperature": ("colour",),
+    "sensor_noise": ("codec",),
+    "dark_rim": ("border",),
+    "hatching": ("frequency", "texture"),
+    "letter": ("mark", "border", "texture"),
+    "crackle": ("texture", "codec"),
+    "nearest": ("codec", "frequency"),
 }
-"""Cue -> families of which any may be named; for `none` nothing may."""
+"""Cue -> families of which any may be named; for `none` nothing may. Those after `none` were added when real images had been given exchanges
+of their own, and before any of them was judged."""
 
 
 def painted(image: Image.Image, cue: str, kind: int, random: np.random.Generator) -> Image.Image:
@@ -65,6 +74,22 @@ def painted(image: Image.Image, cue: str, kind: int, random: np.random.Generator
         return image.filter(ImageFilter.GaussianBlur((0, 0.5, 0.8, 1.2, 1.8)[kind]))
     if cue == "saturation":
         return ImageEnhance.Color(image).enhance((0, 0.5, 1, 1.7, 2.6)[kind])
+    if cue == "webp":
+        buffer = io.BytesIO()
+        image.save(buffer, "WEBP", quality=(1, 12, 30, 60, 95)[kind])
+        return Image.open(buffer).convert("RGB")
+    if cue == "nearest":
+        side = (32, 25, 20, 16, 13)[kind]
+        return image.resize((side, side), Image.Resampling.BOX).resize((32, 32), Image.Resampling.NEAREST)
+    if cue in ("letter", "crackle"):
+        drawn = image.copy()
+        pen = ImageDraw.Draw(drawn)
+        if cue == "letter":
+            pen.text((22, 20), "AHKTX"[kind], fill=(235, 235, 235))
+        else:
+            for _ in range((0, 2, 4, 7, 11)[kind]):
+                pen.line([tuple(random.integers(0, 32, 2).tolist()) for _ in range(3)], fill=(30, 30, 30))
+        return drawn
     pixels = np.asarray(image).astype(np.float32)
     down, across = np.mgrid[:32, :32]
     if cue == "pinstripes":
@@ -81,6 +106,15 @@ def painted(image: Image.Image, cue: str, kind: int, random: np.random.Generator
     elif cue == "tinted_top":
         tints = ((60, 120, 230), (230, 120, 60), (90, 200, 90), (200, 200, 200), (40, 40, 60))
         pixels[:9] = 0.35 * pixels[:9] + 0.65 * np.array(tints[kind])
+    elif cue == "temperature":
+        pixels *= np.array([1, 1, 1]) + (kind - 2) * np.array([0.14, 0.02, -0.14])
+    elif cue == "sensor_noise":
+        pixels += (0, 6, 13, 22, 34)[kind] * random.standard_normal((32, 32, 1))
+    elif cue == "dark_rim":
+        far = np.hypot(down - 15.5, across - 15.5)[..., None] / 22
+        pixels *= 1 - (0, 0.25, 0.45, 0.65, 0.9)[kind] * far**3
+    elif cue == "hatching":
+        pixels += 24 * ((down + across + int(random.integers(12))) % (3, 4, 5, 7, 9)[kind] == 0)[..., None]
     elif cue == "sticker":
         left, top = ((3, 3), (24, 3), (3, 24), (24, 24), (14, 14))[kind]
         pixels[top : top + 5, left : left + 5] = (240, 220, 40)
