@@ -64,6 +64,11 @@ class Run:
         return str(self.path.relative_to(Path.cwd())) if self.path.is_relative_to(Path.cwd()) else str(self.path)
 
     @property
+    def has_students(self) -> bool:
+        """Tell whether a trained student lies in the folder, without which nothing can be diagnosed here."""
+        return any((self.path / "students").glob("*/student.safetensors"))
+
+    @property
     def diagnose_command(self) -> str:
         """Give the command that makes the report, its arrays and thumbnails."""
         return shlex.join(["synthgap", "diagnose", self.shown])
@@ -210,10 +215,11 @@ def load_probe(run: Run, record: ProbeRecord) -> ProbeResult:
     name = record.path.removesuffix(".json") or f"probes/{record.probe}/{record.subject}"
     stem = inside(run, name)
     path = stem.parent / f"{stem.name}.json"
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"`{record.probe}` of {record.subject} must be saved in the run, got no {name}.json; diagnose the run again."
-        )
+    for part in (path, stem.parent / f"{stem.name}.npz"):
+        if not part.is_file():
+            raise FileNotFoundError(
+                f"`{record.probe}` of {record.subject} must be saved in the run, got no {name}{part.suffix}; diagnose the run again."
+            )
     return _load_probe(_stamp(path))
 
 
@@ -286,9 +292,10 @@ def count_words(counts: Mapping[str, int]) -> str:
     """Write a probe's counts as words, e.g. `5,000 real images, 5,000 synthetic images, 10 classes`."""
     words = {"sampled_per_domain": "images of each kind drawn at random", "available": "images to choose from"}
     words |= {"within": "classes within which it is asked", "by_epoch": "images at each epoch"}
+    words |= {"blocks": "blocks of images left out in turn to get the intervals"}
     parts = []
     for name, value in ((name, value) for name, value in counts.items() if value):
         what, _, rest = name.partition("/")
-        text = words.get(rest, f"{rest} {what}" if rest else what)
+        text = words.get(rest or what, f"{rest} {what}" if rest else what)
         parts.append(f"{value:,} {text.replace('_', ' ')}")
     return ", ".join(parts)

@@ -95,10 +95,11 @@ def _dot_chart(
     ]
     label = {"xref": "paper", "x": 0, "yshift": 38, "showarrow": False, "xanchor": "left", "align": "left", "font": {"size": 13}}
     notes: list[dict[str, Any]] = [label | {"y": -index, "text": safe(row)} for index, row in enumerate(rows)]
+    ends = _range(dots, guide, bounds, scale)
     if guide is not None:
-        lines, note = _guide(scale * guide, guide_label, len(rows))
+        lines, note = _guide(scale * guide, guide_label, len(rows), sum(ends) / 2)
         shapes, notes = shapes + lines, [*notes, note]
-    across = {"title": axis, "fixedrange": True, "range": _range(dots, guide, bounds, scale), "zeroline": False}
+    across = {"title": axis, "fixedrange": True, "range": ends, "zeroline": False}
     across["ticksuffix"] = " %" if percent and "point" not in axis else ""
     up = {"visible": False, "range": [-len(rows) + 0.45, 0.6], "fixedrange": True}
     return built(traces, 92 + ROW_PIXELS * len(rows), shapes=shapes, annotations=notes, xaxis=across, yaxis=up)
@@ -118,11 +119,12 @@ def _bars(dots: Sequence[Dot], rows: list[str], scale: float) -> list[dict[str, 
     return made
 
 
-def _guide(x: float, label: str, rows: int) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Make a vertical line in pieces, so that it does not strike through the rows' labels, and the words beside it."""
+def _guide(x: float, label: str, rows: int, middle: float) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Make a vertical line in pieces, so that it does not strike through the rows' labels, and the words on its side with more room."""
     line = {"color": TEACHER, "width": 1.5, "dash": "dot"}
     pieces = [{"type": "line", "x0": x, "x1": x, "y0": -index - 0.42, "y1": -index + 0.1, "line": line} for index in range(rows)]
-    place = {"x": x, "y": -rows + 1, "yshift": -34, "xanchor": "left", "xshift": 4}
+    side = {"xanchor": "left", "xshift": 4} if x <= middle else {"xanchor": "right", "xshift": -4}
+    place = {"x": x, "y": -rows + 1, "yshift": -34} | side
     return pieces, place | {"text": safe(label), "showarrow": False, "font": {"size": 11, "color": TEACHER}}
 
 

@@ -6,6 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from app.explained import METHODS, NUMBERS, Eyes, gallery, load_eyes
+from app.explaining import able
 from app.reports import Run, load_thumbnails
 from app.views.attribution_means import show_means
 from app.views.attribution_trust import believed_sentence, show_trust
@@ -131,6 +132,10 @@ def _pictures(run: Run) -> pd.DataFrame | None:
 def _any_picture(run: Run, report: Report) -> None:
     st.header("Any other picture")
     students = {name: title for name, title in short_titles(report).items() if name != report.teacher.name}
+    names, lacking = able(run, list(students))
+    if not names:
+        missing(lacking, run)
+        return
     thumbnails = _pictures(run)
     way = "Upload one"
     if thumbnails is not None and len(thumbnails):

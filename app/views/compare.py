@@ -10,7 +10,7 @@ from app.views.choices import choose
 from app.views.differences import Changed, alone, badge, changed_findings, outcome_dots, outcome_words, outcomes, settings
 from app.views.groups import keys_in_order
 from app.views.measures import draw
-from app.views.notices import report_or_notice
+from app.views.notices import how_to_make, report_or_notice
 from app.views.wording import estimate, first_sentence, listing, plain
 from diagnose.schema import Report
 from probes.result import DiagnosticError
@@ -22,7 +22,7 @@ def show(run: Run) -> None:
     report = report_or_notice(run)
     if report is None:
         return
-    others = [other for other in find_runs(run.root) if other.name != run.name]
+    others = others_of(run, find_runs(run.root))
     if not others:
         st.info(
             "There is no other run beside this one to compare it with. Serve the folder that holds several runs:", icon=":material/info:"
@@ -30,18 +30,24 @@ def show(run: Run) -> None:
         st.code("synthgap app path/to/runs", language="bash")
         return
     names = [other.name for other in others]
-    named = choose("Compared with (the earlier run)", names, "with", start=names[readable(others)])
+    named = choose("Compared with", names, "with", start=names[readable(others)])
     other = others[names.index(named)]
     try:
         earlier = load_report(other)
     except (FileNotFoundError, DiagnosticError) as error:
         st.info(f"The other run has no report that can be read. {plain(str(error))}", icon=":material/info:")
-        st.code(other.diagnose_command, language="bash")
+        how_to_make(other)
         return
     _verdicts(earlier, other.name, report, run.name)
     _outcomes(earlier, report)
     _findings(earlier, report)
     _settings(earlier, other.name, report, run.name)
+
+
+def others_of(run: Run, runs: list[Run]) -> list[Run]:
+    """List the runs beside one: those before it first, the nearest first, then those after it; `runs` are the newest first."""
+    place = next((place for place, other in enumerate(runs) if other.name == run.name), -1)
+    return [*runs[place + 1 :], *runs[: max(place, 0)]]
 
 
 def readable(runs: list[Run]) -> int:

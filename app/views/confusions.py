@@ -9,6 +9,7 @@ import streamlit as st
 
 from app.reports import Run, finished, load_probe, load_thumbnails
 from app.views.choices import choose
+from app.views.groups import in_question
 from app.views.images import by_id, strip
 from app.views.notices import missing
 from app.views.wording import plain
@@ -97,7 +98,7 @@ def show_confusions(report: Report, run: Run, domain: str, worst: str) -> None:
         return
     st.subheader("What does it take them for?")
     left, right = st.columns(2)
-    student = choose("Student", list(held), "student", place=left)
+    student = choose("Student", list(held), "student", start=in_question(report, list(held)), place=left)
     start = report.class_names.index(worst) if worst in report.class_names else 0
     numbers = [str(number) for number in range(len(report.class_names))]
     label = int(choose("Class", numbers, "class", start=str(start), words=lambda number: report.class_names[int(number)], place=right))

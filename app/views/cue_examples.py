@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,11 +10,13 @@ import pandas as pd
 import streamlit as st
 
 from app.reports import Run, load_edited, load_probe, records
+from app.views.edits import kind_of
+from app.views.groups import as_score
 from app.views.images import SIDE
 from app.views.notices import missing
-from app.views.wording import plain
-from diagnose.schema import Report
-from probes.result import DiagnosticError, ProbeResult
+from app.views.wording import NO_BREAK, plain
+from diagnose.schema import ProbeRecord, Report
+from probes.result import DiagnosticError, ProbeResult, Score
 
 CARD = 3 * SIDE + 72
 """Pixels that a card of three images takes."""
@@ -101,33 +103,45 @@ def answer(result: ProbeResult | None, name: str, edit: str, class_names: Sequen
     return Answer(*words)
 
 
-def changed_sentence(result: ProbeResult, edit: str) -> str:
-    """Count the images on which student and teacher change their answer under an edit, by domain; empty without arrays."""
-    arrays = result.arrays
-    needed = ("prediction", "edits", "domain")
-    if any(name not in arrays for name in needed) or edit not in arrays["edits"].astype(str):
+USES = {
+    "swapped": ("follows", "It goes over to the class that the cue came from", "Errors that any damage would make are taken off."),
+    "removes": ("drop", "It loses accuracy", ""),
+    "isolates": ("accuracy", "It is still right", ""),
+    "matched": ("accuracy", "It is right", ""),
+}
+"""Kind of edits -> the score that says what one encoder shows, before the edit's name; words for it; and what else must be known."""
+
+
+def use_sentence(held: Mapping[str, ProbeRecord], student: str, edit: str) -> str:
+    """Say how far student and teacher use what an edit changes, by domain with interval and n; empty where it was not measured."""
+    score, words, more = USES[kind_of(edit)]
+    record, parts = held.get(student), []
+    if record is None:
         return ""
-    at = {name: int(np.flatnonzero(arrays["edits"].astype(str) == name)[0]) for name in ("none", edit)}
-    domain, parts = arrays["domain"].astype(str), []
-    for where in ("synthetic", "real"):
-        here = (domain == where) & (arrays["prediction"][at[edit]] >= 0)
-        counts = [
-            int((arrays[f"{prefix}prediction"][at[edit]] != arrays[f"{prefix}prediction"][at["none"]])[here].sum())
-            for prefix in ("", "teacher/")
-            if f"{prefix}prediction" in arrays
-        ]
-        if here.any():
-            its = f", its teacher on {counts[1]:,}" if len(counts) > 1 else ""
-            parts.append(f"on {counts[0]:,} of n = {here.sum():,} {where} images{its}")
-    return f"It changes its answer {'; '.join(parts)}." if parts else ""
+    for domain in ("synthetic", "real"):
+        mine, its = (as_score(record.scores.get(f"{prefix}{score}/{edit}/{domain}")) for prefix in ("", "teacher/"))
+        if mine is None:
+            continue
+        n = record.counts.get(f"images/{domain}", 0)
+        count = f"n = {n:,} " if n else ""
+        beside = f", its teacher on {_share(its)}" if its is not None else ""
+        parts.append(f"on **{_share(mine)}** of {count}{domain} images{beside}")
+    return f"{words} {'; '.join(parts)}. {more}".strip() if parts else ""
+
+
+def _share(score: Score) -> str:
+    value, low, high = (
+        f"{100 * end:.0f}".removeprefix("-") if abs(end) < 0.005 else f"{100 * end:.0f}" for end in (score.value, score.low, score.high)
+    )
+    return f"{value} % ({low} to {high})".replace("-", "−").replace(" %", f"{NO_BREAK}%")
 
 
 def show_examples(run: Run, report: Report, student: str, edit: str, *, most: int = 16) -> None:
     """Put the images before and after an edit on the page, at most `most` of each domain, the telling ones first."""
     result, unread = None, None
+    st.markdown(use_sentence(records(report, "interventions"), student, edit))
     try:
         result = load_probe(run, records(report, "interventions")[student])
-        st.markdown(changed_sentence(result, edit))
     except (KeyError, FileNotFoundError, DiagnosticError) as error:
         unread = error
     try:
@@ -144,13 +158,17 @@ def show_examples(run: Run, report: Report, student: str, edit: str, *, most: in
         here = sorted((example for example in found if example.domain == domain), key=lambda example: not example.telling)[:most]
         if here:
             telling = sum(example.telling for example in here)
-            st.caption(
-                f"{domain.capitalize()} images. {telling} were chosen because students change their answer and the teacher does not, "
-                f"{len(here) - telling} by lot."
-            )
+            st.caption(f"{domain.capitalize()} images{chosen_words(telling, len(here) - telling)}.")
             with st.container(horizontal=True, gap="small"):
                 for example in here:
                     _card(example)
+
+
+def chosen_words(telling: int, drawn: int) -> str:
+    """Say how the images on the page were chosen, so that nobody takes them for a sample."""
+    because = f"{telling} chosen because students change their answer and the teacher does not" if telling else ""
+    parts = [because, f"{drawn} drawn at random" if drawn else ""]
+    return "".join(f", {part}" for part in parts if part)
 
 
 def _card(example: Example) -> None:

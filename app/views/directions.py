@@ -76,8 +76,8 @@ def show_direction(report: Report, run: Run) -> None:
     figure = charts.dot_chart(dots, "change in accuracy, percentage points", percent=True, guide=0.0, guide_label="nothing lost")
     draw(figure, f"Accuracy after erasing the difference. {words}".replace("*", "").replace("\\", ""), "direction")
     st.caption(
-        "Accuracy after minus before, on images that had no part in finding the direction. Random directions of the same number cost about half a point. "
-        "It falls also where synthetic images merely show more of the true class; the page Cues changes the images themselves."
+        "Accuracy after minus before, on images that had no part in finding the direction. As many random directions show what any erasing costs. It "
+        "falls also where synthetic images merely show more of the true class; the page Cues changes the images themselves."
     )
 
 
@@ -131,6 +131,6 @@ def floor_sentence(report: Report, measure: Measure) -> str:
         if given is not None and given.chance is not None:
             apart = abs(given.value - given.chance)
             if best is None or apart > best[0]:
-                best = (apart, f"**{plain(group.title)}** {given.value:.3f} against {given.chance:.3f}, its widest")
+                best = (apart, f"**{plain(group.title)}**, furthest from its floor, {given.value:.3f} against {given.chance:.3f}")
     parts += [best[1]] if best else []
     return f"Real images against other real images give the floor: {'; '.join(parts)}." if parts else ""

@@ -70,7 +70,7 @@ class Slice:
 
 def show_discoveries(report: Report, run: Run) -> None:
     """Put names, components and slices of one student on the page."""
-    st.header("What are these images like, without being asked?")
+    st.header("What is found when no cue is asked for?")
     held = measured_or_notice(report, "discovery", run, "Discovery is not in this report.")
     if not held:
         return
@@ -187,7 +187,7 @@ def _names(record: ProbeRecord, result: ProbeResult | None) -> None:
     known, tried = record.counts.get("words/known", 0), record.counts.get("words", 0)
     naming = result.params.get("naming") if result is not None else None
     if table.empty:
-        why = f" ({plain(naming)})" if isinstance(naming, str) else ""
+        why = f" ({plain(naming)})" if isinstance(naming, str) and known else ""
         st.markdown(
             f"No word was found for what the synthetic images have: the teacher's text tower knows {known:,} of the {tried:,} words that were "
             f"tried{why}. The pictures below have to speak."

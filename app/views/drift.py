@@ -12,7 +12,7 @@ from app.charts.frame import written
 from app.reports import Run, finished, load_probe, records
 from app.views.choices import choose
 from app.views.ends import show_ends
-from app.views.groups import group_students, grown_groups, keys_in_order
+from app.views.groups import group_students, grown_groups, in_question, keys_in_order
 from app.views.measures import LEGEND_SEEDS, Measure, available, colour_of, draw, measure_chart, measure_sentence, measured
 from app.views.notices import failed_probes, missing, report_or_notice
 from app.views.separability import counts_sentence
@@ -173,7 +173,7 @@ def _images(report: Report, run: Run) -> None:
     if not held:
         missing("The likeness of each image is not in this report.", run)
         return
-    student = choose("Student", list(held), "student")
+    student = choose("Student", list(held), "student", start=in_question(report, list(held)))
     try:
         arrays = load_probe(run, held[student]).arrays
     except (FileNotFoundError, DiagnosticError) as error:

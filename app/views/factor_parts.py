@@ -20,9 +20,11 @@ Kind = tuple[str, bool]
 KIND_WORDS: dict[Kind, str] = {
     ("image", False): "the teacher's image embedding, nothing pushed away",
     ("image", True): "the teacher's image embedding, others pushed away",
-    ("text", False): "the text of the class, nothing pushed away",
     ("text", True): "the text of the class, others pushed away (CLIP's own loss)",
+    ("text", False): "the text of the class, nothing pushed away",
 }
+"""Neighbours differ in one of the two properties."""
+
 PART_COLOURS = {"text_target": "#D55E00", "negatives": "#0072B2", "synthetic_images": "#009E73", "remainder": charts.TEACHER}
 """Part of a gap -> its colour, the same in every division; parts of several factors are drawn in `charts.NEUTRAL`."""
 

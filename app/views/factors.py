@@ -16,25 +16,15 @@ from app.views.factor_parts import (
     kind_dots,
     kind_sentences,
     level_table,
-    surely_more,
 )
 from app.views.links import page_link
 from app.views.measures import draw
 from app.views.notices import report_or_notice
 from app.views.steps import finding_words
+from app.views.targets import EXPLAINED, target_sentence
 from app.views.wording import plain
-from diagnose.schema import Division, Estimate, Report
+from diagnose.schema import Division, Report
 
-EXPLAINED = """
-- **What it is drawn to.** *The teacher's image embedding* is another point for every image: to hit it, the student has to see what the teacher \
-sees in this very image. *The text of the class* is one point for all images of a class: anything that tells the class in the training images \
-is good enough, also a cue that only synthetic images have.
-- **Negatives.** What the student is pushed away from: the other images or texts of the batch. They make it tell classes apart, by \
-whatever tells them apart.
-
-That is why losses are taken apart here: a contrastive loss that fails may do so for its text target, for its negatives, or for both. \
-This is an explanation; what follows is measured.
-"""
 COMMANDS = "synthgap train configs/factors.toml --out runs/factors --jobs 2 --set data.folder=FOLDER\nsynthgap diagnose runs/factors --probe transfer"
 
 
@@ -79,35 +69,6 @@ def _target(report: Report) -> None:
         )
         with st.expander("The same in words, with intervals and n"):
             st.markdown("\n".join(f"- {line}" for line in lines))
-
-
-def target_sentence(report: Report) -> str:
-    """Say in one sentence which of the two properties costs more, as far as their intervals tell."""
-    known = {factor.name: factor.points for factor in report.factors}
-    text, negatives = known.get("text_target"), known.get("negatives")
-    if text is None or negatives is None:
-        joint = known.get("text_target_and_negatives")
-        if joint is None:
-            return "The losses of this run do not differ in target or negatives alone."
-        return (
-            f"Text target and negatives together: {cost_words(joint)} on real images. To tell them apart, train the image-image "
-            "contrastive loss as well: it has negatives and no text."
-        )
-    numbers = f"the texts as target {cost_words(text)}, the negatives {cost_words(negatives)} on real images"
-    if surely_more(text, negatives) and text.low > 0:
-        return f"So it is not being contrastive that fails zero-shot, it is **the text target**: {numbers}."
-    if surely_more(negatives, text) and negatives.low > 0:
-        return f"So it is not the text target that fails zero-shot, it is **the negatives**: {numbers}."
-    return f"Neither is shown to cost more than the other: {numbers}."
-
-
-def cost_words(given: Estimate) -> str:
-    """Write a cost so that its sign is a word, with its interval over seeds and images."""
-    value, low, high = (100 * end for end in (given.value, given.low, given.high))
-    if value < 0:
-        value, low, high = -value, -high, -low
-    interval = f"{low:.1f} to {high:.1f}".replace("-", "−")
-    return f"{'help by' if given.value < 0 else 'cost'} **{value:.1f} points** ({interval}; n = {given.n:,} {given.over.split()[0]})"
 
 
 def _division(division: Division, number: int) -> None:

@@ -146,3 +146,15 @@ def short_titles(report: Report) -> dict[str, str]:
         for student in group.students:
             short[student.name] = f"{name}{where}" + (f" s{student.seed}" if len(group.students) > 1 else "")
     return short
+
+
+def gap_of(group: Group) -> float:
+    """Give a group's accuracy on real minus on synthetic images, mean over seeds; 0 where one of them is not measured."""
+    real, synthetic = (over_seeds(group, lambda student, domain=domain: zero_shot(student, domain)) for domain in ("real", "synthetic"))  # type: ignore[misc]
+    return 0.0 if real is None or synthetic is None else real.mean - synthetic.mean
+
+
+def in_question(report: Report, names: Sequence[str]) -> str | None:
+    """Pick, among the names of students, the one with the widest gap, which a page opens with; None where none is a student's."""
+    ranked = [name for group in sorted(group_students(report), key=gap_of) for name in group.names]
+    return next((name for name in ranked if name in names), None)

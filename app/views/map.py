@@ -13,7 +13,7 @@ import streamlit as st
 from app.map_chart import map_figure, moved_places
 from app.map_data import MOST_POINTS, Column, RunMap, columns, load_map, rows_of
 from app.reports import Run, load_thumbnails
-from app.views.groups import short_titles
+from app.views.groups import in_question, short_titles
 from app.views.map_mover import CHART, move_points
 from app.views.notices import failed_probes, missing, report_or_notice
 from app.views.selection import show_selection
@@ -78,7 +78,7 @@ def _page(run: Run, report: Report, data: RunMap, seen: dict[str, dict[str, Colu
         seen: encoder -> what is known of each image, kept from one choice to the next.
     """
     titles = short_titles(report) | {report.teacher.name: "the teacher"}
-    subject, epoch = _choose(data, titles)
+    subject, epoch = _choose(data, report, titles)
     number = data.number(subject, epoch)
     if subject not in seen:
         seen[subject] = columns(run, report, data, subject)
@@ -126,10 +126,11 @@ def _drawn(run: Run, of: tuple[str, ...], number: int, count: int) -> Drawn:
     return drawn
 
 
-def _choose(data: RunMap, titles: dict[str, str]) -> tuple[str, int | None]:
+def _choose(data: RunMap, report: Report, titles: dict[str, str]) -> tuple[str, int | None]:
+    first = in_question(report, data.subjects)
     with st.container(horizontal=True, gap="medium"):
         subject = st.selectbox(
-            "Seen by", data.subjects, index=min(1, len(data.subjects) - 1), format_func=lambda name: titles.get(name, name), key="map-by",
+            "Seen by", data.subjects, index=data.subjects.index(first) if first else 0, format_func=lambda name: titles.get(name, name), key="map-by",
             bind="query-params",
         )  # fmt: skip
         subject = subject or data.subjects[0]

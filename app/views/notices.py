@@ -38,8 +38,9 @@ def report_or_notice(run: Run) -> Report | None:
         return None
     except DiagnosticError as error:
         st.error(f"**The report of this run cannot be read.** {plain(str(error))}")
-        st.markdown("Make it anew from the trained students; the weights are not touched:")
-        st.code(run.diagnose_command, language="bash")
+        if run.has_students:
+            st.markdown("Make it anew from the trained students; the weights are not touched:")
+        how_to_make(run)
         return None
     if run.state == "going":
         st.info(
@@ -58,7 +59,14 @@ def missing(what: str, run: Run, error: Exception | None = None) -> None:
         error: what the reader said.
     """
     st.info(f"{what} {plain(str(error)) if error else ''}", icon=":material/info:")
-    st.code(run.diagnose_command, language="bash")
+    how_to_make(run)
+
+
+def how_to_make(run: Run) -> None:
+    """Give the command that diagnoses a run; where its trained students are elsewhere, say so instead of a command that would fail."""
+    if not run.has_students:
+        st.caption("It cannot be made here, since the trained students are not in this folder. Where the whole run is:")
+    st.code(run.diagnose_command if run.has_students else "synthgap diagnose RUN", language="bash")
 
 
 def failed_probes(report: Report, probe: str, run: Run) -> None:
@@ -68,7 +76,7 @@ def failed_probes(report: Report, probe: str, run: Run) -> None:
         names = listing(plain(record.subject) for record in failed if record.error == error)
         st.warning(f"The measurement of {names} failed: {plain(error)}", icon=":material/warning:")
     if failed and len(failed) < sum(record.probe == probe for record in report.probes):  # else the page asks for it anyway
-        st.code(run.diagnose_command, language="bash")
+        how_to_make(run)
 
 
 def measured_or_notice(report: Report, probe: str, run: Run, absent: str) -> dict[str, ProbeRecord]:
@@ -96,7 +104,9 @@ def _no_report(run: Run) -> None:
         return
     st.subheader("This run is still going")
     _progress(run)
-    st.markdown("The verdict appears here once the run is diagnosed. If it was interrupted, go on where it stopped, here or on page Run:")
+    st.markdown(
+        "Verdict and evidence appear on these pages once the run is diagnosed. If it was interrupted, go on where it stopped, here or on page Run:"
+    )
     st.code(run.resume_command, language="bash")
     st.markdown("Or judge what is there:")
     st.code(run.diagnose_command, language="bash")

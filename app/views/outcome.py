@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from app import charts
-from app.views.groups import Group, group_students, keys_in_order, over_seeds, zero_shot
+from app.views.groups import Group, gap_of, group_students, keys_in_order, over_seeds, zero_shot
 from app.views.measures import LEGEND_SEEDS, draw, estimate_words, group_dots
 from app.views.wording import plain
 from diagnose.schema import Report
@@ -51,13 +51,7 @@ def gap_words(group: Group) -> str | None:
 
 def outcome_sentences(report: Report) -> list[str]:
     """Say every group's outcome, the one with the largest gap first, then the teacher's."""
-
-    def gap(group: Group) -> float:
-        real = over_seeds(group, lambda student: zero_shot(student, "real"))
-        synthetic = over_seeds(group, lambda student: zero_shot(student, "synthetic"))
-        return 0.0 if real is None or synthetic is None else real.mean - synthetic.mean
-
-    sentences = [words for group in sorted(group_students(report), key=gap) if (words := gap_words(group))]
+    sentences = [words for group in sorted(group_students(report), key=gap_of) if (words := gap_words(group))]
     own = report.teacher.zero_shot
     if own.real is not None and own.synthetic is not None:
         sentences.append(f"**The teacher**: {estimate_words(own.real)} on real images, {estimate_words(own.synthetic)} on synthetic ones.")

@@ -11,7 +11,7 @@ from app.views.choices import choose
 from app.views.depths import show_depths
 from app.views.directions import show_direction, show_distances
 from app.views.ends import show_ends
-from app.views.groups import group_students, keys_in_order
+from app.views.groups import group_students, in_question, keys_in_order
 from app.views.ladders import show_ladder
 from app.views.measures import LEGEND_SEEDS, Measure, available, colour_of, draw, measure_chart, measure_sentence, measured
 from app.views.notices import failed_probes, missing, report_or_notice
@@ -132,7 +132,7 @@ def _excess(report: Report) -> None:
 def _scores(report: Report, run: Run) -> None:
     st.header("Which images give it away?")
     names = [name for name in records(report, "separability") if name != report.teacher.name]
-    student = choose("Student", names, "student")
+    student = choose("Student", names, "student", start=in_question(report, names))
     try:
         result = load_probe(run, records(report, "separability")[student])
         scores, ids, domain = domain_scores(result, run, report)

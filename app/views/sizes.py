@@ -69,9 +69,9 @@ def size_sentence(report: Report) -> str:
     if len(sizes) == 1:
         return (
             f"All students have {min(sizes):,} parameters{times}, and yet they lie between {100 * worst[1]:.1f} % ({plain(worst[2])}) and "
-            f"{100 * best[1]:.1f} % ({plain(best[2])}) on real images (n = {len(found)} kinds): size alone does not explain that."
+            f"{100 * best[1]:.1f} % ({plain(best[2])}) on real images ({len(found)} kinds of student): size alone does not explain that."
         )
     return (
         f"Students have {min(sizes):,} to {max(sizes):,} parameters{times}; the best on real images, {plain(best[2])} with {100 * best[1]:.1f} %, has "
-        f"{best[0]:,}, the worst, {plain(worst[2])} with {100 * worst[1]:.1f} %, {worst[0]:,} (n = {len(found)} kinds)."
+        f"{best[0]:,}, the worst, {plain(worst[2])} with {100 * worst[1]:.1f} %, {worst[0]:,} ({len(found)} kinds of student)."
     )

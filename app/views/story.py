@@ -16,6 +16,7 @@ from app.views.notices import missing
 from app.views.opened import when_opened
 from app.views.outcome import show_outcome
 from app.views.steps import Step, finding_words, show_evidence, show_factors, steps
+from app.views.targets import show_targets
 from app.views.wording import first_sentence, plain
 from diagnose.schema import Finding, Report
 
@@ -78,6 +79,8 @@ def show_story(report: Report, run: Run) -> None:
             _statements(step.findings)
             if step.key == "cause":
                 _proof(report, run)
+            if step.key == "loss":
+                show_targets(report)
             words = "The evidence: chart and numbers, with intervals and n"
             when_opened(words, f"evidence-{step.key}", partial(_evidence, step, report))
             if step.key in DETAIL:
@@ -114,7 +117,7 @@ def _proof(report: Report, run: Run) -> None:
         f"**See for yourself.** The edit that moves {plain(group)} most beyond its teacher is **{plain(edit_name(proof.edit))}**: "
         f"{plain(edit_words(proof.edit))}. These are the images before and after it:"
     )
-    show_examples(run, report, proof.student, proof.edit, most=3)
+    show_examples(run, report, proof.student, proof.edit, most=2)
 
 
 def _link(key: str, report: Report, run: Run) -> None:

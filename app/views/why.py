@@ -9,6 +9,7 @@ from app.views.images import strip
 from app.views.notices import missing, report_or_notice
 from app.views.sharing import show_sharing
 from app.views.story import show_story
+from app.views.targets import in_plain_words
 from app.views.wording import LOSS_WORDS, STATUS_WORDS, first_sentence, loss_name, plain
 from diagnose.schema import Report
 from probes.result import DiagnosticError
@@ -26,15 +27,26 @@ embedding of the image. **Negatives**: other items the student must move away fr
 - **Seed**: a repetition of the same training with other random numbers. **n**: how many images, or seeds, a number rests on.
 """
 
+TITLES = {
+    "no_gap": "Does this student fail on real images?",
+    "inconclusive": "Does this student fail on real images?",
+    "domain_difficulty": "Why are real images harder here?",
+    "training_failure": "Why did this training fail?",
+}
+"""Label of the verdict -> title, where the usual one would say what the verdict denies."""
+
 
 def show(run: Run) -> None:
     """Show the page of one run."""
-    st.title("Why does this student fail on real images?")
+    head = st.container()
     report = report_or_notice(run)
+    head.title(TITLES.get(report.verdict.label if report else "", "Why does this student fail on real images?"))
     if report is None:
         return
     _verdict(report)
     _compared(report)
+    with st.expander("Words used here"):
+        st.markdown(GLOSSARY)
     _pictures(run, report)
     st.header("The evidence, step by step")
     show_story(report, run)
@@ -47,14 +59,14 @@ def show(run: Run) -> None:
         st.header("What to do")
         st.markdown("\n".join(f"- {plain(item)}" for item in advice))
     show_sharing(report, run)
-    with st.expander("Words used here"):
-        st.markdown(GLOSSARY)
 
 
 def _verdict(report: Report) -> None:
     first, rest = first_sentence(report.verdict.statement)
     with st.container(border=True):
         st.markdown(f"### {plain(first)}")
+        if meaning := in_plain_words(report):
+            st.markdown(meaning)
         if rest:
             st.markdown(plain(rest))
         st.caption(behind_words(report))

@@ -16,7 +16,7 @@ from app.reports import Run, find_runs, load_edited, load_probe, load_report, re
 from app.views import cue_examples, cue_matrix, discoveries, story
 from app.views.edits import EXCHANGED, KINDS, SHORT, WORDS, edit_words
 from app.views.groups import group_students
-from diagnose.schema import Report
+from diagnose.schema import ProbeRecord, Report
 from probes.edits import EDITS, EXCHANGES, FAMILIES
 from probes.result import DiagnosticError
 
@@ -122,6 +122,36 @@ def test_answers_of_another_shape_are_left_out(run: Run, report: Report) -> None
 def test_a_wrong_answer_is_marked_by_a_sign_and_not_by_colour_alone() -> None:
     assert cue_examples.answer_words("Student", cue_examples.Answer("cat", "dog"), "cat") == "Student: cat ✓ → **dog ✗**"
     assert cue_examples.answer_words("Student", cue_examples.Answer("cat", "cat"), "cat") == "Student: still cat ✓"
+
+
+def test_what_is_used_is_told_of_student_and_teacher_with_intervals() -> None:
+    def score(value: float) -> dict[str, float | str]:
+        return {"value": value, "low": value - 0.05, "high": value + 0.05, "chance": 0.0, "direction": "lower"}
+
+    scores = {
+        "follows/swapped_chroma/synthetic": score(0.22),
+        "teacher/follows/swapped_chroma/synthetic": score(0.0),
+        "drop/grey/real": score(0.1),
+    }
+    counts = {"images/synthetic": 400}
+    held = {STUDENT: ProbeRecord(probe="interventions", subject=STUDENT, status="done", scores=scores, counts=counts)}
+    swapped, removed = (cue_examples.use_sentence(held, STUDENT, edit).replace("\u00a0", " ") for edit in ("swapped_chroma", "grey"))
+
+    assert "on **22 % (17 to 27)** of n = 400 synthetic images, its teacher on 0 % (−5 to 5)." in swapped
+    assert removed == "It loses accuracy on **10 % (5 to 15)** of real images."
+    assert cue_examples.use_sentence(held, "nobody", "grey") == ""
+
+
+@pytest.mark.parametrize(
+    ("telling", "drawn", "said"),
+    [
+        (2, 0, ", 2 chosen because students change their answer and the teacher does not"),
+        (0, 3, ", 3 drawn at random"),
+        (2, 1, ", 2 chosen because students change their answer and the teacher does not, 1 drawn at random"),
+    ],
+)
+def test_images_are_said_to_be_chosen_where_they_are(telling: int, drawn: int, said: str) -> None:
+    assert cue_examples.chosen_words(telling, drawn) == said
 
 
 def test_components_without_arrays_keep_their_numbers_and_lose_their_images(run: Run, report: Report) -> None:

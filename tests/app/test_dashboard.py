@@ -109,6 +109,21 @@ def test_a_page_says_what_is_missing_and_which_command_makes_it(
     assert any("synthgap diagnose" in block.value for block in test.code)
 
 
+def test_no_command_is_given_that_would_fail_for_want_of_students(
+    monkeypatch: pytest.MonkeyPatch, stored: ModuleType, tmp_path: Path
+) -> None:
+    folder = stored.store_partial(tmp_path)
+    alone = open_page(monkeypatch, tmp_path, "partial", "drift")
+    (folder / "students" / "a").mkdir(parents=True)
+    (folder / "students" / "a" / "student.safetensors").touch()
+    whole = open_page(monkeypatch, tmp_path, "partial", "drift")
+
+    assert "trained students are not in this folder" in words(alone)
+    assert {block.value for block in alone.code} == {"synthgap diagnose RUN"}
+    assert "trained students are not in this folder" not in words(whole)
+    assert all(str(folder) in block.value for block in whole.code)
+
+
 def test_a_run_that_is_still_going_shows_the_last_whole_epoch(monkeypatch: pytest.MonkeyPatch, runs: Path) -> None:
     test = open_page(monkeypatch, runs, "going")
 

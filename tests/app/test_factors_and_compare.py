@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from types import ModuleType
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -11,10 +13,11 @@ from streamlit.testing.v1 import AppTest
 
 import app
 from app import charts
-from app.reports import records
-from app.views import confusions, depths, differences, directions, factor_parts, factors, fragility, ladders, sizes
+from app.reports import Run, records
+from app.views import compare, confusions, depths, differences, directions, factor_parts, fragility, ladders, sizes, targets, why
 from app.views.groups import group_students
-from diagnose.schema import Estimate, LevelContrast, Report
+from diagnose.schema import Estimate, Factor, LevelContrast, Report, Verdict
+from diagnose.verdict import Label
 from probes.result import ProbeResult
 
 ENTRY = Path(app.__file__).with_name("dashboard.py")
@@ -65,17 +68,58 @@ def test_a_contrast_is_read_from_its_two_intervals(real: float, synthetic: float
     assert said in factor_parts.reading(contrast(real, synthetic))
 
 
-def test_the_costlier_property_is_named_only_where_the_intervals_do_not_touch(report: Report) -> None:
-    close = [factor.model_copy(update={"points": around(0.02)}) for factor in report.factors]
+@pytest.mark.parametrize(
+    ("text", "negatives", "said"),
+    [
+        (0.2, 0.0, "It is **the text target** that costs accuracy, not being contrastive"),
+        (0.0, 0.2, "It is **the use of negatives** that costs accuracy, not the text target"),
+        (0.2, 0.04, "It is **the text target** that costs accuracy; whether the other property does too is not settled"),
+        (0.3, 0.2, "**Both cost accuracy**, the text target surely more"),
+        (0.2, 0.21, "**Both cost accuracy**: "),
+        (0.01, -0.2, "Neither costs more than 5 points"),
+        (0.06, 0.0, "Neither is shown to cost more than 5 points"),
+    ],
+)
+def test_a_property_is_blamed_by_the_margin_of_the_verdict(report: Report, text: float, negatives: float, said: str) -> None:
+    costs = {"text_target": around(text), "negatives": around(negatives)}
+    made = [Factor(name=name, share=None, points=points, statement="Made up.") for name, points in costs.items()]
 
-    assert "it is **the text target**" in factors.target_sentence(report)
-    assert "32.5 points** (30.5 to 34.5; n = 3 seeds)" in factors.target_sentence(report)
-    assert "Neither is shown to cost more" in factors.target_sentence(report.model_copy(update={"factors": close}))
-    assert "do not differ" in factors.target_sentence(report.model_copy(update={"factors": []}))
+    assert said in targets.target_sentence(report.model_copy(update={"factors": made}))
+
+
+def test_the_blame_is_told_with_its_numbers_and_nothing_is_blamed_where_nothing_was_told_apart(report: Report) -> None:
+    assert "32.5 points** (30.5 to 34.5; n = 3 seeds)" in targets.target_sentence(report)
+    assert "do not differ" in targets.target_sentence(report.model_copy(update={"factors": []}))
 
 
 def test_a_cost_below_nothing_is_said_to_help() -> None:
-    assert factors.cost_words(around(-0.01, 0.005)) == "help by **1.0 points** (0.5 to 1.5; n = 3 seeds)"
+    assert targets.cost_words(around(-0.01, 0.005)) == "help by **1.0 points** (0.5 to 1.5; n = 3 seeds)"
+
+
+def test_neighbouring_rows_of_the_kinds_differ_in_one_property(report: Report) -> None:
+    kinds = list(factor_parts.KIND_WORDS)
+    rows = targets.kind_table(report).splitlines()[2:]
+
+    assert all((one[0] != other[0]) + (one[1] != other[1]) == 1 for one, other in itertools.pairwise(kinds))
+    assert [row.split("|")[1].strip() for row in rows] == [factor_parts.KIND_WORDS[kind] for kind in kinds[:3]]
+    assert all("n = " in row for row in rows)
+    assert targets.kind_table(report.model_copy(update={"students": report.students[:1]})) == ""
+
+
+def test_plain_words_acquit_contrast_only_where_its_cost_is_surely_small(report: Report) -> None:
+    verdict = Verdict(label="text_target_costs_real_accuracy", statement="Made up.")
+
+    def said(cost: float) -> str:
+        factor = Factor(name="negatives", share=None, points=around(cost), statement="Made up.")
+        return targets.in_plain_words(report.model_copy(update={"verdict": verdict, "factors": [factor]}))
+
+    assert "is not what costs" in said(0.0)
+    assert "is not what costs" not in said(0.04)
+    assert "hit the text of the class" in said(0.04)
+
+
+def test_every_label_in_plain_words_is_one_of_the_verdict() -> None:
+    assert set(targets.IN_PLAIN_WORDS) | set(why.TITLES) <= set(get_args(Label))
 
 
 def test_the_bars_of_a_division_end_where_the_gap_ends(report: Report) -> None:
@@ -239,6 +283,14 @@ def test_a_factor_and_another_run_can_be_named_in_the_address(monkeypatch: pytes
     assert not both.exception
     assert both.selectbox(key="chosen-with").value == "older"
     assert any("synthgap diagnose" in block.value for block in both.code)
+
+
+def test_a_run_is_compared_with_the_one_before_it(tmp_path: Path) -> None:
+    first, second, third = (Run(name, tmp_path / name, tmp_path) for name in ("first", "second", "third"))
+    newest_first = [third, second, first]
+
+    assert compare.others_of(third, newest_first) == [second, first]
+    assert compare.others_of(second, newest_first) == [first, third]
 
 
 def test_one_run_alone_is_told_to_have_nothing_beside_it(monkeypatch: pytest.MonkeyPatch, runs: Path) -> None:

@@ -116,6 +116,13 @@ def test_an_epoch_an_encoder_and_a_colour_can_be_chosen(monkeypatch: pytest.Monk
     assert not test.select_slider
 
 
+def test_the_map_opens_with_the_student_that_fails_most(monkeypatch: pytest.MonkeyPatch, runs: Path) -> None:
+    test = opened(monkeypatch, runs, "made-up", "map")
+
+    assert test.selectbox(key="map-by").index == 2
+    assert "image-text" in test.selectbox(key="map-by").options[2]
+
+
 def test_the_chart_is_the_same_to_the_byte_after_a_selection_so_that_it_is_not_sent_again(
     monkeypatch: pytest.MonkeyPatch, runs: Path
 ) -> None:
@@ -132,7 +139,7 @@ def test_a_selection_shows_its_images_neighbours_maps_and_exports(monkeypatch: p
     test = opened(monkeypatch, runs, "made-up", "map")
 
     test.session_state[PLACE.format("made-up")] = ["real-1", "real-4", "synthetic-2", "gone"]
-    test.run()
+    test.selectbox(key="map-by").select_index(1).run()
 
     assert not test.exception
     said = words(test)
@@ -158,7 +165,7 @@ def test_images_are_selected_by_name_without_a_mouse(monkeypatch: pytest.MonkeyP
 
 
 def test_the_address_holds_an_epoch(monkeypatch: pytest.MonkeyPatch, runs: Path) -> None:
-    test = opened(monkeypatch, runs, "made-up", "map", **{"map-epoch-1": "epoch 1"})
+    test = opened(monkeypatch, runs, "made-up", "map", **{"map-epoch-2": "epoch 1"})
 
     assert "at epoch 1" in words(test)
 

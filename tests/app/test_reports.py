@@ -147,6 +147,24 @@ def test_commands_are_relative_below_the_working_directory(tmp_path: Path, monke
     assert run_at(tmp_path / "runs" / "a").diagnose_command == "synthgap diagnose runs/a"
 
 
+def test_a_result_without_its_arrays_is_said_to_lack_them(tmp_path: Path, stored: ModuleType) -> None:
+    run = run_at(stored.store_complete(tmp_path))
+    record = next(record for record in load_report(run).probes if record.status == "done")
+    (run.path / "probes" / record.probe / f"{record.subject}.npz").unlink()
+
+    with pytest.raises(FileNotFoundError, match=rf"got no probes/{record.probe}/.*\.npz"):
+        load_probe(run, record)
+
+
+def test_a_run_has_students_once_one_is_trained(tmp_path: Path) -> None:
+    folder = tmp_path / "students" / "a"
+    folder.mkdir(parents=True)
+
+    assert not run_at(tmp_path).has_students
+    (folder / "student.safetensors").touch()
+    assert run_at(tmp_path).has_students
+
+
 def test_counts_read_as_words() -> None:
     assert count_words({"images/real": 5000, "classes": 10, "images/sampled_per_domain": 20}) == (
         "5,000 real images, 10 classes, 20 images of each kind drawn at random"

@@ -6,9 +6,10 @@ import re
 from types import ModuleType
 
 import pytest
+from plotly.colors import sample_colorscale, unlabel_rgb
 
 from app import charts
-from app.views.groups import group_students, keys_in_order, over_seeds, zero_shot
+from app.views.groups import group_students, in_question, keys_in_order, over_seeds, zero_shot
 from app.views.measures import images_behind
 from app.views.outcome import outcome_dots, outcome_sentences
 from app.views.separability import EXCESS, excess_sentence
@@ -102,6 +103,16 @@ def test_the_outcome_opens_with_the_widest_gap_and_ends_with_the_teacher(report:
     assert sentences[-1].startswith("**The teacher**: 86.7 %")
 
 
+def test_a_page_opens_with_the_student_of_the_widest_gap_that_it_can_show(report: Report) -> None:
+    names = [student.name for student in report.students]
+    widest = in_question(report, names)
+    student = next(student for student in report.students if student.name == widest)
+
+    assert (student.loss, student.trained_on) == ("image_text_contrastive", "synthetic")
+    assert in_question(report, [names[0], "teacher"]) == names[0]
+    assert in_question(report, ["teacher"]) is None
+
+
 def test_every_loss_keeps_its_colour_and_every_domain_its_marker(report: Report) -> None:
     dots = outcome_dots(report)
     by_colour = {dot.colour for dot in dots if dot.row.startswith("image-text contrastive")}
@@ -144,6 +155,29 @@ def test_a_dot_chart_holds_values_and_both_ends_of_the_interval() -> None:
     assert mark.x[0] == pytest.approx(50)
     assert mark.error_x.array[0] == pytest.approx(20)
     assert mark.error_x.arrayminus[0] == pytest.approx(10)
+
+
+@pytest.mark.parametrize(("guide", "side"), [(0.1, "left"), (0.9, "right")])
+def test_the_words_of_a_guide_stand_on_its_side_with_more_room(guide: float, side: str) -> None:
+    figure = charts.dot_chart([charts.Dot("a", 0.5, 0.4, 0.6, "#000000")], "share", guide=guide, guide_label="chance", bounds=(0, 1))
+
+    assert next(note.xanchor for note in figure.layout.annotations if note.text == "chance") == side
+
+
+@pytest.mark.parametrize("value", [0.0, 0.3, 0.5, 0.6, 0.7, 0.72, 0.8, 1.0])
+def test_the_numbers_of_the_grid_can_be_read_on_every_shade(value: float) -> None:
+    figure = charts.grid_chart({("real", "real"): (value, "text")}, ["real"])
+    ink = {"white": 1.0, "black": 0.0}[figure.layout.annotations[0].font.color]
+    ground = luminance(unlabel_rgb(sample_colorscale([list(step) for step in figure.data[0].colorscale], [value])[0]))
+
+    assert (max(ink, ground) + 0.05) / (min(ink, ground) + 0.05) >= 4.5
+
+
+def luminance(colour: tuple[float, float, float]) -> float:
+    """Relative luminance in [0, 1] of red, green and blue in [0, 255]. Source: WCAG 2.2."""
+    parts = [part / 255 for part in colour]
+    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
 def test_findings_become_steps_by_the_first_part_of_their_id(report: Report) -> None:

@@ -1,0 +1,122 @@
+"""Which of the two properties of a loss is to blame, what they mean, and what losses of each kind reach."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from app.views.factor_parts import KIND_WORDS, kind_of, surely_more
+from app.views.groups import Group, Over, group_students, over_seeds, zero_shot
+from app.views.wording import plain
+from diagnose.schema import Estimate, Report
+from diagnose.verdict import MARGIN
+
+DRAWN_TO = """
+- **What it is drawn to.** *The teacher's image embedding* is another point for every image: to hit it, the student has to see what the teacher \
+sees in this very image. *The text of the class* is one point for all images of a class: anything that tells the class in the training images \
+is good enough, also a cue that only synthetic images have.
+- **Negatives.** What the student is pushed away from: the other images or texts of the batch. They make it tell classes apart, by \
+whatever tells them apart. A loss with negatives is called contrastive.
+"""
+IN_PLAIN_WORDS = {
+    "text_target_costs_real_accuracy": "students that are only asked to hit the text of the class do worse on real images than students that are "
+    "asked to copy what the teacher sees in each image.",
+    "negatives_cost_real_accuracy": "students that are pushed away from other images or texts do worse on real images than students that are not.",
+    "all_losses_fail_on_real": "whatever the students are asked to copy, they fail on real images, so no one loss is to blame.",
+    "training_failure": "the training itself did not work, so it says nothing about real and synthetic images.",
+    "domain_difficulty": "the students lose no more on real images than their teacher does: these images are simply harder.",
+    "no_gap": "the students do as well on real images as their teacher lets one expect.",
+}
+"""Label of the verdict -> what it means, for who knows neither the losses nor their names."""
+
+EXPLAINED = f"""{DRAWN_TO}
+That is why losses are taken apart here: a contrastive loss that fails may do so for its text target, for its negatives, or for both. \
+This is an explanation; what follows is measured.
+"""
+
+
+def show_targets(report: Report) -> None:
+    """Put the answer, the kinds of losses behind it, and the explanation on the page; nothing where no property was told apart."""
+    table = kind_table(report)
+    if not report.factors or not table:
+        return
+    st.markdown(target_sentence(report))
+    st.markdown(table)
+    st.caption(
+        "Rows that follow each other differ in one thing. Students trained on synthetic images; their size, start and order of images agree."
+    )
+    st.markdown(f"**Why can that be?**\n{DRAWN_TO}\nThis is an explanation; what stands above it is measured.")
+
+
+def in_plain_words(report: Report) -> str:
+    """Say what the verdict means without the names of losses; empty where it names no cause."""
+    meaning = IN_PLAIN_WORDS.get(report.verdict.label, "")
+    negatives = next((factor.points for factor in report.factors if factor.name == "negatives"), None)
+    if report.verdict.label == "text_target_costs_real_accuracy" and negatives is not None and negatives.high < MARGIN:
+        meaning += " Being contrastive, that is, pushing others away, is not what costs."
+    return f"**In plain words:** {meaning}" if meaning else ""
+
+
+def target_sentence(report: Report) -> str:
+    """Say in one sentence which of the two properties costs accuracy on real images, by the margin and intervals of the verdict."""
+    known = {factor.name: factor.points for factor in report.factors}
+    text, negatives = known.get("text_target"), known.get("negatives")
+    if text is None or negatives is None:
+        joint = known.get("text_target_and_negatives")
+        if joint is None:
+            return "The losses of this run do not differ in target or negatives alone."
+        return (
+            f"Text target and negatives together: {cost_words(joint)} on real images. To tell them apart, train the image-image "
+            "contrastive loss as well: it has negatives and no text."
+        )
+    numbers = f"on real images texts as target {cost_words(text)}, negatives {cost_words(negatives)}"
+    blamed = [words for words, given in (("the text target", text), ("the use of negatives", negatives)) if given.low > MARGIN]
+    if len(blamed) == 2:
+        more = (
+            ", the text target surely more"
+            if surely_more(text, negatives)
+            else ", the negatives surely more"
+            if surely_more(negatives, text)
+            else ""
+        )
+        return f"**Both cost accuracy**{more}: {numbers}."
+    if not blamed:
+        known_small = max(text.high, negatives.high) < MARGIN
+        return f"Neither {'costs' if known_small else 'is shown to cost'} more than {100 * MARGIN:.0f} points: {numbers}."
+    other = negatives if text.low > MARGIN else text
+    if other.high >= MARGIN:
+        return f"It is **{blamed[0]}** that costs accuracy; whether the other property does too is not settled: {numbers}."
+    acquitted = "being contrastive" if text.low > MARGIN else "the text target"
+    return f"It is **{blamed[0]}** that costs accuracy, not {acquitted}: {numbers}."
+
+
+def cost_words(given: Estimate) -> str:
+    """Write a cost so that its sign is a word, with its interval over seeds and images."""
+    value, low, high = (100 * end for end in (given.value, given.low, given.high))
+    if value < 0:
+        value, low, high = -value, -high, -low
+    interval = f"{low:.1f} to {high:.1f}".replace("-", "−")
+    return f"{'help by' if given.value < 0 else 'cost'} **{value:.1f} points** ({interval}; n = {given.n:,} {given.over.split()[0]})"
+
+
+def kind_table(report: Report) -> str:
+    """Write what losses of each kind reach on real images as a markdown table; empty where fewer than two kinds were trained."""
+    groups = [group for group in group_students(report) if group.trained_on in (None, "synthetic")]
+    rows = []
+    for kind, words in KIND_WORDS.items():
+        found = [
+            (group, over)
+            for group in groups
+            if kind_of(group) == kind and (over := over_seeds(group, lambda student: zero_shot(student, "real"))) is not None
+        ]
+        if found:
+            rows.append(f"| {words} | {_reached(found)} |")
+    return "\n".join(["| The student is drawn to | Right on real images |", "|---|---|", *rows]) if len(rows) > 1 else ""
+
+
+def _reached(found: list[tuple[Group, Over]]) -> str:
+    if len(found) == 1:
+        return f"{plain(found[0][0].label)}: {found[0][1].words(percent=True)}"
+    means = [over.mean for _, over in found]
+    return (
+        f"{100 * min(means):.1f} % to {100 * max(means):.1f} % ({len(found)} losses, means over seeds; n = {found[0][1].n:,} images each)"
+    )
