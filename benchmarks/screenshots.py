@@ -1,9 +1,10 @@
-"""Take a picture of every page of the dashboard: python benchmarks/screenshots.py RUNS [--run NAME] [--out docs/screenshots]."""
+"""Take a picture of every page of the dashboard: python benchmarks/screenshots.py RUNS [--run NAME] [--only PAGE ...]."""
 
 from __future__ import annotations
 
 import argparse
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +18,14 @@ HEIGHT = 1400
 """Most pixels of a page that are shown."""
 
 
-def take(runs: Path, name: str, out: Path, only: str = "") -> list[Path]:
+def take(runs: Path, name: str, out: Path, only: Sequence[str] = ()) -> list[Path]:
     """Take every page light at 1280 pixels, and page Why dark at a telephone's 390.
 
     Args:
         runs: runs folder, or one run.
         name: the run.
         out: folder of the pictures.
-        only: one page, or all where empty.
+        only: pages, or `phone`; all where empty.
     """
     out.mkdir(parents=True, exist_ok=True)
     made = []
@@ -35,11 +36,11 @@ def take(runs: Path, name: str, out: Path, only: str = "") -> list[Path]:
         links = [link.get_attribute("href") for link in page.locator(".st-key-pages a").all()]
         for href in links:
             called = Path(href.split("?")[0]).name or "why"
-            if only not in ("", called):
+            if only and called not in only:
                 continue
             _open(page, f"{address}/{'' if called == 'why' else called}?run={name}")
             made.append(_keep(page, out / f"{called}.png"))
-        if only:
+        if only and "phone" not in only:
             return made
         phone = browser.new_page(viewport={"width": 390, "height": 844}, color_scheme="dark")
         phone.set_default_timeout(PATIENCE)
@@ -79,7 +80,7 @@ def main() -> None:
     parser.add_argument("runs", type=Path, help="runs folder, or one run")
     parser.add_argument("--run", help="which of them; by default the folder's own name")
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "screenshots")
-    parser.add_argument("--only", default="", help="one page, such as map")
+    parser.add_argument("--only", nargs="*", default=[], help="pages, such as map, or phone; by default all")
     given = parser.parse_args()
     for path in take(given.runs, given.run or given.runs.resolve().name, given.out, given.only):
         print(f"{path} ({path.stat().st_size // 1000} kB)")

@@ -21,7 +21,7 @@ from app.views.cue_matrix import (
     spread_words,
 )
 from app.views.discoveries import show_discoveries
-from app.views.edits import KINDS, edit_name, kind_of
+from app.views.edits import KINDS, edit_name, edit_words, kind_of
 from app.views.groups import Group, group_students
 from app.views.measures import CONFIG, colour_of, draw
 from app.views.notices import failed_probes, missing, report_or_notice
@@ -75,6 +75,8 @@ def _interventions(report: Report, run: Run) -> None:
     st.markdown(f"{KINDS[kind].does} {KINDS[kind].means}")
     sentence = matrix_sentence(held, groups, kind)
     st.markdown(sentence)
+    with st.expander("What each edit does"):
+        st.markdown("\n".join(f"- **{plain(edit_name(edit))}**: {plain(edit_words(edit))}" for edit in edits_of(held, kind)))
     student, edit = _chosen(report, groups, kind, edits_of(held, kind))
     _matrix(report, groups, kind, sentence, (student, edit))
     _one(report, run, student, edit)

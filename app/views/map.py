@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from app.map_address import packed, unpacked
 from app.map_chart import map_figure, moved_places
 from app.map_data import MOST_POINTS, Column, RunMap, columns, load_map, rows_of
 from app.reports import Run, load_thumbnails
@@ -161,23 +162,26 @@ def _take(place: str, data: RunMap, cells: np.ndarray | None) -> None:
     """Keep what the reader selected on the chart, as ids, so that it survives another map."""
     picked = rows_of(st.session_state.get(CHART), len(data) if cells is None else int(cells.max(initial=0)) + 1)
     rows = picked if cells is None else np.flatnonzero(np.isin(cells, picked)).tolist()
-    _keep(place, data.ids[rows].tolist())
+    _keep(place, data, rows)
 
 
-def _keep(place: str, ids: list[str]) -> None:
-    """Keep a selection by its ids, and in the address where it is small."""
+def _keep(place: str, data: RunMap, rows: list[int]) -> None:
+    """Keep a selection by its ids, and in the address: a few as they are, many as one short text."""
+    ids = data.ids[rows].tolist()
     st.session_state[place] = ids
-    if 0 < len(ids) <= MOST_IN_ADDRESS:
-        st.query_params["image"] = ids
-    else:
-        st.query_params.pop("image", None)
+    few = len(ids) <= MOST_IN_ADDRESS
+    for name, held in (("image", ids if few else []), ("selected", "" if few else packed(rows, data.ids))):
+        if held:
+            st.query_params[name] = held
+        else:
+            st.query_params.pop(name, None)
 
 
 def _name(place: str, data: RunMap, report: Report) -> None:
     """Select what the reader has named, without a mouse."""
     rows = named_rows(st.session_state[NAMED], data, report.class_names)
     if rows:
-        _keep(place, data.ids[rows].tolist())
+        _keep(place, data, rows)
 
 
 def named_rows(text: str, data: RunMap, names: Sequence[str]) -> list[int]:
@@ -192,7 +196,8 @@ def named_rows(text: str, data: RunMap, names: Sequence[str]) -> list[int]:
 def _chosen(place: str, data: RunMap) -> list[int]:
     """Give the rows that are selected: those of this visit, or those in the address."""
     if place not in st.session_state:
-        st.session_state[place] = st.query_params.get_all("image")[:MOST_IN_ADDRESS]
+        many = data.ids[unpacked(st.query_params.get("selected", ""), data.ids)].tolist()
+        st.session_state[place] = many or st.query_params.get_all("image")[:MOST_IN_ADDRESS]
     found = pd.Index(data.ids).get_indexer(pd.Index(list(dict.fromkeys(st.session_state[place])), dtype=object))
     return [int(row) for row in found if row >= 0]
 

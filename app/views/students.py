@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -26,6 +27,12 @@ from probes.result import DiagnosticError
 
 MOST_CLASSES = 40
 
+A_ROW = 2
+"""Grids beside each other; a third would leave no room for its numbers."""
+
+MOST_GROUPS = 6
+"""Kinds of students that one chart shows unasked: there are as many colours."""
+
 
 def show(run: Run) -> None:
     """Show the page of one run."""
@@ -37,8 +44,9 @@ def show(run: Run) -> None:
     when_opened("Every student in a table", "students-table", partial(_table, report))
     _grid(report)
     show_sizes(report)
-    _curves(report, run)
-    _classes(report, run)
+    shown = shown_groups(report)
+    _curves(report, run, shown)
+    _classes(report, run, shown)
     show_fragility(report, run)
 
 
@@ -110,7 +118,8 @@ def _grid(report: Report) -> None:
         st.code("synthgap train CONFIG.toml --out RUN", language="bash")
         return
     st.markdown("If a loss were bad in itself, its upper row would be pale too.")
-    for column, (key, members) in zip(st.columns(len(both)), both.items(), strict=True):
+    columns = [column for _ in range(0, len(both), A_ROW) for column in st.columns(min(len(both), A_ROW))]
+    for column, (key, members) in zip(columns, both.items(), strict=False):
         cells = grid_cells(members)
         trained = [name for name in ("real", "synthetic") if any(where == name for where, _ in cells)]
         trained += sorted({where for where, _ in cells} - set(trained))
@@ -130,11 +139,29 @@ def _tested(report: Report) -> str:
     return f"Tested on {' and '.join(counts)}." if counts else ""
 
 
-def curve_lines(report: Report, column: str, domain: str = "") -> list[charts.Line]:
-    """Give one curve a student not trained on real images, of a column of its training curve; seeds share a name, short where it can be."""
+def shown_groups(report: Report) -> list[str]:
+    """Let the reader choose whose curves and classes are drawn where there are too many kinds of students for one chart."""
+    titles = [group.title for group in group_students(report) if group.trained_on != "real"]
+    if len(titles) <= MOST_GROUPS:
+        return titles
+    label = f"Drawn in the charts below, of {len(titles)} kinds of students"
+    return st.multiselect(label, titles, titles[:MOST_GROUPS], key="drawn") or titles[:MOST_GROUPS]
+
+
+def curve_lines(report: Report, column: str, domain: str = "", shown: Sequence[str] | None = None) -> list[charts.Line]:
+    """Give one curve a student not trained on real images, of a column of its training curve; seeds share a name, short where it can be.
+
+    Args:
+        report: the report.
+        column: of the training curve.
+        domain: `real`, `synthetic`, or empty.
+        shown: titles of the groups; all where None.
+    """
     colours = charts.colours(keys_in_order(report))
     lines = []
     for group, title in grown_groups(report):
+        if shown is not None and group.title not in shown:
+            continue
         for student in group.students:
             rows = [row for row in student.curve if "epoch" in row and column in row]
             if rows:
@@ -143,10 +170,10 @@ def curve_lines(report: Report, column: str, domain: str = "") -> list[charts.Li
     return lines
 
 
-def _curves(report: Report, run: Run) -> None:
+def _curves(report: Report, run: Run, shown: Sequence[str]) -> None:
     st.header("Was it just not trained long enough?")
-    lines = [line for domain in ("real", "synthetic") for line in curve_lines(report, f"zero_shot_{domain}", domain)]
-    losses = curve_lines(report, "loss")
+    lines = [line for domain in ("real", "synthetic") for line in curve_lines(report, f"zero_shot_{domain}", domain, shown)]
+    losses = curve_lines(report, "loss", shown=shown)
     if not lines and not losses:
         missing("The training curves are not stored in this report.", run)
         return
@@ -228,7 +255,7 @@ def class_accuracy(report: Report, run: Run, domain: str) -> ClassAccuracy:
     return ClassAccuracy(found, teacher, n, reason)
 
 
-def _classes(report: Report, run: Run) -> None:
+def _classes(report: Report, run: Run, shown: Sequence[str]) -> None:
     st.header("Which classes suffer?")
     failed_probes(report, "transfer", run)
     domain = choose("Tested on", ["real", "synthetic"], "tested-on", buttons=True)
@@ -237,7 +264,7 @@ def _classes(report: Report, run: Run) -> None:
         missing("Accuracy by class is not stored with this report.", run, DiagnosticError(held.reason) if held.reason else None)
         return
     groups = [group for group in group_students(report) if group.title in held.groups]
-    chosen = [group for group in groups if group.trained_on != "real"] or groups
+    chosen = [group for group in groups if group.title in shown] or groups[:MOST_GROUPS]
     words = class_sentence(report, {group.title: held.groups[group.title] for group in chosen}, domain)
     st.markdown(words)
     draw(charts.mark_chart(class_marks(report, held, chosen, domain), f"zero-shot accuracy on {domain} images"), words, "classes")

@@ -164,6 +164,16 @@ def test_images_are_selected_by_name_without_a_mouse(monkeypatch: pytest.MonkeyP
     assert "12 of 120 images" in words(test)
 
 
+def test_the_address_holds_a_selection_of_many(monkeypatch: pytest.MonkeyPatch, runs: Path) -> None:
+    first = opened(monkeypatch, runs, "made-up", "map")
+    first.text_input(key="map-named").set_value(", ".join(f"real-{number}" for number in range(13))).run()
+    again = opened(monkeypatch, runs, "made-up", "map", selected=first.query_params["selected"])
+
+    assert "image" not in first.query_params
+    assert "13 of 120 images" in words(first)
+    assert "13 of 120 images" in words(again)
+
+
 def test_the_address_holds_an_epoch(monkeypatch: pytest.MonkeyPatch, runs: Path) -> None:
     test = opened(monkeypatch, runs, "made-up", "map", **{"map-epoch-2": "epoch 1"})
 

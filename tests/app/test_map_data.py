@@ -12,10 +12,13 @@ from types import ModuleType
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from app import explaining
 from app.explaining import able, ask, command
+from app.map_address import packed, unpacked
 from app.map_chart import map_figure, moved_places, steps_of
 from app.map_data import CELLS, Column, RunMap, Whose, cells_of, columns, load_map, rows_of
 from app.map_export import as_csv, as_json, as_parquet, as_zip, selection_table
@@ -216,3 +219,26 @@ def test_a_child_that_fails_hangs_or_writes_nonsense_is_told_in_one_line(run: Ru
     child("import pathlib; pathlib.Path('{out}').write_text('PK')")
     with pytest.raises(DiagnosticError, match="must write whole maps"):
         ask(run, b"x", ["a"], method="occlusion")
+
+
+@given(st.integers(1, 300).flatmap(lambda n: st.tuples(st.just(n), st.sets(st.integers(0, n - 1)))))
+def test_a_selection_comes_back_from_the_address_as_it_was(case: tuple[int, set[int]]) -> None:
+    count, rows = case
+    ids = np.array([f"image-{number}" for number in range(count)])
+
+    assert unpacked(packed(sorted(rows), ids), ids) == sorted(rows)
+
+
+@pytest.mark.parametrize("text", ["", "x", "%%%", "é" * 9, "A" * 5000, "AAAAAAAA"])
+def test_an_address_that_is_not_of_this_map_selects_nothing(text: str) -> None:
+    ids = np.array([f"image-{number}" for number in range(50)])
+
+    assert unpacked(text, ids) == []
+    assert unpacked(packed([1, 2], ids[::-1]), ids) == []
+
+
+def test_a_selection_too_large_for_an_address_is_left_out() -> None:
+    ids = np.arange(100_000).astype(str)
+    rows = np.flatnonzero(np.random.default_rng(0).random(len(ids)) < 0.5)
+
+    assert packed(rows.tolist(), ids) == ""

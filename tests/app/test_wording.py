@@ -14,7 +14,7 @@ from app.views.measures import images_behind
 from app.views.outcome import outcome_dots, outcome_sentences
 from app.views.separability import EXCESS, excess_sentence
 from app.views.steps import group_of, step_dots, steps
-from app.views.students import class_sentence, grid_cells, grid_sentence
+from app.views.students import class_sentence, curve_lines, grid_cells, grid_sentence
 from app.views.why import alternatives_table
 from app.views.wording import estimate, first_sentence, number, plain
 from diagnose.schema import Estimate, ProbeRecord, Report
@@ -67,6 +67,14 @@ def test_the_first_sentence_does_not_end_within_a_number() -> None:
         "On real images more. End.",
     )
     assert first_sentence("One") == ("One", "")
+
+
+def test_a_sentence_may_begin_with_a_number() -> None:
+    assert first_sentence("More in 1 of 2 comparisons. 100 % gains 3.0 points. End.") == (
+        "More in 1 of 2 comparisons.",
+        "100 % gains 3.0 points. End.",
+    )
+    assert first_sentence("It is about ca. 5 points, approx. that.")[1] == ""
 
 
 def test_students_are_grouped_by_loss_and_training_domain_synthetic_first(report: Report) -> None:
@@ -213,6 +221,15 @@ def test_the_grid_tells_a_loss_that_fails_on_synthetic_images(report: Report) ->
     assert "80.2 % of real images when trained on real ones" in grid_sentence("x", cells)
     assert "cost it 37 points" in grid_sentence("x", cells)
     assert "cannot be told apart" in grid_sentence("x", grid_cells(groups[:1]))
+
+
+def test_only_the_chosen_kinds_of_students_are_drawn(report: Report) -> None:
+    whole = curve_lines(report, "zero_shot_real", "real")
+    one = curve_lines(report, "zero_shot_real", "real", [group_students(report)[0].title])
+
+    assert 0 < len(one) < len(whole)
+    assert {line.name for line in one} < {line.name for line in whole}
+    assert curve_lines(report, "zero_shot_real", "real", []) == []
 
 
 def test_the_worst_class_is_named_and_classes_without_images_are_passed_over(report: Report) -> None:
