@@ -24,13 +24,16 @@ QUESTIONS = {
 }
 """First part of a finding's id -> the question it answers."""
 
+LARGEST = 3
+"""Edits of each loss in the chart of the cues; all stand in words below it."""
+
 READING = {
     "outcome": "Each mark is a loss: how many points wider its gap between synthetic and real images is than its teacher's own gap.",
     "controls": "Each mark is a loss: how many more real images it gets right when it is trained on real instead of synthetic images.",
     "loss": "Each mark is a property of the loss: how many points of accuracy on real images it costs. Left of the line it helps.",
     "factors": "Each mark changes one thing in the recipe: how many points more of real images are right. Right of the line it helps.",
-    "cause": "Each mark is an edit: how far the student goes over to a class when it is given that class's cue, beyond its teacher and beyond real "
-    "images.",
+    "cause": f"Each row is an edit of the images: how many points more the student follows, or misses, what it changes than its teacher does and than it does "
+    f"on real images. The {LARGEST} largest of each loss; the others stand below in words.",
     "separability": "Each row is a loss: how well real and synthetic images can be told apart by its embeddings; the grey square is its "
     "teacher. What counts is the distance between the two.",
     "drift": "Each row is a loss: how alike its embedding and its teacher's are, on real images (circle) and on synthetic ones (diamond).",
@@ -86,6 +89,12 @@ class Step:
             wanted = CHARTED.get(self.key)
             pairs = [pair for pair in pairs if wanted and pair[1].source in wanted] or pairs
             pairs = [pair for pair in pairs if pair[1].unit == pairs[0][1].unit]
+        if self.key == "cause":
+            largest = {
+                finding.id: sorted((e.estimate.value for f, e in pairs if f is finding), reverse=True)[:LARGEST]
+                for finding in self.findings
+            }
+            pairs = [pair for pair in pairs if pair[1].estimate.value in largest[pair[0].id]]
         return pairs
 
 
@@ -104,23 +113,41 @@ def group_of(finding: Finding, groups: list[Group]) -> Group | None:
 
 
 def step_dots(pairs: list[tuple[Finding, Evidence]], report: Report) -> list[charts.Dot]:
-    """Make a step's marks: a row a loss where a finding is about one loss, else a row a number; the teacher in grey."""
+    """Make a step's marks: a row a loss where a finding is about one loss and one number, else a row a number; the teacher in grey."""
     groups, colours = group_students(report), charts.colours(keys_in_order(report))
-    dots = []
-    for finding, evidence in pairs:
+    rows, dots = shortened([_row(finding, evidence, pairs, groups) for finding, evidence in pairs]), []
+    for row, (finding, evidence) in zip(rows, pairs, strict=True):
         group = group_of(finding, groups)
         colour = colours[group.key] if group else charts.NEUTRAL
-        domain = evidence.source.rsplit("/", 1)[-1] if evidence.source.endswith(("/real", "/synthetic")) else ""
-        several = (
-            sum(other is finding and item.source.rsplit("/", 1)[-1] == evidence.source.rsplit("/", 1)[-1] for other, item in pairs) > 1
-        )
-        row = group.title if group and not several else evidence.what
+        domain = _domain(evidence)
         if evidence.teacher is not None:
             own = evidence.teacher
             dots.append(charts.Dot(row, own.value, own.low, own.high, charts.TEACHER, domain, f"teacher, {evidence.what}"))
         given = evidence.estimate
         dots.append(charts.Dot(row, given.value, given.low, given.high, colour, domain, f"{row}: {evidence.what}"))
     return dots
+
+
+def _domain(evidence: Evidence) -> str:
+    return evidence.source.rsplit("/", 1)[-1] if evidence.source.endswith(("/real", "/synthetic")) else ""
+
+
+def _row(finding: Finding, evidence: Evidence, pairs: list[tuple[Finding, Evidence]], groups: list[Group]) -> str:
+    """Name a row: the loss, with what was measured where a finding has several numbers of one kind."""
+    group = group_of(finding, groups)
+    if group is None:
+        return evidence.what
+    alike = sum(other is finding and _domain(item) == _domain(evidence) for other, item in pairs)
+    if alike == 1:
+        return group.title
+    what = evidence.what.partition(" (")[0].partition(", beyond")[0].removeprefix("goes over with an ")
+    return f"{group.label.removesuffix(' to the teacher').removesuffix(' contrastive')}: {what}"
+
+
+def shortened(rows: list[str]) -> list[str]:
+    """Drop what all rows begin with, up to a comma: the sentence above the chart says it, and a phone has no room for it."""
+    begins = {row.rpartition(", ")[0] for row in rows}
+    return [row.rpartition(", ")[2] for row in rows] if len(set(rows)) > 1 and len(begins) == 1 else rows
 
 
 def evidence_words(evidence: Evidence) -> str:

@@ -15,7 +15,7 @@ from app.views.links import page_link
 from app.views.notices import missing
 from app.views.opened import when_opened
 from app.views.outcome import show_outcome
-from app.views.steps import Step, finding_words, show_evidence, show_factors, steps
+from app.views.steps import Step, finding_words, group_of, show_evidence, show_factors, steps
 from app.views.targets import show_targets
 from app.views.wording import first_sentence, plain
 from diagnose.schema import Finding, Report
@@ -99,7 +99,8 @@ def _evidence(step: Step, report: Report) -> None:
     for finding in step.findings:
         rest = first_sentence(finding.statement)[1]
         if rest:
-            st.markdown(plain(rest))
+            group = group_of(finding, group_students(report))  # "it" in a later sentence is the loss of the first
+            st.markdown(f"**{plain(group.title)}**: {plain(rest)}" if group else plain(rest))
     show_evidence(step, report)
 
 

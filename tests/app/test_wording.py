@@ -13,7 +13,7 @@ from app.views.groups import group_students, in_question, keys_in_order, over_se
 from app.views.measures import images_behind
 from app.views.outcome import outcome_dots, outcome_sentences
 from app.views.separability import EXCESS, excess_sentence
-from app.views.steps import group_of, step_dots, steps
+from app.views.steps import Step, group_of, shortened, step_dots, steps
 from app.views.students import class_sentence, curve_lines, grid_cells, grid_sentence
 from app.views.why import alternatives_table
 from app.views.wording import estimate, first_sentence, number, plain
@@ -203,6 +203,33 @@ def test_a_step_about_losses_has_one_row_a_loss_in_its_colour(report: Report) ->
 
     assert [dot.row for dot in dots if dot.domain == "real"] == [group.title for group in group_students(report)[:3]]
     assert {dot.colour for dot in dots} == {charts.FIXED[key] for key in keys_in_order(report)}
+
+
+def test_edits_of_one_loss_have_rows_of_their_own_and_only_the_largest_are_drawn(report: Report) -> None:
+    cause = next(step for step in steps(report) if step.key == "cause")
+    finding = cause.findings[0]
+    given = finding.evidence[0]
+    several = [
+        given.model_copy(
+            update={
+                "what": f"goes over with an exchanged cue {number} (colour)",
+                "source": f"reliance/swapped_{number}",
+                "estimate": given.estimate.model_copy(update={"value": number / 10}),
+            }
+        )
+        for number in range(5)
+    ]
+    made = Step("cause", (finding.model_copy(update={"evidence": several}),))
+
+    rows = [dot.row for dot in step_dots(made.charted, report) if dot.colour != charts.TEACHER]
+
+    assert [row.partition(": ")[2] for row in rows] == ["exchanged cue 2", "exchanged cue 3", "exchanged cue 4"]
+
+
+def test_what_all_rows_begin_with_is_left_out() -> None:
+    assert shortened(["gain on real images, L2", "gain on real images, image-text"]) == ["L2", "image-text"]
+    assert shortened(["gain on real images, L2", "loss on real images, L2"]) == ["gain on real images, L2", "loss on real images, L2"]
+    assert shortened(["L2, trained on real"]) == ["L2, trained on real"]
 
 
 def test_a_finding_about_several_losses_has_no_colour_of_its_own(report: Report) -> None:
