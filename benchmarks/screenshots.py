@@ -17,9 +17,12 @@ MOST_BYTES = 200_000
 HEIGHT = 1400
 """Most pixels of a page that are shown."""
 
+FURTHER = {"why": ("why-loss", "Which property of the loss is to blame?"), "cues": ("cues-images", "One cell, and its images")}
+"""Page -> a second picture and the heading that it begins with."""
+
 
 def take(runs: Path, name: str, out: Path, only: Sequence[str] = ()) -> list[Path]:
-    """Take every page light at 1280 pixels, and page Why dark at a telephone's 390.
+    """Take every page light at 1280 pixels, two of them further down too, and page Why dark at a telephone's 390.
 
     Args:
         runs: runs folder, or one run.
@@ -40,6 +43,11 @@ def take(runs: Path, name: str, out: Path, only: Sequence[str] = ()) -> list[Pat
                 continue
             _open(page, f"{address}/{'' if called == 'why' else called}?run={name}")
             made.append(_keep(page, out / f"{called}.png"))
+            if called in FURTHER:
+                file, heading = FURTHER[called]
+                page.get_by_role("heading", name=heading).evaluate("heading => heading.scrollIntoView()")
+                page.wait_for_timeout(1000)
+                made.append(_keep(page, out / f"{file}.png"))
         if only and "phone" not in only:
             return made
         phone = browser.new_page(viewport={"width": 390, "height": 844}, color_scheme="dark")

@@ -104,17 +104,17 @@ def answer(result: ProbeResult | None, name: str, edit: str, class_names: Sequen
 
 
 USES = {
-    "swapped": ("follows", "It goes over to the class that the cue came from", "Errors that any damage would make are taken off."),
-    "removes": ("drop", "It loses accuracy", ""),
-    "isolates": ("accuracy", "It is still right", ""),
-    "matched": ("accuracy", "It is right", ""),
+    "swapped": ("follows", "Beyond the errors that any damage makes, it goes over to the class that the cue came from"),
+    "removes": ("drop", "It loses accuracy"),
+    "isolates": ("accuracy", "It is still right"),
+    "matched": ("accuracy", "It is right"),
 }
-"""Kind of edits -> the score that says what one encoder shows, before the edit's name; words for it; and what else must be known."""
+"""Kind of edits -> the score that says what one encoder shows, before the edit's name; and words for it."""
 
 
 def use_sentence(held: Mapping[str, ProbeRecord], student: str, edit: str) -> str:
     """Say how far student and teacher use what an edit changes, by domain with interval and n; empty where it was not measured."""
-    score, words, more = USES[kind_of(edit)]
+    score, words = USES[kind_of(edit)]
     record, parts = held.get(student), []
     if record is None:
         return ""
@@ -126,7 +126,7 @@ def use_sentence(held: Mapping[str, ProbeRecord], student: str, edit: str) -> st
         count = f"n = {n:,} " if n else ""
         beside = f", its teacher on {_share(its)}" if its is not None else ""
         parts.append(f"on **{_share(mine)}** of {count}{domain} images{beside}")
-    return f"{words} {'; '.join(parts)}. {more}".strip() if parts else ""
+    return f"{words} {'; '.join(parts)}." if parts else ""
 
 
 def _share(score: Score) -> str:

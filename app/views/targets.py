@@ -44,7 +44,7 @@ def show_targets(report: Report) -> None:
     st.caption(
         "Rows that follow each other differ in one thing. Students trained on synthetic images; their size, start and order of images agree."
     )
-    st.markdown(f"**Why can that be?**\n{DRAWN_TO}\nThis is an explanation; what stands above it is measured.")
+    st.markdown(f"**Why the target and the negatives may matter**\n{DRAWN_TO}\nThis is an explanation; what stands above it is measured.")
 
 
 def in_plain_words(report: Report) -> str:
