@@ -27,12 +27,15 @@ def train(
     """Train the comparison students of an experiment."""
     from app.cli import _diagnose_run, _say
     from app.inputs import check_probes
+    from distill.division import place_in_launch
 
     if probes and not diagnose:
         raise ValueError(f"`--probe` must be given with --diagnose, got {probes[0]} alone; add --diagnose.")
     check_probes(probes)
     chosen = [*(overrides or []), *([f"training.trackers={track}"] if track else [])]
     failed = train_students(config, out, overrides=chosen, resume=resume, jobs=jobs, smoke=smoke)
+    if place_in_launch()[0]:
+        raise typer.Exit(2 if failed else 0)  # the first process says and judges for all
     for name, why in failed.items():
         _say(f"failed: {name}: {why}")
     if (smoke and not failed) or (diagnose and any((out / "students").glob("*/student.safetensors"))):
@@ -46,6 +49,7 @@ def train_students(config: Path, out: Path, *, overrides: list[str], resume: boo
     """Train the students of an experiment; give the name of each that failed -> why."""
     from app.cli import _progress
     from distill.config import read_experiment
+    from distill.division import place_in_launch
 
     experiment = read_experiment(config, overrides)
     if smoke:
@@ -57,4 +61,4 @@ def train_students(config: Path, out: Path, *, overrides: list[str], resume: boo
     from distill.grid import train_grid
 
     with _progress() as progress:
-        return train_grid(experiment, out, resume=resume, jobs=jobs, progress=progress)
+        return train_grid(experiment, out, resume=resume, jobs=jobs, progress=None if place_in_launch()[0] else progress)

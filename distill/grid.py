@@ -8,7 +8,7 @@ import logging
 import os
 import platform
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -86,7 +86,7 @@ def initial_student(recipe: Recipe, *, embed_dim: int, image_size: int) -> Encod
 def train_grid(
     experiment: Experiment, out: Path, *, resume: bool = False, jobs: int = 1, progress: Progress | None = None
 ) -> dict[str, str]:
-    """Train every student of an experiment.
+    """Train every student of an experiment. Under a launcher all processes train one student together, and the first one writes.
 
     Args:
         experiment: what to train.
@@ -111,14 +111,21 @@ def train_grid(
     config = tomli_w.dumps(experiment.model_dump(mode="json", exclude_none=True))
     if started and not _is(experiment, out / "config.toml"):
         raise DistillError(f"`config` must be the one that {out} was started with, got another; choose a new folder or the old config.")
-    with locked(out):
+    accelerator = make_accelerator(experiment.training.precision)
+    if jobs > 1 and accelerator.num_processes > 1:
+        raise ValueError(f"`jobs` must be 1 under a launcher, got {jobs}; the processes share each student already.")
+    with locked(out) if accelerator.is_main_process else nullcontext():
         refuse_missing(experiment.training.trackers)
-        accelerator = make_accelerator(experiment.training.precision)
         opened = open_experiment(experiment, progress=progress is not None)
-        write_then_rename(out / "config.toml", lambda file: file.write(config.encode()))
-        _write_environment(out, accelerator, opened, jobs)
         workshop = Workshop(experiment, opened, out, accelerator, resume=resume, progress=progress)
         names = workshop.unfinished()
+        accelerator.wait_for_everyone()  # all have looked before the first one writes
+        if accelerator.is_main_process:
+            write_then_rename(out / "config.toml", lambda file: file.write(config.encode()))
+            _write_environment(out, accelerator, opened, jobs)
+            if accelerator.num_processes > 1:
+                workshop.fill_targets(names)
+        accelerator.wait_for_everyone()
         if jobs == 1 or len(names) < 2:
             return workshop.train_all(names)
         groups = workshop.by_training_set(names)
@@ -209,14 +216,19 @@ class Workshop:
             # One student that diverges must not cost the others; a full disk will stop them too, and says so.
             why = str(error)
             logger.error("%s failed: %s", name, why)
+            if not self.accelerator.is_main_process:
+                return why
             write_then_rename(folder / "failed.json", lambda file: file.write(json.dumps({"error": why}).encode()))
             return why
         finally:
             self.accelerator.free_memory()  # it keeps every prepared model and optimiser otherwise
-        (folder / "failed.json").unlink(missing_ok=True)
+        if self.accelerator.is_main_process:
+            (folder / "failed.json").unlink(missing_ok=True)
         return None
 
     def _log(self, recipe: Recipe) -> AbstractContextManager[Metrics]:
+        if not self.accelerator.is_main_process:
+            return nullcontext(lambda row: None)
         training = self.experiment.training
         settings = {"loss": recipe.loss_name, "trained_on": recipe.trained_on, "seed": recipe.seed, "student": recipe.spec}
         log = MetricsLog(self.out / "metrics.jsonl", recipe.name).write

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,11 +15,17 @@ from torch import Tensor, nn
 
 from distill.allocator import keep_freed_memory
 from distill.checkpoint import read_tensors, save_tensors
+from distill.division import place_in_launch, share_of
 from distill.errors import DistillError
+from distill.together import gather, share_batch_norms
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
     from rich.progress import Progress
+
+
+LONGEST_WAIT = timedelta(days=2)
+"""How long a process waits for the others."""
 
 
 class TrainingConfig(BaseModel):
@@ -49,13 +56,10 @@ class TrainingConfig(BaseModel):
 
 
 def make_accelerator(precision: str) -> Accelerator:
-    """Make the accelerator for one process; `auto` takes bf16 where the processor has it.
-
-    Raises:
-        DistillError: under a launcher with several processes, which training does not support yet.
-    """
+    """Make the accelerator, for this process or for all that a launcher has started; `auto` takes bf16 where the processor has it."""
     from accelerate import Accelerator
     from accelerate.state import AcceleratorState
+    from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs
 
     if precision == "auto":
         fast = torch.cuda.is_bf16_supported() if torch.cuda.is_available() else torch.ops.mkldnn._is_mkldnn_bf16_supported()
@@ -63,10 +67,10 @@ def make_accelerator(precision: str) -> Accelerator:
     keep_freed_memory()
     # accelerate keeps one global state a process and refuses another precision later on.
     AcceleratorState._reset_state()
-    accelerator = Accelerator(mixed_precision="bf16" if precision == "bf16" else "no")
-    if accelerator.num_processes > 1:
-        raise DistillError(f"training must run in one process, got {accelerator.num_processes}; start it without a launcher.")
-    return accelerator
+    # Running statistics are equal everywhere already; the others wait while the first process embeds a training set with the teacher.
+    handlers = [DistributedDataParallelKwargs(broadcast_buffers=False), InitProcessGroupKwargs(timeout=LONGEST_WAIT)]
+    on_processors = place_in_launch()[1] > 1 and not torch.accelerator.is_available()  # accelerate does not look by itself
+    return Accelerator(cpu=on_processors, mixed_precision="bf16" if precision == "bf16" else "no", kwargs_handlers=handlers)
 
 
 def learning_rate(step: int, total: int, config: TrainingConfig) -> float:
@@ -107,9 +111,24 @@ class Loop:
         seed: seed of the order and of the module's own randomness.
         accelerator: from `make_accelerator`.
         state: file for resuming, rewritten after each epoch.
+        encoder: the part of `module` that embeds images, whose work several processes share; without one there may be one process only.
+
+    Raises:
+        DistillError: under a launcher, for a module whose work is not shared.
+        ValueError: for fewer images than a step takes.
     """
 
-    def __init__(self, module: nn.Module, config: TrainingConfig, *, n: int, seed: int, accelerator: Accelerator, state: Path) -> None:
+    def __init__(
+        self,
+        module: nn.Module,
+        config: TrainingConfig,
+        *,
+        n: int,
+        seed: int,
+        accelerator: Accelerator,
+        state: Path,
+        encoder: nn.Module | None = None,
+    ) -> None:
         self.config = config
         self.n = n
         self.seed = seed
@@ -125,8 +144,30 @@ class Loop:
         decayed = [p for p in module.parameters() if p.ndim > 1 and p.requires_grad]
         plain = [p for p in module.parameters() if p.ndim <= 1 and p.requires_grad]
         groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": plain, "weight_decay": 0.0}]
-        self.module, self.optimizer = accelerator.prepare(module, _optimizer(groups, config))
+        self.rank, self.world = accelerator.process_index, accelerator.num_processes
+        optimizer = _optimizer(groups, config)
+        if self.world == 1:
+            self.module, self.optimizer = accelerator.prepare(module, optimizer)
+            self.embed: nn.Module = self.module
+        elif encoder is None or self.world > self.batch_size:
+            raise DistillError(
+                f"this training must run in {'one process' if encoder is None else f'at most {self.batch_size} processes'}, got {self.world}; "
+                "start it without a launcher."
+            )
+        else:
+            share_batch_norms(encoder)
+            self.module = module.to(accelerator.device)
+            self.embed, self.optimizer = accelerator.prepare(encoder, optimizer)
         self.epoch = 0
+
+    def share(self, rows: Tensor) -> Tensor:
+        """Give the part of a batch that this process embeds."""
+        own = share_of(len(rows), self.rank, self.world)
+        return rows[own.start : own.stop]
+
+    def gather(self, own: Tensor, total: int) -> Tensor:
+        """Join what the processes have made of their shares of a batch of `total` rows."""
+        return own if self.world == 1 else gather(own, total, self.rank, self.world)
 
     def resume(self) -> bool:
         """Take up the saved state where there is one; tell whether there was."""
@@ -223,6 +264,8 @@ class Loop:
         return sums
 
     def _save(self) -> None:
+        if self.rank:
+            return
         tensors: dict[str, Tensor] = {f"module/{name}": tensor for name, tensor in self.raw.state_dict().items()}
         state: dict[int, dict[str, Any]] = self.optimizer.state_dict()["state"]
         for index, entries in state.items():

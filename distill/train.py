@@ -142,37 +142,38 @@ class _Batches:
         """Embed the views of some images in an epoch, with the targets that the losses need."""
         source, needs, device = self.images, self.needs, self.device
         view = epoch % source.views.config.count
-        pictures = source.views.images(source.pixels, indices, view).to(device)
+        own = self.loop.share(indices)
+        pictures = source.views.images(source.pixels, own, view).to(device)
         text = source.views.targets(source.text[self.recipe.text], indices, view).to(device) if "text" in needs else None
         return Batch(
-            student=self._embed(pictures),
-            teacher=source.targets.view(view, progress)[indices].to(device) if "teacher" in needs else None,
+            student=self._embed(pictures, len(indices)),
+            teacher=self.loop.gather(source.targets.view(view, progress)[own].to(device), len(indices)) if "teacher" in needs else None,
             text=text,
             logit_scale=self.student.log_scale.exp(),
             shares=None if self.one_hot is None else source.views.shares(self.one_hot, indices, view).to(device),
             class_weights=self.class_weights if "class_weights" in needs else None,
             teacher_scale=source.targets.teacher.logit_scale if "teacher_scale" in needs else 100.0,
             rows=indices.to(device) if "rows" in needs else None,
-            masked=self._masked(pictures, indices, epoch) if "masked" in needs else None,
-            momentum=self._average(pictures),
+            masked=self._masked(pictures, own, epoch, len(indices)) if "masked" in needs else None,
+            momentum=self._average(pictures, len(indices)),
         )
 
-    def _embed(self, pictures: Tensor) -> Tensor:
-        return F.normalize(self.loop.module(pictures).float(), dim=-1)
+    def _embed(self, pictures: Tensor, total: int) -> Tensor:
+        return self.loop.gather(F.normalize(self.loop.embed(pictures).float(), dim=-1), total)
 
-    def _masked(self, pictures: Tensor, indices: Tensor, epoch: int) -> Tensor:
+    def _masked(self, pictures: Tensor, indices: Tensor, epoch: int, total: int) -> Tensor:
         if self._mask is None or self._mask[0] != epoch:
             n = len(self.images.pixels)
             self._mask = (epoch, patch_mask(n, self.recipe.mask_ratio, seed=self.images.views.config.seed, epoch=epoch))
         hidden = hide(pictures, self._mask[1][indices], self.student.encoder.mean)
         with frozen_statistics(self.student.encoder):
-            return self._embed(hidden)
+            return self._embed(hidden, total)
 
-    def _average(self, pictures: Tensor) -> Tensor | None:
+    def _average(self, pictures: Tensor, total: int) -> Tensor | None:
         if self.student.momentum is None:
             return None
         with self.loop.accelerator.autocast():
-            return F.normalize(self.student.momentum(pictures).float(), dim=-1)
+            return self.loop.gather(F.normalize(self.student.momentum(pictures).float(), dim=-1), total)
 
 
 def train_student(
@@ -210,9 +211,11 @@ def train_student(
     Raises:
         DistillError: when the loss is not finite; the checkpoints made so far stay.
     """
+    first = accelerator.is_main_process
     out.mkdir(parents=True, exist_ok=True)
     student = _Student(encoder, recipe, Setting(images=len(images.pixels), embed_dim=int(class_weights.shape[0])))
-    loop = Loop(student, config, n=len(images.pixels), seed=recipe.seed, accelerator=accelerator, state=out / "resume.safetensors")
+    state = out / "resume.safetensors"
+    loop = Loop(student, config, n=len(images.pixels), seed=recipe.seed, accelerator=accelerator, state=state, encoder=encoder)
     if resume:
         loop.resume()
     description = _description(recipe, embed_dim=int(class_weights.shape[0]), image_size=images.pixels.shape[-1])
@@ -222,6 +225,8 @@ def train_student(
         return mixed_loss(batches.batch(indices, epoch, progress), recipe.loss, states=student.states, options=recipe.options)
 
     def after_epoch(epoch: int, means: dict[str, float]) -> None:
+        if not first:
+            return
         row: dict[str, Any] = {"student": recipe.name, "epoch": epoch + 1, **means}
         for domain, split in held_out.items():
             row[f"zero_shot_{domain}"] = zero_shot_accuracy(encoder, split, class_weights, accelerator=accelerator)
@@ -232,7 +237,8 @@ def train_student(
 
     loop.run(step, after_epoch, after_step=student.after_step, progress=progress, label=recipe.name)
     final = out / "student.safetensors"
-    save_student(final, encoder, {**description, "epoch": config.epochs})
+    if first:
+        save_student(final, encoder, {**description, "epoch": config.epochs})
     return final
 
 
