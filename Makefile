@@ -12,7 +12,7 @@ QUICK ?=
 ROWS ?=
 ALONE ?=
 # Widths of the stages @ epochs.
-PARITY ?= 8,16,32,64@24 16,32,64,128@6 16,32,64,128@12 16,32,64,128@24 24,48,96,192@24
+PARITY ?= 8,16,32,64@24 16,32,64,128@6 16,32,64,128@24 24,48,96,192@12
 
 .PHONY: help install install-test demo test test-slow smoke check app cifake factors parity bench scale screenshots faults soak clean
 

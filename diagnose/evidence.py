@@ -12,7 +12,7 @@ from diagnose.facts import Facts, Measured
 from diagnose.groups import Group, group_students
 from diagnose.intervals import Sample, estimate, over_seeds
 from diagnose.schema import Estimate, ProbeRecord, ZeroShot
-from diagnose.subjects import Subject
+from diagnose.subjects import DOMAINS, Subject
 from probes.result import ProbeResult, Score
 
 Results = Mapping[str, Mapping[str, ProbeResult]]
@@ -59,7 +59,14 @@ def gather(
         levels=level_contrasts(groups, names, training_domain(groups)),
         gains=_gains(groups),
         missing=tuple(reasons),
+        largest_class=_largest_class(results.get("transfer", {})),
     )
+
+
+def _largest_class(transfers: Mapping[str, ProbeResult]) -> float:
+    """Give the share of the largest class in the domain where it is smaller: chance in both must be beaten in one of them to say anything."""
+    counts = [result.arrays.get(f"class_count/{domain}") for result in list(transfers.values())[:1] for domain in DOMAINS]
+    return min((float(count.max() / count.sum()) for count in counts if count is not None and count.sum()), default=0.0)
 
 
 def _reasons(records: Sequence[ProbeRecord]) -> list[str]:

@@ -141,7 +141,7 @@ class Facts:
         teacher_real: its zero-shot accuracy on real images.
         teacher_synthetic: its zero-shot accuracy on synthetic images.
         teacher_gap: synthetic minus real.
-        classes: number of classes C; chance accuracy is 1 / C.
+        classes: number of classes C.
         measured: one entry for each loss and training domain, those trained on real images included.
         contrasts: costs of the properties of the loss, among students not trained on real images.
         text_minus_negatives: cost of the text target minus cost of the negatives.
@@ -149,6 +149,7 @@ class Facts:
         levels: students that differ in one factor alone.
         gains: loss -> accuracy on real images when trained on real images minus when trained on synthetic images.
         missing: reasons why something could not be measured, each a sentence.
+        largest_class: share of the largest class among the images, which an answer that never changes gets right; 1 / C where they are balanced.
     """
 
     teacher: str
@@ -163,6 +164,12 @@ class Facts:
     levels: tuple[LevelContrast, ...] = ()
     gains: Mapping[str, Estimate] = field(default_factory=dict)
     missing: tuple[str, ...] = ()
+    largest_class: float = 0.0
+
+    @property
+    def chance(self) -> float:
+        """Accuracy that takes no look at the images."""
+        return max(1 / self.classes, self.largest_class)
 
     def contrast(self, name: str) -> Contrast | None:
         """Find a contrast by name."""

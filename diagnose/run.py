@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from diagnose import edited_samples, junit, mapping, render, report, samples, summary
+from diagnose.class_mix import same_mix, sentence
 from diagnose.epochs import explained_rows, few_images
 from diagnose.intervals import Sample, estimate
 from diagnose.names import file_name
@@ -105,6 +106,7 @@ def diagnose(
     given = distinct(tuple(images for images in (real, synthetic) if images is not None))
     probes = diagnosis_names() if probes is None else probes
     _check(subjects, teacher, given, probes, class_weights)
+    given, left_out = same_mix(given, seed=seed)
     told = progress or (lambda what, done, total: None)
     setting = Setting(given, np.asarray(class_weights), Path(out), logit_scale, seed, batch_size, told, embed_text, edited)
     setting.out.mkdir(parents=True, exist_ok=True)
@@ -145,10 +147,14 @@ def diagnose(
         records,
         class_names=given[0].class_names,
         name=name,
-        about=about,
+        about=" ".join(part for part in (about, sentence(left_out)) if part),
         fallback=accuracies,
         missing=missing,
-        counts={**{f"images/{images.domain}": len(images) for images in given}, "classes": len(given[0].class_names)},
+        counts={
+            **{f"images/{images.domain}": len(images) for images in given},
+            **{f"images/left_out/{domain}": count for domain, count in left_out.items()},
+            "classes": len(given[0].class_names),
+        },
         environment=_environment(setting),
     )
     _write(said, results, shown, setting)

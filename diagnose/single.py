@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
+from diagnose.class_mix import same_mix
 from diagnose.load import Loaded
 from diagnose.subjects import Subject
 from diagnose.tables import distinct, table_of
@@ -35,7 +37,7 @@ def run_probe(
         ValueError: when the probe cannot run on this input, naming the remedy.
     """
     find_probe(name)
-    given = distinct(tuple(loaded.images.values()))
+    given, left_out = same_mix(distinct(tuple(loaded.images.values())), seed=seed)
     told = progress or (lambda what, done, total: None)
 
     def sight(subject: Subject) -> Sight:
@@ -43,7 +45,7 @@ def run_probe(
         table = table_of(subject.encode, subject.name, given, batch_size=batch_size, progress=lambda done, total: told(what, done, total))
         return Sight(table, [images.pixels for images in given], subject.encode, given[0].class_names, loaded.embed_text)
 
-    return measure(
+    result = measure(
         name,
         sight(loaded.subjects[0]),
         None if loaded.teacher is None else sight(loaded.teacher),
@@ -53,3 +55,4 @@ def run_probe(
         progress=lambda done, total: told(name, done, total),
         edited=edited,
     )
+    return replace(result, counts={**result.counts, **{f"images/left_out/{domain}": count for domain, count in left_out.items()}})

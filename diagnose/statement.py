@@ -186,7 +186,7 @@ def _inconclusive(facts: Facts) -> str:
     if verdict.teacher_at_chance(facts):
         return (
             f"Nothing can be said: the teacher itself is at chance on both domains ({short_percent(facts.teacher_real)} of real images, "
-            f"{100 / facts.classes:.1f} % by chance). Check that the class weights belong to this teacher."
+            f"{100 * facts.chance:.1f} % by chance). Check that the class weights belong to this teacher."
         )
     if facts.teacher_gap is None:
         reason = facts.missing[0] if facts.missing else "no student was measured on both"

@@ -100,9 +100,8 @@ def judged(facts: Facts) -> list[Measured]:
 
 def teacher_at_chance(facts: Facts) -> bool:
     """Say whether the teacher is no better than chance on both domains, as with class weights of another model."""
-    chance = 1.0 / facts.classes
     known = [value for value in (facts.teacher_real, facts.teacher_synthetic) if value is not None]
-    return bool(known) and all(compare(value, chance) != "above" for value in known)
+    return bool(known) and all(compare(value, facts.chance) != "above" for value in known)
 
 
 def costs(contrast: Contrast | None) -> Side:

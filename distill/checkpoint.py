@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +99,7 @@ def _described(file: Any) -> dict[str, Any]:
 def read_weights(path: Path | str) -> dict[str, Tensor]:
     """Read a plain state dict: safetensors, or a torch file that holds tensors and nothing else.
 
-    A dict with one of the usual keys (`state_dict`, `model`, `model_state_dict`) is unwrapped.
+    A dict that holds it under one of the usual keys (`state_dict`, `model_state_dict`, `model`) is unwrapped, or under any other that alone holds tensors.
 
     Raises:
         FileNotFoundError: when there is no such file.
@@ -114,15 +115,15 @@ def read_weights(path: Path | str) -> dict[str, Tensor]:
             warnings.simplefilter("ignore", UserWarning)  # of unusual pickle protocols and TorchScript: what matters is refused below
             data = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a restricted unpickler that is fed arbitrary bytes may raise anything
+        named = re.search(r"GLOBAL ([\w.]+)", str(error))
         raise DistillError(
-            f"{path} must hold plain tensors, got something that needs unpickling or is broken ({type(error).__name__}); "
+            f"{path} must hold plain tensors, got something that needs unpickling or is broken ({named[1] if named else type(error).__name__}); "
             "save model.state_dict() with safetensors."
         ) from error
-    for key in ("state_dict", "model_state_dict", "model"):
-        if isinstance(data, dict) and isinstance(data.get(key), dict):
-            data = data[key]
-    if not isinstance(data, dict) or not data or not all(isinstance(n, str) and isinstance(t, Tensor) for n, t in data.items()):
-        raise DistillError(f"{path} must hold a state dict of tensors, got {type(data).__name__}; save model.state_dict().")
+    data = _unwrapped(data)
+    if not _is_state(data):
+        got = f"a dict of {', '.join(sorted(map(str, data))[:5])}" if isinstance(data, dict) and data else type(data).__name__
+        raise DistillError(f"{path} must hold a state dict of tensors, got {got}; save model.state_dict().")
     for name, tensor in data.items():
         if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_meta:
             kind = "quantised" if tensor.is_quantized else "without data" if tensor.is_meta else str(tensor.layout)
@@ -132,14 +133,47 @@ def read_weights(path: Path | str) -> dict[str, Tensor]:
     return data
 
 
+def _is_state(data: object) -> bool:
+    return isinstance(data, dict) and bool(data) and all(isinstance(n, str) and isinstance(t, Tensor) for n, t in data.items())
+
+
+def _unwrapped(data: Any) -> Any:
+    """Find the state dict in what a training script has saved: under a usual key, or under the only one that holds tensors."""
+    for key in ("state_dict", "model_state_dict", "model"):
+        if isinstance(data, dict) and isinstance(data.get(key), dict):
+            data = data[key]
+    if isinstance(data, dict) and not _is_state(data):
+        states = [value for value in data.values() if _is_state(value)]
+        return states[0] if len(states) == 1 else data
+    return data
+
+
+def _inside(weights: Mapping[str, Tensor], expected: Iterable[str], where: str) -> Mapping[str, Tensor]:
+    """Take off what a wrapper has put before every name (`model.`, `_orig_mod.`), and leave out what lies beside the model (a text tower).
+
+    Raises:
+        ValueError: where the whole model is there more than once, as a student and its average.
+    """
+    needed = [name for name in expected if not name.endswith("num_batches_tracked")]
+    if not needed or all(name in weights for name in needed):
+        return weights
+    longest = max(needed, key=len)
+    before = {name[: -len(longest)] for name in weights if name.endswith(f".{longest}")}
+    whole = sorted(prefix for prefix in before if all(prefix + name in weights for name in needed))
+    if len(whole) > 1:
+        raise ValueError(f"the weights in {where} must hold the model once, got it under {whole}; keep one of them.")
+    first = whole[0] if whole else "module."  # so that a tensor that is missing beside others is named
+    return {name.removeprefix(first): tensor for name, tensor in weights.items() if name.startswith(first) or not whole}
+
+
 def fill_weights(module: nn.Module, weights: Mapping[str, Tensor], where: str) -> None:
-    """Load a state dict strictly; the prefix `module.` of data-parallel training is taken off.
+    """Load a state dict strictly; what stands before every name of the model (`module.`, `model.`, `visual.`) is taken off.
 
     Raises:
         ValueError: naming the first missing, unexpected or misshapen tensor.
     """
-    weights = {name.removeprefix("module."): tensor for name, tensor in weights.items()}
     expected = module.state_dict()
+    weights = _inside(weights, expected, where)
     missing, extra = sorted(expected.keys() - weights.keys()), sorted(weights.keys() - expected.keys())
     missing = [name for name in missing if not name.endswith("num_batches_tracked")]
     if missing or extra:

@@ -26,8 +26,25 @@ MAX_SCANS = 100
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
 """Decoders that may be tried. Others are left out on purpose: EPS, for one, would start Ghostscript on the file."""
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm")
-"""File endings that are taken for images in folders and shards."""
+SUFFIXES = (
+    ".jpg",
+    ".jpeg",
+    ".png",
+    ".webp",
+    ".bmp",
+    ".tif",
+    ".tiff",
+    ".gif",
+    ".ppm",
+    ".pgm",
+    ".jfif",
+    ".jpe",
+    ".avif",
+    ".heic",
+    ".heif",
+    ".jxl",
+)
+"""File endings that are taken for images in folders and shards; those of formats that are not read are named as bad images rather than passed over."""
 
 DECODER_VERSION = 1
 """Raise it when `decode` or `fit` changes a pixel: cached pixels are keyed by it."""

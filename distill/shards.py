@@ -140,12 +140,18 @@ def place_in_shard(path: str) -> tuple[Path, int, int] | None:
 
 
 class _Member(tarfile.TarInfo):
-    """A header that is refused when it is longer than any name: it would be taken into memory before anybody could ask for its size."""
+    """A header that is refused when it is longer than any name: it would be taken into memory before anybody could ask for its size.
+
+    So is an archive that ends without the block of zeros that ends one: tarfile takes a shard that was cut between two members for a whole one.
+    """
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
         """Read a header."""
-        member = super().frombuf(buf, encoding, errors)
+        try:
+            member = super().frombuf(buf, encoding, errors)
+        except (tarfile.EmptyHeaderError, tarfile.TruncatedHeaderError) as error:  # type: ignore[attr-defined]
+            raise tarfile.ReadError("an end without the zeros that end a tar file, as of one that was cut short") from error
         if (member.size > MAX_NAMES and not member.isfile()) or member.size < 0:
             raise tarfile.ReadError(f"a header of {member.size} bytes")
         return member

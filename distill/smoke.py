@@ -15,10 +15,11 @@ import torch
 from PIL import Image
 
 from distill.checkpoint import save_student
-from distill.config import Experiment
+from distill.config import Experiment, TextConfig
 from distill.shards import expand_braces
 from distill.student import attach_projection, build_backbone
 from distill.teach import TeachConfig, _build, _export
+from distill.texts import places
 from distill.views import ViewConfig
 
 CLASSES = ("red thing", "green thing", "blue thing")
@@ -52,10 +53,12 @@ def stand_ins(experiment: Experiment, folder: Path) -> Experiment:
         shards = str(folder / f"{name}-{{00..{2 * stream.together - 1:02d}}}.tar")
         streams[name] = {"shards": shards, "images": TRAIN, "together": stream.together}
     data |= {"folder": "", "train": train, "test": test, "streams": streams, "image_size": SIDE, "limit": None, "task": ""}
+    texts = {name: text.model_copy(update={"words": _words(text)}).model_dump() for name, text in experiment.texts.items()}
     spec, kwargs = _tiny(experiment.student.model)
     init = _checkpoint(folder / "init.safetensors", spec, kwargs) if experiment.student.init else ""
     changes = {
         "data": data,
+        "texts": texts,
         "teacher": {"model": str(_teacher(folder / "teacher")), "templates": experiment.teacher.templates},
         "student": {"model": spec, "kwargs": kwargs, "init": init},
         "training": experiment.training.model_dump() | {"epochs": 1, "batch_size": BATCH, "accumulation": 1},
@@ -63,6 +66,12 @@ def stand_ins(experiment: Experiment, folder: Path) -> Experiment:
         "seeds": experiment.seeds[:1],
     }
     return Experiment.model_validate(experiment.model_dump() | changes)
+
+
+def _words(text: TextConfig) -> dict[str, list[str]]:
+    """Give words to the places that the experiment's own images fill from text columns, which stand-ins have not."""
+    named = dict.fromkeys(place for template in text.templates for place in places(template))
+    return {name: text.words.get(name, ["plain"]) for name in named}
 
 
 def _domain(name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import pickle
 import resource
@@ -140,6 +141,46 @@ def test_absent_and_unknown_files_are_named(tmp_path: Path) -> None:
         load_encoder(str(tmp_path / "x.pt"))
     with pytest.raises(ValueError, match="must be left out for the checkpoint"):
         load_encoder(str(tmp_path / "s.safetensors"), weights=tmp_path / "x.pt")
+
+
+@pytest.mark.parametrize("prefix", ["module.", "model.", "_orig_mod.", "module.visual.", "student.net."])
+def test_what_a_wrapper_puts_before_every_name_is_taken_off_and_what_lies_beside_the_model_is_left(prefix: str) -> None:
+    model, other = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)), nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
+    beside = {"text.weight": torch.ones(2), "logit_scale": torch.ones(())}
+
+    fill_weights(model, {prefix + name: tensor for name, tensor in other.state_dict().items()} | beside, "x.pt")
+
+    assert all(torch.equal(tensor, other.state_dict()[name]) for name, tensor in model.state_dict().items())
+
+
+def test_a_model_that_is_there_twice_is_refused() -> None:
+    weights = {f"{prefix}.{name}": tensor for prefix in ("student", "ema") for name, tensor in nn.Linear(2, 2).state_dict().items()}
+
+    with pytest.raises(ValueError, match=r"must hold the model once, got it under \['ema.', 'student.'\]; keep one of them"):
+        fill_weights(nn.Linear(2, 2), weights, "x.pt")
+
+
+def test_a_tensor_that_is_missing_behind_a_prefix_is_named_alone() -> None:
+    with pytest.raises(ValueError, match=r"got `bias` missing \(1 missing, 0 unexpected\)"):
+        fill_weights(nn.Linear(2, 2), {"module.weight": torch.ones(2, 2)}, "x.pt")
+
+
+@pytest.mark.parametrize("key", ["state_dict", "model", "module", "student"])
+def test_a_state_dict_in_a_dict_is_found(key: str, tmp_path: Path) -> None:
+    state = nn.Linear(2, 2).state_dict()
+    torch.save({key: state, "epoch": 3, "optimizer": {"lr": 0.1}}, tmp_path / "x.pt")
+
+    assert read_weights(tmp_path / "x.pt").keys() == state.keys()
+
+
+def test_a_dict_without_a_state_dict_says_what_it_holds(tmp_path: Path) -> None:
+    torch.save({"a": nn.Linear(2, 2).state_dict(), "b": nn.Linear(2, 2).state_dict(), "epoch": 3}, tmp_path / "two.pt")
+    torch.save({"model": {}, "args": argparse.Namespace(lr=1)}, tmp_path / "named.pt")
+
+    with pytest.raises(DistillError, match="must hold a state dict of tensors, got a dict of a, b, epoch"):
+        read_weights(tmp_path / "two.pt")
+    with pytest.raises(DistillError, match=r"needs unpickling or is broken \(argparse.Namespace\)"):
+        read_weights(tmp_path / "named.pt")
 
 
 class Payload:

@@ -306,6 +306,18 @@ def test_truncated_shard_is_named(tmp_path: Path) -> None:
         load_split(path, domain="real")
 
 
+@pytest.mark.parametrize("lazy", [False, True])
+@pytest.mark.parametrize("where", ["between two members", "in a header"])
+def test_a_shard_that_ends_early_without_a_broken_member_is_no_shorter_shard(tmp_path: Path, where: str, lazy: bool) -> None:
+    path = shard(tmp_path / "x.tar", a__png=GOOD, a__cls=b"cat", b__png=GOOD, b__cls=b"cat")
+    with tarfile.open(path) as tar:
+        third = tar.getmembers()[2].offset
+    path.write_bytes(path.read_bytes()[: third + (200 if where == "in a header" else 0)])
+
+    with pytest.raises(ValueError, match=r"x.tar` must be a whole tar file, got 'an end without the zeros that end a tar file"):
+        load_split(path, domain="real", lazy=lazy)
+
+
 def test_missing_shard_of_a_range_is_named(tmp_path: Path) -> None:
     shard(tmp_path / "s0.tar", a__png=GOOD, a__cls=b"cat")
 
