@@ -71,7 +71,7 @@ def cause_sentence(measured: Measured) -> str:
         names = [FAMILIES[item.family] for item in cause.suspects if item.used]
         return f" What it relies on is not settled: something in {listed(names)}{'' if len(names) > 1 else ', or another kind of cue'}."
     return {
-        "unnamed": " What it relies on is not known: it is none of the kinds of cue that were exchanged.",
+        "unnamed": " What it relies on is not known: it is carried by the amplitudes of all frequencies, and by no single kind of cue that was exchanged.",
         "none": " What it relies on is not known: none of the kinds of cue that were tried explains it.",
         "unsettled": " What it relies on is not settled: it takes more held-out images to name a kind of cue or to rule it out.",
     }.get(cause.status, "")
@@ -122,8 +122,8 @@ def _statement(measured: Measured, cause: Cause) -> str:
         return f"{name} relies on something in {names}, and the numbers do not settle which of them it is. {details}"
     if cause.status == "unnamed":
         return (
-            f"{name} shows more than its teacher does when synthetic images are edited, but no exchange of a kind of cue surely "
-            "carries it over: what it is made of is not known, and none is named."
+            f"{name} goes over to the class of an image whose amplitudes of all frequencies it is given, which hold texture, patterns and sharpness "
+            "at once, and surely with no single kind of cue: what it is made of is not known, and none is named."
         )
     widest = max((item.followed.estimate.high for item in cause.suspects if item.followed is not None), default=0.0)
     if cause.status == "none":

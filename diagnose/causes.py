@@ -18,7 +18,7 @@ from typing import Literal
 from diagnose import verdict
 from diagnose.facts import Measured
 from diagnose.schema import Estimate
-from probes.edits import EDITS
+from probes.edits import EDITS, PLACES
 from probes.vocabulary import BUILT_IN, FAMILY_OF_KIND
 
 SUBSTANCES = ("colour", "texture", "shape", "frequency", "codec")
@@ -33,7 +33,7 @@ HIDING = "centre_only"
 
 Status = Literal["named", "used", "several", "unnamed", "none", "unsettled", "untested"]
 """`named`: one family is used and its absence costs accuracy on real images. `used`: one is used, and no cost is shown. `several`:
-more than one, and the numbers do not rank them. `unnamed`: something is used that no exchange carries over. `none`: no cue of these
+more than one, and the numbers do not rank them. `unnamed`: an exchange of several kinds at once is followed, and none of one kind. `none`: no cue of these
 families is used, with narrow intervals. `unsettled`: nothing is shown, with wide ones. `untested`: the interventions did not run."""
 
 
@@ -156,7 +156,7 @@ def _by_edits(measured: Measured) -> Cause:
     if mark is not None and verdict.lies_in_window(_followed(mark), [_followed(item) for item in made_of], around):
         return _named(mark, suspects, hidden, substance=substance, where=_where(mark))
     if not made_of:
-        return Cause("unnamed", suspects=suspects, hidden=hidden)
+        return Cause(_without(suspects, scores), suspects=suspects, hidden=hidden)
     if not clear or (border is not None and (there or there is None)):
         return Cause("several", suspects=suspects, hidden=hidden)
     return _named(made_of[0], suspects, hidden)
@@ -211,7 +211,12 @@ def _named(
 
 
 def _without(suspects: tuple[Suspect, ...], scores: Mapping[str, Estimate]) -> Status:
-    if any(verdict.alarms(scores, name) for name in EDITS):
+    """Say what it means that no family is named.
+
+    Only an exchange shows a cue that tells the class: an edit that takes away or isolates may do more damage to images of one domain, and a
+    border or window that goes over carries a part of the object.
+    """
+    if any(verdict.alarms(scores, name) for name, edit in EDITS.items() if edit.partnered and edit.family not in PLACES):
         return "unnamed"
     followed = [item.followed.estimate for item in suspects if item.followed is not None]
     return "none" if followed and all(verdict.compare(value, verdict.NOT_FOLLOWED) == "below" for value in followed) else "unsettled"

@@ -199,12 +199,13 @@ def judge(encoder: nn.Module, scene: Scene, world: World, draw: Draw, *, limit: 
         What was said, JSON types; and the interventions' result.
     """
     from diagnose import causes, evidence, statement
+    from diagnose.class_mix import same_mix
     from diagnose.tables import table_of
     from probes.interventions import interventions
     from probes.sight import Sight
     from probes.transfer import transfer
 
-    given = (images_of(scene.real, "real", scene), images_of(scene.synthetic, "synthetic", scene))
+    given, _ = same_mix((images_of(scene.real, "real", scene), images_of(scene.synthetic, "synthetic", scene)), seed=draw.seed)
     student, teacher = subject_of(encoder, draw), teacher_of(world, draw)
     weights = world.teacher.class_weights(scene.class_names, world.templates).numpy()
     sights = [
