@@ -128,8 +128,8 @@ def _statement(measured: Measured, cause: Cause) -> str:
     widest = max((item.followed.estimate.high for item in cause.suspects if item.followed is not None), default=0.0)
     if cause.status == "none":
         return (
-            f"{name} goes over to the class of an exchanged cue in fewer than {100 * widest:.0f} of 100 images more than its teacher and than "
-            "on real images, for every kind of cue that was tried: none of these explains what it does."
+            f"Whatever kind of cue was exchanged with another class, {plain(measured.name)} followed it in fewer than {100 * widest:.0f} of 100 images, "
+            "after what its teacher follows and what it follows on real images is taken off: none of these explains what it does."
         )
     return (
         f"No kind of cue is shown to be used by {plain(measured.name)}, but the intervals reach up to {100 * widest:.0f} points: it takes more "

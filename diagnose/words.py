@@ -106,6 +106,8 @@ def first_sentence(text: str) -> tuple[str, str]:
     Example:
         >>> first_sentence("It is 4.3 points. More.")
         ('It is 4.3 points.', 'More.')
+        >>> first_sentence("In 2 comparisons. 100 % of them.")
+        ('In 2 comparisons.', '100 % of them.')
     """
-    parts = re.split(r"(?<=[.!?])\s+(?=[A-Z])", text.strip(), maxsplit=1)
+    parts = re.split(r"(?<=[.!?])\s+(?=[A-Z])|(?<=[a-z]{3}\.)\s+(?=\d)", text.strip(), maxsplit=1)
     return parts[0], parts[1] if len(parts) > 1 else ""

@@ -11,8 +11,9 @@ from app.views.differences import Changed, alone, badge, changed_findings, outco
 from app.views.groups import keys_in_order
 from app.views.measures import draw
 from app.views.notices import how_to_make, report_or_notice
-from app.views.wording import estimate, first_sentence, listing, plain
+from app.views.wording import estimate, listing, plain
 from diagnose.schema import Report
+from diagnose.words import first_sentence
 from probes.result import DiagnosticError
 
 

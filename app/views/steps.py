@@ -9,8 +9,9 @@ import streamlit as st
 from app import charts
 from app.views.groups import Group, group_students, keys_in_order
 from app.views.measures import draw
-from app.views.wording import VERDICT_WORDS, estimate, first_sentence, plain
+from app.views.wording import VERDICT_WORDS, estimate, plain
 from diagnose.schema import Evidence, Factor, Finding, Report
+from diagnose.words import first_sentence
 
 QUESTIONS = {
     "outcome": "Does it fail on real images?",

@@ -17,8 +17,9 @@ from app.views.opened import when_opened
 from app.views.outcome import show_outcome
 from app.views.steps import Step, finding_words, group_of, show_evidence, show_factors, steps
 from app.views.targets import show_targets
-from app.views.wording import first_sentence, plain
+from app.views.wording import plain
 from diagnose.schema import Finding, Report
+from diagnose.words import first_sentence
 
 ORDER = ("outcome", "controls", "separability", "drift", "cause", "loss", "factors")
 """Steps of the story; a step that is not named comes after these, in the report's order."""

@@ -10,8 +10,9 @@ from app.views.notices import missing, report_or_notice
 from app.views.sharing import show_sharing
 from app.views.story import show_story
 from app.views.targets import in_plain_words
-from app.views.wording import LOSS_WORDS, STATUS_WORDS, first_sentence, loss_name, plain
+from app.views.wording import LOSS_WORDS, STATUS_WORDS, loss_name, plain
 from diagnose.schema import Report
+from diagnose.words import first_sentence
 from probes.result import DiagnosticError
 
 GLOSSARY = """

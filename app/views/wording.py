@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from diagnose import words
 from diagnose.schema import Estimate
 
 WORD_JOINER = "\u2060"
@@ -92,10 +91,3 @@ def listing(parts: Iterable[str]) -> str:
     """Join with commas and a last `and`."""
     given = list(parts)
     return given[0] if len(given) == 1 else f"{', '.join(given[:-1])} and {given[-1]}" if given else ""
-
-
-def first_sentence(text: str) -> tuple[str, str]:
-    """Split a text after its first sentence, also where the next one begins with a number, as in `2 comparisons. 100 % real images …`."""
-    first, rest = words.first_sentence(text)
-    parts = re.split(r"(?<=[a-z]{3}\.)\s+(?=\d)", first, maxsplit=1)
-    return parts[0], " ".join([*parts[1:], *([rest] if rest else [])])

@@ -16,8 +16,9 @@ from app.views.separability import EXCESS, excess_sentence
 from app.views.steps import Step, group_of, shortened, step_dots, steps
 from app.views.students import class_sentence, curve_lines, grid_cells, grid_sentence
 from app.views.why import alternatives_table
-from app.views.wording import estimate, first_sentence, number, plain
+from app.views.wording import estimate, number, plain
 from diagnose.schema import Estimate, ProbeRecord, Report
+from diagnose.words import first_sentence
 
 
 @pytest.fixture(scope="module")
