@@ -10,11 +10,9 @@ from torch import Tensor, nn
 
 from distill.encoder import Encoder
 from distill.errors import DistillError
+from distill.reach import TIMEOUT, cache_alone, why_silent
 
 logger = logging.getLogger(__name__)
-
-TIMEOUT = 10.0
-"""Seconds to wait for the hub's first answer."""
 
 
 def load_hf_vision(name: str) -> Encoder:
@@ -31,7 +29,8 @@ def load_hf_vision(name: str) -> Encoder:
 
     offline = None if Path(name).is_dir() else _why_offline(name)
     try:
-        model, info = AutoModel.from_pretrained(name, output_loading_info=True, local_files_only=offline is not None)
+        with cache_alone("" if offline is None else str(offline)):  # transformers asks for adapters even of local files
+            model, info = AutoModel.from_pretrained(name, output_loading_info=True, local_files_only=offline is not None)
     except Exception as error:  # transformers raises many kinds
         reason = (str(offline or error).strip().splitlines() or [type(error).__name__])[0]
         if offline is not None:
@@ -52,6 +51,8 @@ def _why_offline(name: str) -> Exception | None:
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
 
+    if silent := why_silent():
+        return ConnectionError(silent)
     try:
         HfApi().model_info(name, timeout=TIMEOUT)
     except (RepositoryNotFoundError, HFValidationError) as error:

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from distill.encoder import Encoder, parameter_count, refuse_bad_weights, weights_hash
 from distill.errors import DistillError
 from distill.prompts import fill
+from distill.reach import cache_alone, why_silent
 from distill.room import check_room
 from distill.student import feature_width, image_tower
 
@@ -202,9 +203,15 @@ def open_clip_model(name: str) -> nn.Module:
         if tag and tag not in tags:
             near = difflib.get_close_matches(tag, tags, n=3, cutoff=0.2) or tags
             raise ValueError(f"`teacher` {target} must have the tag {tag!r}, got none of that name; choose from {', '.join(near)}.")
+    silent = why_silent() if tag else ""
     try:
-        return open_clip.create_model(target, pretrained=tag or None)
+        with cache_alone(silent):
+            return open_clip.create_model(target, pretrained=tag or None)
     except Exception as error:  # open_clip raises many kinds for a broken folder or a hub that cannot be reached
+        if silent:
+            raise DistillError(
+                f"`teacher` {name} must be in the hub's cache while the hub cannot be reached ({silent}), got none; download it first or give a local folder."
+            ) from error
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise DistillError(
             f"`teacher` {name} must be loadable, got {type(error).__name__}: {first[:300]}; give a local folder or mend its files."

@@ -19,7 +19,7 @@ from distill.encoder import weights_hash
 from distill.errors import DistillError
 from distill.prompts import fill
 from distill.teach import TeachConfig, grouped_contrastive, teach
-from distill.teacher import load_teacher, read_class_weights
+from distill.teacher import load_teacher, open_clip_model, read_class_weights
 
 NAMES = ("cat", "dog", "container_ship")
 TEMPLATES = ("a photo of a {}.", "{}", "an image of a {}.")
@@ -265,3 +265,23 @@ def test_taught_teacher_is_whole_and_resumes_to_the_same_bits(
     assert [json.loads(line)["epoch"] for line in (tmp_path / "broken" / "metrics.jsonl").read_text().splitlines()] == [1, 2]
     with pytest.raises(FileExistsError, match="holds a teacher; choose another folder"):
         lesson(tmp_path / "broken", resume=True)
+
+
+def test_a_silent_hub_is_one_line_at_once_and_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The client would ask again and again for most of a minute."""
+    import socket
+    import time
+
+    import huggingface_hub
+
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        port = closed.getsockname()[1]
+    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", f"http://127.0.0.1:{port}")
+    monkeypatch.setattr(time, "sleep", lambda seconds: pytest.fail(f"waits {seconds} s to ask again"))
+
+    with pytest.raises(
+        DistillError, match=r"must be in the hub's cache while the hub cannot be reached \(.*\), got none; download it first"
+    ):
+        open_clip_model("ViT-B-32/datacomp_xl_s13b_b90k")
+    assert not huggingface_hub.constants.HF_HUB_OFFLINE
