@@ -64,6 +64,8 @@ def cause_sentence(measured: Measured) -> str:
     cause = find_cause(measured)
     suspect = cause.suspect(cause.family)
     if cause.status == "named" and suspect is not None and suspect.closed is not None:
+        if _a_part(suspect.closed):
+            return f" A part of what it relies on is {_named(cause)}: {_wins_back(suspect.closed, short=True)}. {_rest(cause)}"
         return f" What it relies on is {_named(cause)}: {_wins_back(suspect.closed, short=True)}."
     if cause.status == "used":
         return f" It reads the class from {_named(cause)}, but that the lack of it costs accuracy on real images is not shown."
@@ -106,7 +108,8 @@ def _statement(measured: Measured, cause: Cause) -> str:
     if suspect is not None:
         text = f"{name} reads the class from {_named(cause)}. {_use(suspect)}"
         if suspect.closed is not None:
-            return f"{text} {upper_first(_wins_back(suspect.closed))}.{_words(cause)}"
+            rest = f" {_rest(cause)}" if _a_part(suspect.closed) else ""
+            return f"{text} {upper_first(_wins_back(suspect.closed))}.{rest}{_words(cause)}"
         return f"{text} That its absence costs accuracy on real images is not shown.{_words(cause)}"
     used = [item for item in cause.suspects if item.used]
     if cause.status == "several":
@@ -135,6 +138,17 @@ def _statement(measured: Measured, cause: Cause) -> str:
         f"No kind of cue is shown to be used by {plain(measured.name)}, but the intervals reach up to {100 * widest:.0f} points: it takes more "
         "held-out images to rule one out."
     )
+
+
+def _a_part(closed: Clue) -> bool:
+    """Say whether a named cue surely accounts for less than `verdict.MOSTLY` of the gap, so that it is not the whole answer."""
+    return verdict.compare(closed.estimate, verdict.MOSTLY) == "below"
+
+
+def _rest(cause: Cause) -> str:
+    """Say that a named cue leaves most of the gap open, and at which other kinds blunt edits hint."""
+    hints = [FAMILIES[item.family] for item in cause.suspects if item.used and item.family not in (cause.family, cause.substance)]
+    return f"The larger part is not settled{f'; there are hints of {listed(hints)}' if hints else ''}."
 
 
 def _words(cause: Cause) -> str:

@@ -193,6 +193,18 @@ def test_blunt_edits_beside_a_matched_cue_say_what_may_be_used_and_name_nothing(
     assert "seems to rely on local texture, but no exchange that carries it over is surely followed" in finding.statement
 
 
+def test_a_named_cue_that_closes_little_of_the_gap_is_told_as_a_part_with_hints_at_the_rest() -> None:
+    # As CIFAKE gave it: colours are followed and win back a fifth, and blunt edits speak for texture.
+    used, closed = {"matched_palette": 0.14, "grey_patch_shuffle_4": 0.13}, {"matched_chroma": 0.18, "matched_detail": 0.15}
+    part, whole = (measured(used, {**closed, "matched_chroma": share}) for share in (0.18, 0.8))
+
+    said = statement.state(facts(part)).statement
+    assert "A part of what it relies on is colour, brightness or contrast" in said
+    assert said.endswith("The larger part is not settled; there are hints of local texture.")
+    assert "The larger part is not settled" in cause_findings(facts(part))[0].statement
+    assert "What it relies on is colour" in statement.state(facts(whole)).statement
+
+
 @pytest.mark.parametrize("exchange", ["swapped_amplitude", "matched_amplitude"])
 def test_an_exchange_of_several_kinds_at_once_that_alone_is_followed_names_nothing(exchange: str) -> None:
     cause = find_cause(measured({exchange: 0.3, "blur": 0.2}))
