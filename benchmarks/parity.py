@@ -18,8 +18,10 @@ from distill.experiment import open_experiment
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 ROOT = Path(__file__).parents[1]
+MARKERS, COLOURS = "osD^vP", ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 PASSES = 3
 """Forward passes that a training step costs: one forward, and a backward of about two."""
 
@@ -106,22 +108,23 @@ def table(found: list[Trained]) -> str:
 
 def draw(found: list[Trained], path: Path) -> None:
     """Draw accuracy on real images against parameters and against arithmetic, with 95 % intervals over images."""
-    figure, panels = plt.subplots(1, 2, figsize=(9, 3.6), sharey=True)
+    figure, panels = plt.subplots(1, 2, figsize=(9, 3.9), sharey=True, layout="constrained")
     for panel, what, label in zip(
         panels, ("params", "petaflops"), ("parameters of the student", "10^15 operations of training"), strict=True
     ):
-        for one in found:
+        for number, one in enumerate(found):
             below, above = one.real.value - one.real.low, one.real.high - one.real.value
-            panel.errorbar(
-                getattr(one, what), 100 * one.real.value, yerr=[[100 * below], [100 * above]], fmt="o", color="#0072B2", capsize=2
-            )
-            panel.annotate(one.run, (getattr(one, what), 100 * one.real.value), textcoords="offset points", xytext=(5, 4), fontsize=7)
+            style = {"fmt": MARKERS[number % len(MARKERS)], "color": COLOURS[number % len(COLOURS)], "capsize": 2}
+            name = f"widths {one.run.replace('@', ', ')} epochs"
+            panel.errorbar(getattr(one, what), 100 * one.real.value, yerr=[[100 * below], [100 * above]], label=name, **style)
         panel.axhline(100 * found[0].teacher.value, color="#555555", linestyle="--", label="teacher")
         panel.set_xscale("log")
+        panel.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+        panel.xaxis.set_minor_formatter(NullFormatter())
         panel.set_xlabel(label)
     panels[0].set_ylabel("accuracy on real images, %")
-    panels[0].legend(frameon=False, loc="lower right")
-    figure.tight_layout()
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=3, frameon=False, fontsize=8)
     figure.savefig(path, metadata={"Date": None})
 
 
