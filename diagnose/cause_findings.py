@@ -171,8 +171,8 @@ def _use(suspect: Suspect) -> str:
                 "than when it is of another, compared with its teacher and with what a real image lends."
             )
         return (
-            f"Given {carried} of a synthetic image of another class, it goes over to that class in {more} more "
-            "of the images than its teacher does, and than it does on real images."
+            f"Given {carried} of a synthetic image of another class, it goes over to that class {more} more than its teacher does, and than it does "
+            "on real images."
         )
     if suspect.blunt is None:
         return ""
@@ -217,9 +217,7 @@ def _ruled_out(measured: Measured, cause: Cause) -> list[Alternative]:
         if item.family == cause.family or item.followed is None:
             continue
         name = f"{FAMILIES[item.family]} as the cue of {plain(measured.name)}"
-        because = (
-            f"Given {CARRIED[item.followed.exchange]} of another class, it goes over in {_more(item.followed.estimate)} of the images."
-        )
+        because = f"Given {CARRIED[item.followed.exchange]} of another class, it goes over {_more(item.followed.estimate)} often."
         if item.family == cause.substance:
             found.append(Alternative(name=name, status="supported", because=f"{because} The cue at that place is made of it."))
         elif followed is not None and verdict.surely_more(followed, item.followed.estimate):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -70,11 +71,13 @@ def _largest_class(transfers: Mapping[str, ProbeResult]) -> float:
 
 
 def _reasons(records: Sequence[ProbeRecord]) -> list[str]:
-    failed: dict[tuple[str, str], list[str]] = {}
+    """Say each reason why probes failed once, with all probes and encoders it stopped."""
+    failed: dict[str, tuple[dict[str, None], dict[str, None]]] = {}
     for record in records:
         if record.status == "failed":
-            failed.setdefault((record.probe, record.error), []).append(record.subject)
-    return [f"{probe} failed for {', '.join(subjects)}: {error}" for (probe, error), subjects in failed.items()]
+            probes, subjects = failed.setdefault(re.sub(r"^\w*(Error|Exception): ", "", record.error), ({}, {}))
+            probes[record.probe] = subjects[record.subject] = None
+    return [f"{', '.join(probes)} failed for {', '.join(subjects)}: {error}" for error, (probes, subjects) in failed.items()]
 
 
 def _names(groups: Sequence[Group]) -> list[str]:

@@ -295,7 +295,7 @@ def _drift(measured: Measured) -> Finding | None:
         f"on held-out synthetic and {number(real)} on real images, a fall of {number(difference)}."
     )
     if side == "above":
-        text += " It follows its teacher less on real images than on those of its training domain."
+        text += " It follows its teacher less on real images than on synthetic ones."
     if measured.target == "text":
         text += " Its loss never asked for the teacher's image embedding, so only the fall counts, not the level."
     return Finding(

@@ -193,6 +193,12 @@ def _inconclusive(facts: Facts) -> str:
         return f"Nothing can be said about real against synthetic images: {reason.rstrip('.')}."
     if not students:
         return "Nothing can be said: no student was trained on synthetic images, so there is none to judge."
+    if all(verdict.undertrained(measured) for measured in students):
+        worst = max(students, key=lambda measured: measured.behind_synthetic.value)
+        return (
+            f"{upper_first(plain(worst.name))} is {short_points(worst.behind_synthetic)} behind the teacher on held-out synthetic images already, which is more than "
+            "the change to real images adds: no failure that belongs to real images. What it was trained on is not known, so whether it has learnt that is not either."
+        )
     unclear = [measured for measured in students if verdict.outcome(measured) == "unclear"]
     widest = max(unclear, key=lambda measured: min(measured.excess.value, measured.behind_real.value))
     if verdict.no_gap_of_its_own(widest):

@@ -142,10 +142,15 @@ def choose_label(facts: Facts) -> Label:
 
 def _label_without_failure(facts: Facts, students: Sequence[Measured]) -> Label:
     if all(undertrained(measured) for measured in students):
-        return "training_failure"
+        return "inconclusive" if untold(students) else "training_failure"
     if any(outcome(measured) == "unclear" for measured in students) or facts.teacher_gap is None:
         return "inconclusive"
     return "domain_difficulty" if compare(facts.teacher_gap, MARGIN) == "above" else "no_gap"
+
+
+def untold(students: Sequence[Measured]) -> bool:
+    """Say whether nothing tells what any of the students was trained on."""
+    return all(measured.trained_on is None for measured in students)
 
 
 def _label_of_failure(facts: Facts, students: Sequence[Measured], failing: Sequence[Measured]) -> Label:

@@ -75,5 +75,8 @@ def gap_shares(
         else:
             continue
         low, high = np.quantile(share[1:], [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+        # Images that all answer alike have no spread to draw from: at least 3 / (N + 3) either way, the rule of three.
+        least = 3 / (min(part.shape[1] for part in resampled.values()) + 3) / gap[0]
+        low, high = min(low, share[0] - least), max(high, share[0] + least)
         scores[f"gap_closed/{edit}"] = as_score(share[0], (low, high), chance=0.0, bounds=(-10.0, 10.0))
     return scores

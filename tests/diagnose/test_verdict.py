@@ -19,7 +19,7 @@ def value(at: float, half: float = HALF, *, seeds: int = 3) -> Estimate:
 
 
 def loss(
-    name: str, real: float, synthetic: float, *, half: float = HALF, trained_on: str = "synthetic", seeds: int = 3, **more: object
+    name: str, real: float, synthetic: float, *, half: float = HALF, trained_on: str | None = "synthetic", seeds: int = 3, **more: object
 ) -> Measured:
     """Give a loss beside a teacher that is right on 0.85 of real and 0.90 of synthetic images."""
     target, negatives = {"l2": ("image", False), "image_image": ("image", True), "image_text": ("text", True)}.get(name, (None, None))
@@ -166,6 +166,13 @@ def test_a_cost_smaller_than_what_all_losses_lose_does_not_name_the_text_target(
 
     assert said.label == "all_losses_fail_on_real"
     assert "on top of it the text target costs 10 points" in said.statement
+
+
+def test_students_of_unknown_training_that_are_behind_everywhere_are_not_said_to_have_failed_in_training() -> None:
+    said = statement.state(facts(loss("student", 0.35, 0.40, trained_on=None), loss("other", 0.30, 0.36, trained_on=None)))
+
+    assert said.label == "inconclusive"
+    assert "What it was trained on is not known, so whether it has learnt that is not either." in said.statement
 
 
 def test_a_student_that_outdoes_its_teacher_on_synthetic_images_alone_does_not_fail() -> None:

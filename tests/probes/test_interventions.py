@@ -12,6 +12,7 @@ from probes import edited
 from probes.edits import EDITS, PLACES, scales
 from probes.edits.colour import luma
 from probes.embeddings import EmbeddingTable, embed
+from probes.gap_shares import gap_shares
 from probes.interventions import _beside, _Measured, interventions
 from probes.result import ProbeResult
 from probes.sight import Sight
@@ -185,6 +186,18 @@ def test_the_gap_closes_most_when_the_planted_family_is_matched(family, found):
 
     assert EDITS[f"matched_{first}"].family == family
     assert found[family].scores[f"gap_closed/matched_{first}"].low > 0.3
+
+
+def test_a_gap_that_every_image_closes_has_an_interval_all_the_same():
+    """Without a spread there is nothing to draw from; three in 43 images might still have said otherwise."""
+    domain = np.repeat(["real", "synthetic"], 40)
+    before, after = np.repeat([False, True], 40), np.ones(80, dtype=bool)
+
+    [score] = gap_shares({"none": before, "matched_tones": after}, {"none": after, "matched_tones": after}, {"matched_tones": "matched"},
+                         domain, chance=0.25, seed=0, draws=100).values()  # fmt: skip
+
+    assert score.value == 1.0
+    assert (score.low, score.high) == pytest.approx((1 - 3 / 43, 1 + 3 / 43))
 
 
 def test_a_student_that_reads_what_its_teacher_reads_raises_no_alarm():
