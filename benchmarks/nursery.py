@@ -97,8 +97,8 @@ class Nursery:
 
 
 def full_disk() -> None:
-    """Let no file grow beyond 6 KB: what then is written fails as on a full disk, in the kernel."""
-    resource.setrlimit(resource.RLIMIT_FSIZE, (6 * 1024, resource.RLIM_INFINITY))
+    """Let no file grow beyond 1 KB, less than any table: what then is written fails as on a full disk, in the kernel."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1024, resource.RLIM_INFINITY))
 
 
 def no_override() -> None:

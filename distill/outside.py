@@ -46,7 +46,9 @@ def read_toml(path: Path, what: str) -> dict[str, Any]:
     """
     text = read_text(path, what)
     try:
-        return tomllib.loads(text)
+        data = tomllib.loads(text)
+        repr(data)  # a key of a thousand dots nests as deep, and would fall over wherever a message quotes it
+        return data
     except (ValueError, RecursionError) as error:  # a thousand nested brackets go deeper than Python's stack
         raise ValueError(f"{path} must be TOML, got an error: {error}; mend that line.") from error
 

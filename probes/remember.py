@@ -19,6 +19,7 @@ ENTRIES = 48
 
 _memory: OrderedDict[str, Any] = OrderedDict()
 _lock = Lock()
+_NOTHING = object()
 
 
 def remembered(key: str, make: Callable[[], Found]) -> Found:
@@ -30,19 +31,19 @@ def remembered(key: str, make: Callable[[], Found]) -> Found:
         key: from `content`; everything the result depends on has to be in it.
         make: computes the result; when it raises, nothing is kept.
     """
-    found = recall(key)
-    if found is None:
+    found = recall(key, _NOTHING)
+    if found is _NOTHING:
         found = make()
         keep(key, found)
-    return found
+    return found  # type: ignore[return-value]
 
 
-def recall(key: str) -> Any:
-    """Give what is remembered under a key, None where nothing is."""
+def recall(key: str, default: object = None) -> Any:
+    """Give what is remembered under a key, `default` where nothing is."""
     with _lock:
         if key in _memory:
             _memory.move_to_end(key)
-        return _memory.get(key)
+        return _memory.get(key, default)
 
 
 def keep(key: str, found: object) -> None:
