@@ -195,7 +195,7 @@ def _one_line(code: int, said: str, words: str) -> str | None:
 
 
 def disk_full(bench: Bench, command: str, tries: int) -> Row:
-    """Let no file grow beyond 6 KB, then lift that and go on."""
+    """Let no file grow beyond 1 KB, then lift that and go on."""
     row = Row("full disk", command, tries)
     for _ in range(tries):
         out = bench.fresh(command)
