@@ -112,6 +112,10 @@ class TableParts:
                     self._copy(partial, name)
                     partial.chmod(0o755)
                     partial.rename(self.table)
+                except FileNotFoundError:
+                    raise
+                except OSError as error:
+                    raise _unwritable(self.table.parent, error) from error
                 finally:
                     shutil.rmtree(partial, ignore_errors=True)
                 shutil.rmtree(self.folder, ignore_errors=True)
@@ -160,11 +164,19 @@ class _renamed:  # noqa: N801 - reads as a word in `with`
     def __enter__(self) -> Path:
         return self.partial
 
-    def __exit__(self, kind: object, *_: object) -> None:
+    def __exit__(self, kind: object, error: object, *_: object) -> None:
         if kind is None:
             self.partial.replace(self.path)
-        else:
-            self.partial.unlink(missing_ok=True)
+            return
+        self.partial.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise _unwritable(self.path.parent, error) from error
+
+
+def _unwritable(folder: Path, error: OSError) -> DiagnosticError:
+    return DiagnosticError(
+        f"{folder} must be writable, got {error.strerror or error}; free space or choose another folder, then start again."
+    )
 
 
 def _write(path: Path, content: bytes) -> None:
