@@ -10,9 +10,7 @@ from huggingface_hub.errors import RepositoryNotFoundError
 
 from distill.columns import Source
 from distill.errors import DistillError
-
-TIMEOUT = 10.0
-"""Seconds to wait for the hub's first answer."""
+from distill.reach import TIMEOUT
 
 
 def parse(spec: str) -> tuple[str, str | None, str | None]:

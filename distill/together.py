@@ -6,7 +6,6 @@ a process's own rows and are summed over processes by torch's DistributedDataPar
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -103,16 +102,12 @@ def share_batch_norms(encoder: nn.Module) -> None:
     Raises:
         DistillError: for layers that look at the whole batch in a way of their own.
     """
-    for name, layer in _batch_norms(encoder):
+    for name, layer in encoder.named_modules():
+        if not isinstance(layer, _BatchNorm):
+            continue
         if type(layer) not in (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d):
             raise DistillError(
                 f"batch norms of a student must be torch's own under a launcher, got {type(layer).__name__} at `{name}`; "
                 "train it in one process, or take a student without it."
             )
         layer.__class__ = SharedBatchNorm
-
-
-def _batch_norms(encoder: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    return (
-        (name, layer) for name, layer in encoder.named_modules() if isinstance(layer, _BatchNorm) and type(layer) is not SharedBatchNorm
-    )
