@@ -242,13 +242,14 @@ def lies_at_border(border: Estimate | None, substance: Estimate | None, hidden: 
     Args:
         border: how far the student follows an exchanged border.
         substance: how far it follows the exchange that says what the cue is made of.
-        hidden: share of the gap that closes when the border is hidden: little if the cue is in the centre as well.
+        hidden: share of the gap that closes when the border is hidden: little if the cue is in the centre as well. A lot shows only that
+            the border is needed: of a cue that covers the image, what is left in the centre may be too little.
     """
+    if border is not None and substance is not None and surely_more(substance, border):
+        return False  # what the border carries over would have to be all of it
     if hidden is not None and compare(hidden, MOSTLY) != "unclear":
         return compare(hidden, MOSTLY) == "above"
-    if border is None or substance is None:
-        return None
-    return True if surely_more(border, substance) else False if surely_more(substance, border) else None
+    return True if border is not None and substance is not None and surely_more(border, substance) else None
 
 
 def mostly(part: Estimate | None, whole: Estimate | None) -> bool:

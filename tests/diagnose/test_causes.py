@@ -85,6 +85,15 @@ def test_even_an_equally_strong_border_is_no_place_when_hiding_it_closes_little(
     assert (cause.status, cause.family) == ("named", "colour")
 
 
+def test_a_border_that_is_needed_but_carries_surely_less_than_the_whole_is_no_place() -> None:
+    # As coloured noise on digits gave it: the border is most of an image, and the noise left in the centre was too little to be known by.
+    used = {"swapped_traces": 0.65, "swapped_border": 0.37, "border_only": 0.04}
+
+    cause = find_cause(measured(used, {"matched_traces": 0.88, "matched_border": 0.55, "centre_only": 0.99}))
+
+    assert (cause.status, cause.family) == ("named", "codec")
+
+
 def test_a_border_that_is_hardly_followed_is_no_rival_of_an_exchange_that_is_even_if_hiding_it_settles_nothing() -> None:
     # As a lattice on photographs gave it: hiding the border breaks the pattern's peaks, so blunt edits speak for the border too.
     used = {"swapped_peaks": 0.46, "swapped_border": 0.05, "centre_only": 0.36}
