@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import matplotlib
@@ -22,6 +23,9 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 ROOT = Path(__file__).parents[1]
 MARKERS, COLOURS = "osD^vP", ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+ESTIMATES = ("real", "synthetic", "teacher")
+"""Fields of `Trained` that have an interval."""
+
 PASSES = 3
 """Forward passes that a training step costs: one forward, and a backward of about two."""
 
@@ -54,7 +58,7 @@ class Trained:
 
 
 def main() -> None:
-    """Write table.md and parity.svg from all diagnosed runs below a folder."""
+    """Write table.md, parity.svg and points.json from all diagnosed runs below a folder, and from the points kept of runs that are not there."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("runs", type=Path)
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "results" / "parity")
@@ -62,11 +66,21 @@ def main() -> None:
     found = [one for path in sorted(given.runs.glob("*/report.json")) for one in read(path.parent)]
     if not found:
         parser.error(f"`runs` must hold diagnosed runs, got none in {given.runs}; run `make parity`.")
+    kept = given.out / "points.json"
+    found += [one for one in read_points(kept) if one.run not in {new.run for new in found}]
     found.sort(key=lambda one: (one.params, one.petaflops, one.name))
     given.out.mkdir(parents=True, exist_ok=True)
+    points = [asdict(one) | {name: getattr(one, name).model_dump() for name in ESTIMATES} for one in found]
+    kept.write_text(json.dumps(points, indent=1) + "\n", encoding="utf-8")
     (given.out / "table.md").write_text(table(found), encoding="utf-8")
     draw(found, given.out / "parity.svg")
     print(table(found))
+
+
+def read_points(path: Path) -> list[Trained]:
+    """Read the points that an earlier call has kept; none without the file."""
+    points = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+    return [Trained(**point | {name: Estimate.model_validate(point[name]) for name in ESTIMATES}) for point in points]
 
 
 def read(run: Path) -> list[Trained]:
@@ -115,7 +129,7 @@ def draw(found: list[Trained], path: Path) -> None:
         for number, one in enumerate(found):
             below, above = one.real.value - one.real.low, one.real.high - one.real.value
             style = {"fmt": MARKERS[number % len(MARKERS)], "color": COLOURS[number % len(COLOURS)], "capsize": 2}
-            name = f"widths {one.run.replace('@', ', ')} epochs"
+            name = f"{one.name.partition('-')[0]}, {one.run.replace('@', ', ')} epochs"
             panel.errorbar(getattr(one, what), 100 * one.real.value, yerr=[[100 * below], [100 * above]], label=name, **style)
         panel.axhline(100 * found[0].teacher.value, color="#555555", linestyle="--", label="teacher")
         panel.set_xscale("log")
