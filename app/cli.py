@@ -180,7 +180,7 @@ def diagnose(
             "`diagnose` must be given a run directory or --student, got " + ("both" if run else "neither") + "; give one of them."
         )
     if run is not None:
-        report, folder = _diagnose_run(run, seed=seed, quiet=as_json, probes=probes, limit=limit, edited=edited), run
+        report, folder = _diagnose_run(run, seed=seed, quiet=as_json, probes=probes, limit=limit, edited=edited, fail_on=fail_on), run
     else:
         if out is None or teacher is None:
             raise ValueError("`--out` and `--teacher` must be given with --student, got none; add them.")
@@ -189,7 +189,7 @@ def diagnose(
         models = open_models(
             student or [], weights or [], teacher, real, synthetic, class_weights, template, image_size, skip_bad=skip_bad, limit=limit
         )
-        report, folder = _judge(models, out, seed=seed, quiet=as_json, probes=probes, edited=edited), out
+        report, folder = _judge(models, out, seed=seed, quiet=as_json, probes=probes, edited=edited, fail_on=fail_on), out
     if as_json:
         typer.echo((folder / "report.json").read_text())
     held = conditions.check(report, fail_on or [])
@@ -246,6 +246,7 @@ def _diagnose_run(
     probes: list[str] | None = None,
     limit: int | None = None,
     edited: int | None = None,
+    fail_on: list[str] | None = None,
 ) -> Any:
     from diagnose.load import load_run
     from distill.grid import locked
@@ -253,12 +254,24 @@ def _diagnose_run(
     if not run.is_dir():
         raise FileNotFoundError(f"`run` must be a run directory that exists, got {run}; make one with `synthgap train`.")
     with locked(run):
-        return _judge(load_run(run, limit=limit, progress=True), run, seed=seed, quiet=quiet, probes=probes, edited=edited)
+        loaded = load_run(run, limit=limit, progress=True)
+        return _judge(loaded, run, seed=seed, quiet=quiet, probes=probes, edited=edited, fail_on=fail_on)
 
 
-def _judge(loaded: Any, out: Path, *, seed: int, quiet: bool, probes: list[str] | None = None, edited: int | None = None) -> Any:
+def _judge(
+    loaded: Any,
+    out: Path,
+    *,
+    seed: int,
+    quiet: bool,
+    probes: list[str] | None = None,
+    edited: int | None = None,
+    fail_on: list[str] | None = None,
+) -> Any:
+    from diagnose.conditions import foresee
     from diagnose.run import diagnose as run
 
+    foresee(fail_on or [], [subject.name for subject in loaded.subjects], probes)
     with _progress() as progress:
         report = run(
             loaded.subjects,

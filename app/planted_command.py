@@ -58,7 +58,7 @@ def read_config(path: Path | None, changes: dict[str, Any]) -> Any:
     from pydantic import ValidationError
 
     from diagnose.planted_plan import PlantedConfig
-    from distill.outside import first_fault, read_toml
+    from distill.outside import fault_and_remedy, read_toml
 
     options: dict[str, Any] = {}
     if path is not None:
@@ -68,7 +68,7 @@ def read_config(path: Path | None, changes: dict[str, Any]) -> Any:
     try:
         return PlantedConfig.model_validate(options | changes)
     except ValidationError as error:
-        raise ValueError(f"{first_fault(error)}; change it in the options of the benchmark.") from error
+        raise ValueError(fault_and_remedy(error, "change it in the options of the benchmark")) from error
 
 
 def _listed(text: str) -> list[str]:

@@ -125,13 +125,13 @@ def _checked(make: Any, *args: Any, **values: Any) -> Any:
     """Make a configuration; a value out of range becomes one sentence."""
     from pydantic import ValidationError
 
-    from distill.outside import first_fault
+    from distill.outside import fault_and_remedy
 
     try:
         return make(*args, **values)
     except ValidationError as error:
         message = error.errors()[0]["msg"].removeprefix("Value error, ")
-        raise ValueError(message if message.startswith("`") else f"{first_fault(error)}; change it.") from error
+        raise ValueError(message if message.startswith("`") else fault_and_remedy(error)) from error
 
 
 def _size(size: str | None) -> tuple[int | None, int | None]:

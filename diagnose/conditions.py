@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from diagnose.schema import Report
+from probes.registry import probe_names
 from probes.result import DiagnosticError
 
 ALIASES: dict[str, str] = {
@@ -94,6 +95,34 @@ def parse(expression: str) -> Condition:
     return Condition(expression.strip(), (match["students"] or "*").strip(), score, match["operator"], number)
 
 
+def foresee(expressions: Sequence[str], students: Sequence[str], probes: Sequence[str] | None = None) -> None:
+    """Refuse, before hours of probing, what can never be tested: a pattern without a student, a score of a probe that will not run.
+
+    Args:
+        expressions: conditions.
+        students: names of the students that will be judged.
+        probes: names of the probes that will run; None for all.
+
+    Raises:
+        ValueError: naming the nearest student, or the probe to add.
+    """
+    for condition in map(parse, expressions):
+        _require_students(condition, students)
+        probe = condition.score.partition("/")[0]
+        if probes and probe in probe_names() and probe not in probes:
+            raise ValueError(
+                f"`--fail-on` must be about a probe that runs, got {condition.expression!r} with {', '.join(probes)} only; add --probe {probe}."
+            )
+
+
+def _require_students(condition: Condition, students: Sequence[str]) -> list[str]:
+    found = [student for student in students if fnmatchcase(student, condition.students)]
+    if not found:
+        nearest = _nearest(condition.students, students)
+        raise ValueError(f"`--fail-on` must name students of the report, got {condition.students!r}; nearest: {nearest}.")
+    return found
+
+
 def check(report: Report, expressions: Sequence[str]) -> list[Held]:
     """Test each condition on all students of the report.
 
@@ -109,10 +138,7 @@ def check(report: Report, expressions: Sequence[str]) -> list[Held]:
 
 
 def _check(report: Report, condition: Condition) -> Held:
-    students = [student.name for student in report.students if fnmatchcase(student.name, condition.students)]
-    if not students:
-        nearest = _nearest(condition.students, [student.name for student in report.students])
-        raise ValueError(f"`--fail-on` must name students of the report, got {condition.students!r}; nearest: {nearest}.")
+    students = _require_students(condition, [student.name for student in report.students])
     values = [(student, _value(report, student, condition)) for student in students]
     holding = tuple((student, value) for student, value in values if OPERATORS[condition.operator](value, condition.number))
     shown = ", ".join(f"{student} {value:.3f}" for student, value in (holding or values)[:5])

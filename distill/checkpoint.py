@@ -214,7 +214,7 @@ def read_description(path: Path | str) -> dict[str, Any]:
         raise _broken(path, error) from error
     if description.get("format") != FORMAT or not description.keys() >= {"spec", "kwargs", "embed_dim", "image_size"}:
         raise DistillError(
-            f"{path} must be a synthgap student, got a file without its description; name its model and give the file with `--weights`."
+            f"{path} must be a synthgap student, got a file without its description; `synthgap probe` and `diagnose` take it as --weights FILE beside its model's name."
         )
     try:
         Described.model_validate(description)

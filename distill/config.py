@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from distill.loop import TrainingConfig
 from distill.losses import check_names, check_options, needs_of
-from distill.outside import first_fault, read_toml
+from distill.outside import fault_and_remedy, read_toml
 from distill.prompts import DEFAULT_TEMPLATES, fill
 from distill.texts import places
 from distill.views import ViewConfig
@@ -245,7 +245,7 @@ def _first_error(error: ValidationError) -> str:
         return f"unknown key `{where}`; did you mean {' or '.join(near)}?{more}"
     if first["type"] == "missing":
         return f"`{where}` must be given, got nothing; add it.{more}"
-    return f"{first_fault(error)}; change it.{more}"
+    return fault_and_remedy(error, more=more)
 
 
 def _keys_at(location: tuple[int | str, ...]) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from distill.outside import first_fault, read_json, read_toml
+from distill.outside import fault_and_remedy, read_json, read_toml
 from distill.pairwise import all_pairs
 from distill.prompts import fill, strip_weights
 
@@ -114,7 +114,7 @@ def read_contexts(path: Path | str) -> Contexts:
     try:
         return Contexts.model_validate(data)
     except ValidationError as error:
-        raise ValueError(f"{path}: {first_fault(error)}; change it.") from error
+        raise ValueError(f"{path}: {fault_and_remedy(error)}") from error
 
 
 def diverse_prompts(class_names: Sequence[str], contexts: Contexts, *, seed: int = 0) -> dict[str, list[Prompt]]:

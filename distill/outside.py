@@ -72,6 +72,20 @@ def first_fault(error: ValidationError) -> str:
     return f"`{where}` {said}" if ", got " in said else f"`{where}` {said}, got {str(first['input'])[:80]!r}"
 
 
+def fault_and_remedy(error: ValidationError, remedy: str = "change it", more: str = "") -> str:
+    """Say the first fault as a whole sentence: its own remedy where it has one, else a general one.
+
+    Args:
+        error: what pydantic raised.
+        remedy: what to do, as an order without a full stop.
+        more: what is added before the remedy, such as how many more faults there are.
+    """
+    said = first_fault(error)
+    if re.search(r"; .*[.?]$", said):
+        return f"{said}{more}"
+    return f"{said}{more}; {remedy}."
+
+
 def parse_json(text: str | bytes, what: str) -> Any:
     """Parse JSON.
 

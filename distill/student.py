@@ -121,7 +121,7 @@ def _from_open_clip(name: str, kwargs: dict[str, Any]) -> Encoder:
 
     if kwargs:
         raise ValueError(f"`kwargs` must be empty for open_clip:{name}, got {sorted(kwargs)}; write a model config folder instead.")
-    return image_tower(open_clip_model(name))
+    return image_tower(open_clip_model(name, "student"))
 
 
 def image_tower(model: nn.Module) -> Encoder:

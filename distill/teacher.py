@@ -173,8 +173,12 @@ def read_class_weights(path: Path | str) -> Tensor:
     return F.normalize(torch.from_numpy(array), dim=0)
 
 
-def open_clip_model(name: str) -> nn.Module:
+def open_clip_model(name: str, role: str = "teacher") -> nn.Module:
     """Build an open_clip model from `NAME/TAG`, `NAME` (fresh weights), `local-dir:FOLDER` or a folder.
+
+    Args:
+        name: which.
+        role: what errors call it, `teacher` or `student`.
 
     Raises:
         ValueError: for an unknown model or tag, with the nearest names.
@@ -186,10 +190,10 @@ def open_clip_model(name: str) -> nn.Module:
     local = _local_folder(name)
     if local is not None:
         if not (local / "open_clip_config.json").is_file():
-            raise FileNotFoundError(f"`teacher` must be a folder with open_clip_config.json, got {local}; make one with `synthgap teach`.")
+            raise FileNotFoundError(f"`{role}` must be a folder with open_clip_config.json, got {local}; make one with `synthgap teach`.")
         if not any(local.glob("open_clip_model.safetensors")) and not any(local.glob("open_clip_pytorch_model.bin")):
             raise FileNotFoundError(
-                f"`teacher` folder {local} must hold open_clip_model.safetensors, got none; make it with `synthgap teach`."
+                f"`{role}` folder {local} must hold open_clip_model.safetensors, got none; make it with `synthgap teach`."
             )
         target, tag = f"local-dir:{local}", None
     else:
@@ -197,12 +201,12 @@ def open_clip_model(name: str) -> nn.Module:
         if target not in open_clip.list_models():
             near = difflib.get_close_matches(target, open_clip.list_models(), n=3, cutoff=0.4)
             raise ValueError(
-                f"`teacher` must be an open_clip model or a folder, got {name!r}; did you mean {', '.join(near) or 'local-dir:FOLDER'}?"
+                f"`{role}` must be an open_clip model or a folder, got {name!r}; did you mean {', '.join(near) or 'local-dir:FOLDER'}?"
             )
         tags = open_clip.list_pretrained_tags_by_model(target)
         if tag and tag not in tags:
             near = difflib.get_close_matches(tag, tags, n=3, cutoff=0.2) or tags
-            raise ValueError(f"`teacher` {target} must have the tag {tag!r}, got none of that name; choose from {', '.join(near)}.")
+            raise ValueError(f"`{role}` {target} must have the tag {tag!r}, got none of that name; choose from {', '.join(near)}.")
     silent = why_silent() if tag else ""
     try:
         with cache_alone(silent):
@@ -210,11 +214,11 @@ def open_clip_model(name: str) -> nn.Module:
     except Exception as error:  # open_clip raises many kinds for a broken folder or a hub that cannot be reached
         if silent:
             raise DistillError(
-                f"`teacher` {name} must be in the hub's cache while the hub cannot be reached ({silent}), got none; download it first or give a local folder."
+                f"`{role}` {name} must be in the hub's cache while the hub cannot be reached ({silent}), got none; download it first or give a local folder."
             ) from error
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise DistillError(
-            f"`teacher` {name} must be loadable, got {type(error).__name__}: {first[:300]}; give a local folder or mend its files."
+            f"`{role}` {name} must be loadable, got {type(error).__name__}: {first[:300]}; give a local folder or mend its files."
         ) from error
 
 

@@ -31,8 +31,9 @@ def find_loss(name: str) -> Loss:
     if loss is not None:
         raise ValueError(f"`{name}` of the group synthgap.losses must be a distill.losses.Loss, got {type(loss).__name__}; build one.")
     known = sorted({*LOSSES, *plugin_names("synthgap.losses")})
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.3) or known
-    raise ValueError(f"`loss` must be one of {known}, got {name!r}; did you mean {' or '.join(near)}?")
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.3)
+    meant = f"did you mean {' or '.join(near)}?" if near else f"choose from {', '.join(known)}."
+    raise ValueError(f"`loss` must name one of {len(known)} losses (docs/losses.md), got {name!r}; {meant}")
 
 
 def check_names(names: Mapping[str, float]) -> None:
@@ -42,7 +43,7 @@ def check_names(names: Mapping[str, float]) -> None:
         ValueError: naming the loss, with the nearest known names.
     """
     if not names:
-        raise ValueError(f"`loss` must name at least one loss, got none; choose from {sorted(LOSSES)}.")
+        raise ValueError(f"`loss` must name at least one loss, got none; choose from {', '.join(sorted(LOSSES))}.")
     for name, weight in names.items():
         find_loss(name)
         if not 0 < weight < float("inf"):

@@ -151,6 +151,14 @@ def test_what_is_no_condition_is_refused(expression: str) -> None:
         conditions.parse(expression)
 
 
+def test_what_can_never_be_tested_is_refused_beforehand() -> None:
+    conditions.foresee(["gap > 1", "l2*: drift/cka/real < 0.5", "linear/auc > 0.9"], ["l2-synthetic-s0"], ["transfer", "drift"])
+    with pytest.raises(ValueError, match=r"must name students of the report, got .*; nearest: l2-synthetic-s0"):
+        conditions.foresee(["l3*: gap > 1"], ["l2-synthetic-s0"])
+    with pytest.raises(ValueError, match=r"got .separability > 0\.9. with transfer only; add --probe separability"):
+        conditions.foresee(["separability > 0.9"], ["l2-synthetic-s0"], ["transfer"])
+
+
 def test_unknown_scores_and_students_list_the_nearest(whole: tuple[Report, Path]) -> None:
     with pytest.raises(ValueError, match=r"nearest: .*excess_gap"):
         conditions.check(whole[0], ["exces_gap > 1"])

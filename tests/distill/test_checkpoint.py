@@ -331,7 +331,7 @@ def test_faults_in_foreign_files_are_named(name: str, error: type[Exception], me
         ("builtin:big_resnet", {}, r"must be one of \['small_resnet'\]"),
         ("builtin:small_resnet", {"width": 3}, r"`kwargs` must be what builtin:small_resnet takes, got \['width'\]"),
         ("timm:test_byobnet", {"wide": 3}, r"`kwargs` must be what timm:test_byobnet takes, got \['wide'\]"),
-        ("open_clip:ViT-B-33", {}, "did you mean .*ViT-B-32"),
+        ("open_clip:ViT-B-33", {}, "`student` must be .*did you mean .*ViT-B-32"),
         ("resnet18", {}, "check the prefix"),
         ("", {}, "check the prefix"),
         ("timm:", {}, "check the prefix"),

@@ -310,7 +310,11 @@ BAD = [
     ({"student": {"modle": "x"}}, r"unknown key `student.modle`; did you mean model"),
     ({"view": {"count": 3}}, r"unknown key `view`; did you mean views"),
     ({"students": {"a": {"loss": {"l2": 1.0}, "txt": "prompt"}}}, r"unknown key `students.a.txt`; did you mean text"),
-    ({"students": {"a": {"loss": {"l3": 1.0}}}}, r"`loss` must be one of .*, got 'l3'; did you mean l2"),
+    (
+        {"students": {"a": {"loss": {"l3": 1.0}}}},
+        r"`loss` must name one of 29 losses .docs/losses.md., got 'l3'; did you mean l2 or \w+\?$",
+    ),
+    ({"students": {"a": {"loss": {"l2": 1.0}, "options": {"siglip": {"bia": 1.0}}}}}, r"add the loss or drop its options\.$"),
     ({"students": {"a": {"loss": {"l2": -1.0}}}}, "must be a positive number"),
     ({"students": {"a": {"loss": {}}}}, "must name at least one loss"),
     ({"students": {"a": {}}}, r"`students.a.loss` must be given, got nothing; add it"),

@@ -187,7 +187,7 @@ def test_properties_of_a_mix_are_those_its_terms_share(names: list[str], expecte
         ({}, "at least one loss"),
         ({"l3": 1.0}, "did you mean l2"),
         ({"image_text": 1.0}, "did you mean image_text_contrastive"),
-        ({"qqqq": 1.0}, "did you mean affinity_kl or align_uniform or "),
+        ({"qqqq": 1.0}, "choose from affinity_kl, align_uniform, "),
         ({"l2": 0.0}, "positive number, got 0.0"),
         ({"l2": -1.0}, "positive number, got -1.0"),
         ({"l2": float("nan")}, "positive number, got nan"),
