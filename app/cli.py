@@ -37,7 +37,7 @@ Limit = Annotated[int | None, typer.Option(min=1, help="Use at most so many held
 Edited = Annotated[int | None, typer.Option(min=2, help="Images of each domain that `interventions` edits: more names weaker cues.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")]
-Weights = Annotated[list[str] | None, typer.Option(help="State dict for a --student, in the same order.")]
+Weights = Annotated[list[str] | None, typer.Option(help="State dict for a --student, in the same order, FILE or FILE#KEY.")]
 
 
 @app.command()
@@ -113,7 +113,7 @@ def probe(
     real: Real = None,
     synthetic: Synthetic = None,
     teacher: Annotated[str | None, typer.Option(help="open_clip:NAME/TAG or a teacher's folder.")] = None,
-    weights: Annotated[str | None, typer.Option(help="State dict for the student.")] = None,
+    weights: Annotated[str | None, typer.Option(help="State dict for the student, FILE or FILE#KEY.")] = None,
     class_weights: ClassWeights = None,
     template: Templates = None,
     image_size: Size = None,

@@ -18,7 +18,7 @@ def embed(
     data: Annotated[str, typer.Argument(help="Images.")],
     out: Annotated[Path, typer.Option("--out", help="Folder to write.")],
     domain: Annotated[str | None, typer.Option(help="real or synthetic, where the data do not say.")] = None,
-    weights: Annotated[str | None, typer.Option(help="State dict for the model.")] = None,
+    weights: Annotated[str | None, typer.Option(help="State dict for the model, FILE or FILE#KEY.")] = None,
     image_size: Annotated[int | None, typer.Option(help="Side in pixels; needed when images differ in size.")] = None,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out images that cannot be read, and count them.")] = False,
     batch_size: Annotated[int, typer.Option(help="Images in one forward pass.", min=1)] = 256,

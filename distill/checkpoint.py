@@ -96,17 +96,23 @@ def _described(file: Any) -> dict[str, Any]:
     return description if isinstance(description, dict) else {}
 
 
+CLASSIFIERS = ("head", "fc", "classifier")
+"""What timm and torchvision call the layer that gives classes."""
+
+
 def read_weights(path: Path | str) -> dict[str, Tensor]:
     """Read a plain state dict: safetensors, or a torch file that holds tensors and nothing else.
 
     A dict that holds it under one of the usual keys (`state_dict`, `model_state_dict`, `model`) is unwrapped, or under any other that alone holds tensors.
+    `FILE#KEY` takes what lies under another key, such as the average `state_dict_ema` of timm.
 
     Raises:
         FileNotFoundError: when there is no such file.
+        ValueError: when the file holds no such key.
         DistillError: when it holds anything but plain tensors, which would need unpickling.
     """
-    path = Path(path)
-    if path.suffix == ".safetensors":
+    path, key = _keyed(path)
+    if path.suffix == ".safetensors" and not key:
         return read_tensors(path)[0]
     if not path.is_file():
         raise FileNotFoundError(f"the weights must be a file that exists, got {path}; check the path.")
@@ -120,7 +126,10 @@ def read_weights(path: Path | str) -> dict[str, Tensor]:
             f"{path} must hold plain tensors, got something that needs unpickling or is broken ({named[1] if named else type(error).__name__}); "
             "save model.state_dict() with safetensors."
         ) from error
-    data = _unwrapped(data)
+    if key and (not isinstance(data, dict) or key not in data):
+        held = ", ".join(sorted(map(str, data))[:5]) if isinstance(data, dict) else type(data).__name__
+        raise ValueError(f"the key after # must be one of {path}, got {key!r} where there are {held}; choose one of these.")
+    data = _unwrapped(data[key] if key else data)
     if not _is_state(data):
         got = f"a dict of {', '.join(sorted(map(str, data))[:5])}" if isinstance(data, dict) and data else type(data).__name__
         raise DistillError(f"{path} must hold a state dict of tensors, got {got}; save model.state_dict().")
@@ -131,6 +140,12 @@ def read_weights(path: Path | str) -> dict[str, Tensor]:
                 f"{path} must hold plain dense tensors, got `{name}`, which is {kind}; save model.state_dict() of the plain model."
             )
     return data
+
+
+def _keyed(path: Path | str) -> tuple[Path, str]:
+    """Take `FILE#KEY` apart, unless there is a file of that very name."""
+    file, _, key = str(path).rpartition("#")
+    return (Path(file), key) if file and not Path(path).exists() else (Path(path), "")
 
 
 def _is_state(data: object) -> bool:
@@ -178,8 +193,11 @@ def fill_weights(module: nn.Module, weights: Mapping[str, Tensor], where: str) -
     missing = [name for name in missing if not name.endswith("num_batches_tracked")]
     if missing or extra:
         first = f"`{missing[0]}` missing" if missing else f"`{extra[0]}` unexpected"
+        remedy = "name the model they belong to"
+        if not missing and all(name.split(".")[0] in CLASSIFIERS for name in extra):
+            remedy = "save them without the classifier, whose answers are no embeddings of the teacher's space, or build the model with it (path/to/file.py:function)"
         raise ValueError(
-            f"the weights in {where} must fit the model, got {first} ({len(missing)} missing, {len(extra)} unexpected); name the model they belong to."
+            f"the weights in {where} must fit the model, got {first} ({len(missing)} missing, {len(extra)} unexpected); {remedy}."
         )
     for name, tensor in weights.items():
         if tensor.is_complex() and not expected[name].is_complex():

@@ -22,7 +22,7 @@ from distill.generate.draw import Drawing, Painter
 from distill.generate.pipelines import Pipeline, load_pipeline
 from distill.generate.referee import Referee, Sighting
 from distill.generate.requests import Request, plan
-from distill.generate.settings import Codec, GeneratorConfig
+from distill.generate.settings import Codec, GeneratorConfig, require_same_settings
 from distill.generate.store import Entry, Store, encode
 from distill.prompts import DEFAULT_TEMPLATES, check_class_names
 
@@ -213,10 +213,7 @@ def _agree(out: Path, config: SynthesisConfig, prompts: Mapping[str, Sequence[Pr
         if not (out / "synthesis.json").exists():
             return _write(out, {"config": state, "pipeline": {}})
         before = _read(out)["config"]
-    if different := sorted(key for key in state.keys() | before.keys() if state.get(key) != before.get(key)):
-        raise DistillError(
-            f"the settings must be those that {out} was begun with, got another `{different[0]}`; choose a new folder or the old settings."
-        )
+    require_same_settings(before, state, out)
     return None
 
 

@@ -17,6 +17,7 @@ from distill.atomic import write_then_rename
 from distill.data import Split
 from distill.errors import DistillError
 from distill.generate.autoencoder import build, encode, scaled
+from distill.generate.settings import require_same_settings
 from distill.loop import Loop, TrainingConfig, make_accelerator
 from distill.outside import read_json
 
@@ -125,8 +126,10 @@ def _start(split: Split, out: Path, config: ClassConditionalConfig, *, resume: b
         return write_then_rename(path, lambda file: file.write(json.dumps(state, indent=1).encode()))
     if not resume:
         raise FileExistsError(f"`out` must be a new folder, got {out}, which holds a generator; add --resume or choose another folder.")
-    if read_json(path, "`training.json`") != state:
-        raise DistillError(f"`train_on` and its settings must be those that {out} was begun with, got others; choose a new folder.")
+    before = read_json(path, "`training.json`")
+    if not isinstance(before, dict):
+        raise DistillError(f"{path} must be what an earlier call has written, got something else; choose a new folder.")
+    require_same_settings(before, state, out)
     return None
 
 

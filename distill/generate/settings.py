@@ -5,9 +5,13 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from distill.errors import DistillError
 
 NAMED: dict[str, dict[str, Any]] = {
     "pocket": {"model": "pocket", "steps": 10, "guidance": 3.0, "height": 32, "width": 32},
@@ -120,3 +124,26 @@ class Codec(BaseModel):
         if self.name == "png":
             return "png"
         return f"{self.name}:{self.quality or 95}" + (f":{self.subsampling}" if self.name == "jpeg" else "")
+
+
+def require_same_settings(before: Mapping[str, Any], after: Mapping[str, Any], out: Path) -> None:
+    """Refuse to go on with other settings than a folder was begun with.
+
+    Raises:
+        DistillError: naming the first setting that differs, and both values where they are short.
+    """
+    for name, old, new in _differences(before, after):
+        both = f"{old!r}{new!r}"
+        begun = f"`{name}` must be {old!r}, with which {out} was begun, got {new!r}"
+        long = f"`{name}` must be that with which {out} was begun, got another"
+        raise DistillError(f"{begun if len(both) < 200 else long}; choose a new folder or the old settings.")
+
+
+def _differences(before: Mapping[str, Any], after: Mapping[str, Any], where: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Give the settings that differ, those within others by their full names: (name, before, after)."""
+    for key in sorted(before.keys() | after.keys()):
+        old, new = before.get(key), after.get(key)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            yield from _differences(old, new, f"{where}{key}.")
+        elif old != new:
+            yield f"{where}{key}", old, new

@@ -173,6 +173,23 @@ def test_a_state_dict_in_a_dict_is_found(key: str, tmp_path: Path) -> None:
     assert read_weights(tmp_path / "x.pt").keys() == state.keys()
 
 
+def test_a_key_after_the_file_chooses_one_of_several_state_dicts(tmp_path: Path) -> None:
+    plain, average = nn.Linear(2, 2).state_dict(), nn.Linear(2, 2).state_dict()
+    torch.save({"state_dict": plain, "state_dict_ema": average, "epoch": 3}, tmp_path / "x#1.pt")
+
+    assert torch.equal(read_weights(tmp_path / "x#1.pt")["weight"], plain["weight"])
+    assert torch.equal(read_weights(f"{tmp_path}/x#1.pt#state_dict_ema")["weight"], average["weight"])
+    with pytest.raises(ValueError, match=r"got 'ema' where there are epoch, state_dict, state_dict_ema; choose one of these"):
+        read_weights(f"{tmp_path}/x#1.pt#ema")
+
+
+def test_a_classifier_beside_the_model_is_named_as_such() -> None:
+    model = nn.Sequential()
+    model.add_module("stem", nn.Linear(2, 2))
+    with pytest.raises(ValueError, match=r"`fc.bias` unexpected \(0 missing, 2 unexpected\); save them without the classifier"):
+        fill_weights(model, model.state_dict() | {"fc.weight": torch.ones(3, 2), "fc.bias": torch.ones(3)}, "x.pt")
+
+
 def test_a_dict_without_a_state_dict_says_what_it_holds(tmp_path: Path) -> None:
     torch.save({"a": nn.Linear(2, 2).state_dict(), "b": nn.Linear(2, 2).state_dict(), "epoch": 3}, tmp_path / "two.pt")
     torch.save({"model": {}, "args": argparse.Namespace(lr=1)}, tmp_path / "named.pt")

@@ -101,8 +101,10 @@ def test_other_images_or_settings_are_refused_and_a_finished_generator_is_kept(f
     assert train_generator(few, tmp_path, config=TINY, resume=True) == folder
     with pytest.raises(FileExistsError, match="holds a generator; add --resume"):
         train_generator(few, tmp_path, config=TINY)
-    with pytest.raises(DistillError, match=r"must be those that .* was begun with, got others"):
+    with pytest.raises(DistillError, match=r"`images` must be '\w+', with which .* was begun, got '\w+'"):
         train_generator(few.select([0, 1, 2]), tmp_path, config=TINY, resume=True)
+    with pytest.raises(DistillError, match=r"`config.steps` must be \d+, with which .* was begun, got 12345"):
+        train_generator(few, tmp_path, config=TINY.model_copy(update={"steps": 12345}), resume=True)
 
 
 @pytest.mark.slow

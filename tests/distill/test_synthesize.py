@@ -345,9 +345,9 @@ def test_a_set_is_not_overwritten_nor_continued_with_other_settings(whole: Path,
 
     with pytest.raises(FileExistsError, match=r"`out` must be a new folder, .* add --resume"):
         make(stable_diffusion, whole)
-    with pytest.raises(DistillError, match=r"the settings must be those that .* got another `generator`"):
+    with pytest.raises(DistillError, match=r"`generator.guidance` must be .*, with which .* was begun, got 2.0; choose"):
         make(stable_diffusion, whole, resume=True, generator={"guidance": 2.0})
-    with pytest.raises(DistillError, match="got another `seed`"):
+    with pytest.raises(DistillError, match=r"`seed` must be \d+, with which .* was begun, got 5"):
         make(stable_diffusion, whole, resume=True, seed=5)
     assert files(whole) == before
 
