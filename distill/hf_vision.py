@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from distill.encoder import Encoder
 from distill.errors import DistillError
-from distill.reach import TIMEOUT, cache_alone, why_silent
+from distill.reach import cache_alone, first_line, why_unreachable
 
 logger = logging.getLogger(__name__)
 
@@ -27,41 +27,24 @@ def load_hf_vision(name: str) -> Encoder:
     """
     from transformers import AutoModel
 
-    offline = None if Path(name).is_dir() else _why_offline(name)
+    offline = "" if Path(name).is_dir() else why_unreachable("model", name)
     try:
-        with cache_alone("" if offline is None else str(offline)):  # transformers asks for adapters even of local files
-            model, info = AutoModel.from_pretrained(name, output_loading_info=True, local_files_only=offline is not None)
+        with cache_alone(offline):  # transformers asks for adapters even of local files
+            model, info = AutoModel.from_pretrained(name, output_loading_info=True, local_files_only=bool(offline))
     except Exception as error:  # transformers raises many kinds
-        reason = (str(offline or error).strip().splitlines() or [type(error).__name__])[0]
-        if offline is not None:
-            raise DistillError(f"hub model `{name}` cannot be reached ({reason}); download it first or give a local folder.") from error
-        raise DistillError(f"hf:{name} must be a loadable transformers model, got {reason}; check the id or the folder's files.") from error
+        if offline:
+            raise DistillError(f"hub model `{name}` cannot be reached ({offline}); download it first or give a local folder.") from error
+        raise DistillError(
+            f"hf:{name} must be a loadable transformers model, got {first_line(error)}; check the id or the folder's files."
+        ) from error
     missing = sorted(info["missing_keys"])
     # Checkpoints of classifiers lack the pooler, which transformers then draws at random.
     pooled = not any("pooler" in key for key in missing)
     lacking = [key for key in missing if "pooler" not in key]
     if lacking:
         raise DistillError(f"hf:{name} must have all weights of its model, got none for `{lacking[0]}`; choose a checkpoint that has them.")
-    mean, std, size = _preprocessing(name, model.config, local_only=offline is not None)
+    mean, std, size = _preprocessing(name, model.config, local_only=bool(offline))
     return Encoder(Pooled(model, pooled=pooled), mean=mean, std=std, input_size=size)
-
-
-def _why_offline(name: str) -> Exception | None:
-    """Give why the hub does not answer, or None where it does."""
-    from huggingface_hub import HfApi
-    from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
-
-    if silent := why_silent():
-        return ConnectionError(silent)
-    try:
-        HfApi().model_info(name, timeout=TIMEOUT)
-    except (RepositoryNotFoundError, HFValidationError) as error:
-        raise FileNotFoundError(
-            f"hub model `{name}` must exist and be open to you, got none; check the id, or log in for a gated one."
-        ) from error
-    except Exception as error:  # whatever the client in use raises for a hub that does not answer
-        return error
-    return None
 
 
 def _preprocessing(name: str, config: Any, *, local_only: bool) -> tuple[tuple[float, ...], tuple[float, ...], int | None]:

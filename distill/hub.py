@@ -5,12 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import datasets
-from huggingface_hub import HfApi
-from huggingface_hub.errors import RepositoryNotFoundError
 
 from distill.columns import Source
 from distill.errors import DistillError
-from distill.reach import TIMEOUT
+from distill.reach import first_line, why_unreachable
 
 
 def parse(spec: str) -> tuple[str, str | None, str | None]:
@@ -63,26 +61,16 @@ def read_hub(spec: str, *, split: str | None = None) -> Source:
 
 
 def _load(name: str, config: str | None) -> datasets.DatasetDict:
-    offline: Exception | None = None
-    if not Path(name).is_dir():
-        try:
-            HfApi().dataset_info(name, timeout=TIMEOUT)
-        except RepositoryNotFoundError as error:
-            raise FileNotFoundError(
-                f"hub data set `{name}` must exist and be open to you, got none; check the name, or log in for a gated one."
-            ) from error
-        except Exception as error:  # whatever the client in use raises for a hub that does not answer
-            offline = error
+    offline = "" if Path(name).is_dir() else why_unreachable("data set", name)
     before = datasets.config.HF_HUB_OFFLINE
-    datasets.config.HF_HUB_OFFLINE = before or offline is not None  # then `datasets` looks into its cache only, at once
+    datasets.config.HF_HUB_OFFLINE = before or bool(offline)  # then `datasets` looks into its cache only, at once
     try:
         return datasets.load_dataset(name, config)
     except Exception as error:  # likewise: many kinds, one meaning
-        reason = str(offline or error).strip().splitlines() or [repr(offline or error)]
-        if offline is not None:
-            raise DistillError(f"hub `{name}` cannot be reached ({reason[0]}); download it first or give a local folder.") from error
+        if offline:
+            raise DistillError(f"hub `{name}` cannot be reached ({offline}); download it first or give a local folder.") from error
         raise DistillError(
-            f"hub data set `{name}` cannot be loaded ({reason[0]}); check the name and configuration or give a local folder."
+            f"hub data set `{name}` cannot be loaded ({first_line(error)}); check the name and configuration or give a local folder."
         ) from error
     finally:
         datasets.config.HF_HUB_OFFLINE = before
