@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 from torch import nn
@@ -106,3 +108,30 @@ def test_a_batch_norm_that_cannot_be_shared_is_named() -> None:
 
     with pytest.raises(DistillError, match="batch norms of a student must be torch's own under a launcher, got Own at `0`"):
         share_batch_norms(nn.Sequential(Own(3)))
+
+
+@pytest.mark.slow
+def test_torchrun_starts_the_training_again_after_a_killed_process(write_config: Callable[..., Path], tmp_path: Path) -> None:
+    training = {"epochs": 8, "batch_size": 15, "precision": "fp32"}
+    config = write_config(students={"average": STUDENTS["average"]}, training=training)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--max-restarts", "1"]
+    command += ["-m", "app.cli", "train", str(config), "--out", str(tmp_path / "killed"), "--resume"]
+    done = launch("train", config, "--out", tmp_path / "whole")
+    assert done.returncode == 0, done.stderr
+
+    with subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stderr=subprocess.PIPE, text=True) as launcher:
+        epoch = tmp_path / "killed" / "students" / "average-synthetic-s0" / "epoch-002.safetensors"
+        until = time.monotonic() + 300
+        while not epoch.exists() and launcher.poll() is None and time.monotonic() < until:
+            time.sleep(0.01)
+        workers = psutil.Process(launcher.pid).children()
+        assert len(workers) == 2
+        workers[1].kill()
+        _, said = launcher.communicate(timeout=300)
+
+    assert launcher.returncode == 0, said
+    assert "SIGKILL" in said or "-9" in said, said
+    whole, killed = (weights(tmp_path / run, "average") for run in ("whole", "killed"))
+    assert all(torch.equal(tensor, killed[name]) for name, tensor in whole.items())
+    rows = [row["epoch"] for row in read_metrics(tmp_path / "killed" / "metrics.jsonl")]
+    assert sorted(set(rows)) == list(range(1, 9))
