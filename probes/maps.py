@@ -20,6 +20,9 @@ FEWEST = 30
 MOST = 2000
 """Images on a map at most, both domains: more are not seen apart, and the layout's time grows with them."""
 
+ROWS = 1024
+"""Rows whose distances to all others are held at once."""
+
 
 def aligned_maps(
     tables: Mapping[str, EmbeddingTable], *, seed: int = 0, max_images: int = 800, neighbours: int = 15, epochs: int | None = None
@@ -105,12 +108,22 @@ def _layout(spaces: list[np.ndarray], *, seed: int, neighbours: int, epochs: int
 
 
 def nearest(points: np.ndarray, neighbours: int) -> np.ndarray:
-    """Give each row's nearest other rows by distance, nearest first, (n, k) int64."""
+    """Give each row's nearest other rows by Euclidean distance, nearest first, (n, k) int64; exact, in memory that grows with n.
+
+    Args:
+        points: shape (n, D).
+        neighbours: k, below n.
+    """
     points = np.asarray(points, dtype=np.float64)
     own = np.einsum("nd,nd->n", points, points)
-    square = own[:, None] + own - 2 * (points @ points.T)
-    np.fill_diagonal(square, np.inf)
-    return np.argsort(square, axis=1, kind="stable")[:, :neighbours]
+    found = np.empty((len(points), neighbours), dtype=np.int64)
+    for start in range(0, len(points), ROWS):
+        square = own[start : start + ROWS, None] + own - 2 * (points[start : start + ROWS] @ points.T)
+        np.fill_diagonal(square[:, start:], np.inf)
+        near = np.argpartition(square, neighbours - 1, axis=1)[:, :neighbours]
+        order = np.lexsort((near, np.take_along_axis(square, near, axis=1)))
+        found[start : start + ROWS] = np.take_along_axis(near, order, axis=1)
+    return found
 
 
 def _kept(near: np.ndarray, shown: np.ndarray, blocks: np.ndarray) -> BlockEstimate:
