@@ -148,7 +148,7 @@ def _by_edits(measured: Measured) -> Cause:
     made_of = [item for item in used if item.family in SUBSTANCES]
     clear = bool(made_of) and made_of[0].alarm and _clear(made_of, suspects)
     substance = made_of[0].family if clear else None
-    there = None if border is None else _at_border(border, made_of[:1], hidden)
+    there = None if border is None else _at_border(border, made_of[:1], hidden, suspects)
     if border is not None and border.alarm and there:
         where = _where(mark) if mark is not None and verdict.mostly(_followed(mark), _followed(border)) else None
         return _named(border, suspects, hidden, substance=substance, where=where)
@@ -166,15 +166,18 @@ def _where(mark: Suspect) -> str | None:
     return None if mark.followed is None else mark.followed.exchange.removeprefix("window_")
 
 
-def _at_border(place: Suspect, substance: Sequence[Suspect], hidden: Estimate | None) -> bool | None:
+def _at_border(place: Suspect, substance: Sequence[Suspect], hidden: Estimate | None, suspects: Sequence[Suspect]) -> bool | None:
     """Say whether the cue lies at the border. An exchange that is followed outranks blunt edits, whichever of the two it is.
 
-    Blunt edits of the border and a matched border speak for every cue that covers the image as well: alone they name no place.
+    Blunt edits of the border and a matched border speak for every cue that covers the image as well: alone they name no place. An exchanged
+    border that no substance stands beside is a place only if it is followed surely more than each of them, since it carries most of the image.
     """
     border = None if place.followed is None else place.followed.estimate
     known = verdict.lies_at_border(border, _followed(substance[0]) if substance else None, hidden)
-    alone = place.alarm and not any(item.alarm for item in substance)
-    return True if known is None and alone else known
+    if known is not None or border is None or not place.alarm or any(item.alarm for item in substance):
+        return known
+    others = [item.followed.estimate for item in suspects if item.family in SUBSTANCES and item.followed is not None]
+    return True if all(verdict.surely_more(border, other) for other in others) else None
 
 
 def _clear(made_of: Sequence[Suspect], suspects: Sequence[Suspect]) -> bool:

@@ -158,6 +158,14 @@ def test_a_followed_border_of_a_cue_that_hiding_it_leaves_is_no_place() -> None:
     assert (cause.status, cause.family) == ("unsettled", None)
 
 
+def test_a_followed_border_alone_is_a_place_only_if_no_substance_may_be_followed_as_much() -> None:
+    # As two tones on digits gave it: the border is most of the image, and what a cue of all of it is made of was not followed surely enough.
+    closed = {"matched_border": 0.7}
+
+    assert find_cause(measured({"swapped_border": 0.13, "swapped_tones": 0.06}, closed)).status == "unsettled"
+    assert find_cause(measured({"swapped_border": 0.3, "swapped_tones": 0.06}, closed)).family == "border"
+
+
 def test_a_family_is_not_named_where_another_gives_real_images_surely_more_back() -> None:
     used = {"swapped_channel_statistics": 0.2}
 
