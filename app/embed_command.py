@@ -42,7 +42,7 @@ def embed(
     from distill.experiment import common_size
 
     split = load_split(data, domain=domain, skip_bad=skip_bad, lazy=True)
-    size = common_size(split) if image_size is None else image_size
+    size = common_size(split, what="--image-size") if image_size is None else image_size
     subject = load_subject(model, weights=weights, image_size=size)
     with _progress() as progress:
         table, left = embed_in_parts(subject, split, out, size=size, batch_size=batch_size, rank=rank, world=world, progress=progress)

@@ -48,10 +48,13 @@ def open_models(
         raise ValueError(f"`--weights` must be given at most once for each --student, got {len(weights)} for {len(students)}; drop some.")
     first = None if real is None else load_split(real, domain="real", skip_bad=skip_bad)
     second = None if synthetic is None else load_split(synthetic, domain="synthetic", skip_bad=skip_bad)
-    if first is not None and second is not None and set(first.class_names) == set(second.class_names):
-        second = second.with_class_order(first.class_names)
     images = load_images(first, second, image_size, limit=limit)
     shown = next(iter(images.values()))
+    if class_weights is not None and shown.class_names not in [split.class_names for split in (first, second) if split is not None]:
+        raise ValueError(
+            f"`--class-weights` must have a column for every class of --real and --synthetic, got classes in either that the other lacks "
+            f"({list(shown.class_names)} together); leave classes out of one of the two, so that the other holds all."
+        )
     size = shown.pixels.shape[-1]
     judge: Any = None
     matrix: Any = None

@@ -8,7 +8,7 @@ from diagnose import verdict
 from diagnose.causes import Cause, Clue, Suspect, find_cause
 from diagnose.facts import Facts, Measured
 from diagnose.schema import Alternative, Estimate, Evidence, Finding, FindingVerdict
-from diagnose.words import listed, negative, plain, points, upper_first
+from diagnose.words import chance_words, listed, negative, plain, points, upper_first
 from probes.edits import EDITS, FAMILIES
 from probes.edits.regions import WINDOWS
 
@@ -55,7 +55,7 @@ def cause_findings(facts: Facts) -> list[Finding]:
     for measured in verdict.judged(facts):
         cause = find_cause(measured)
         if cause.status != "untested":
-            found.append(_finding(measured, cause))
+            found.append(_finding(measured, cause, verdict.at_chance(measured, facts) if cause.status == "none" else None, facts.chance))
     return found
 
 
@@ -79,15 +79,16 @@ def cause_sentence(measured: Measured) -> str:
     }.get(cause.status, "")
 
 
-def _finding(measured: Measured, cause: Cause) -> Finding:
+def _finding(measured: Measured, cause: Cause, blind: str | None, chance: float) -> Finding:
+    """Write one finding; `blind` says who is at chance where nothing is followed, which then says nothing about the cues."""
     fails = verdict.outcome(measured) == "fails"
     verdicts: dict[str, FindingVerdict] = {"named": "fail" if fails else "warn", "used": "warn", "none": "pass"}
     suspect = cause.suspect(cause.family)
     return Finding(
         id=f"cause/{measured.name}",
         probe="interventions",
-        verdict=verdicts.get(cause.status, "inconclusive"),
-        statement=_statement(measured, cause),
+        verdict="inconclusive" if blind else verdicts.get(cause.status, "inconclusive"),
+        statement=_statement(measured, cause) + (f" But {chance_words(chance, blind)}: this rules no cue out." if blind else ""),
         students=list(measured.students),
         evidence=_evidence(cause),
         alternatives=_ruled_out(measured, cause) if fails and cause.status == "named" else [],

@@ -217,7 +217,8 @@ def _without(suspects: tuple[Suspect, ...], scores: Mapping[str, Estimate]) -> S
     """Say what it means that no family is named.
 
     Only an exchange shows a cue that tells the class: an edit that takes away or isolates may do more damage to images of one domain, and a
-    border or window that goes over carries a part of the object.
+    border or window that goes over carries a part of the object. A surely negative number is passed over on purpose: there the teacher or real
+    images follow more, which clears the student (docs/verdict.md).
     """
     if any(verdict.alarms(scores, name) for name, edit in EDITS.items() if edit.partnered and edit.family not in PLACES):
         return "unnamed"

@@ -28,6 +28,7 @@ def gather(
     classes: int,
     records: Sequence[ProbeRecord] = (),
     missing: Sequence[str] = (),
+    notes: Sequence[str] = (),
 ) -> Facts:
     """Turn probe results into facts.
 
@@ -38,9 +39,10 @@ def gather(
         classes: number of classes C.
         records: what became of each probe; the failed ones become reasons in `missing`.
         missing: other reasons why something could not be measured.
+        notes: what was left out of measurements that did run; told behind the reasons.
     """
     groups = group_students(students, results.get("transfer", {}))
-    reasons = [*missing, *_reasons(records)]
+    reasons = [*missing, *_reasons(records), *notes]
     if not groups:
         return Facts(teacher.name, None, None, None, classes, missing=tuple(reasons))
     first = groups[0]

@@ -11,7 +11,20 @@ from diagnose.factor_words import division_sentence, share_words
 from diagnose.facts import Contrast, Facts, Measured
 from diagnose.schema import Estimate, Evidence, Factor, Finding, FindingVerdict
 from diagnose.verdict import AUC_MARGIN, COSINE_MARGIN, MARGIN, Label, compare
-from diagnose.words import bare_percent, effect, listed, more_or_less, negative, number, percent, plain, points, seeds, upper_first
+from diagnose.words import (
+    bare_percent,
+    chance_words,
+    effect,
+    listed,
+    more_or_less,
+    negative,
+    number,
+    percent,
+    plain,
+    points,
+    seeds,
+    upper_first,
+)
 
 
 def findings(facts: Facts, label: Label) -> list[Finding]:
@@ -37,6 +50,7 @@ def findings(facts: Facts, label: Label) -> list[Finding]:
 
 
 def _sentence(text: str) -> str:
+    text = upper_first(text)
     return text if text.endswith((".", "!", "?")) else f"{text}."
 
 
@@ -66,6 +80,8 @@ def _outcome(facts: Facts, measured: Measured) -> Finding:
             "it has not learnt the task well enough to judge what carries over."
         )
     verdicts: dict[str, FindingVerdict] = {"fails": "fail", "holds": "pass", "unclear": "inconclusive"}
+    if state == "holds" and (who := verdict.at_chance(measured, facts)):
+        state, judgement = "unclear", f"{against}: but {chance_words(facts.chance, who)}, so this does not say that anything carries over."
     return Finding(
         id=f"outcome/{measured.name}",
         probe="transfer",

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from diagnose.class_mix import in_one_list
 from diagnose.subjects import Domain, Images, Subject
 from distill.checkpoint import load_encoder, load_student, read_description
 from distill.config import Experiment, read_experiment
@@ -179,16 +180,21 @@ def load_teacher_subject(
 
 
 def load_images(real: Split | None, synthetic: Split | None, size: int | None, *, limit: int | None = None) -> dict[Domain, Images]:
-    """Check two splits against each other and decode them at one size, by default the one all images share; of each at most `limit`.
+    """Decode two splits at one size, by default the one all images share, with one list of classes; of each at most `limit` images.
+
+    Classes that one split alone holds are let in: `diagnose.class_mix.same_classes` leaves their images out and says so.
 
     Raises:
-        ValueError: for class sets or sizes that differ.
+        ValueError: for fewer than two classes in common, or sizes that differ.
     """
     given: dict[Domain, Split] = {}
     if real is not None:
         given["real"] = real
     if synthetic is not None:
         given["synthetic"] = synthetic
-    require_same_classes(*given.values())
-    size = common_size(*given.values()) if size is None else size
-    return {domain: images_of(limited(split, limit, what="--limit"), domain, size) for domain, split in given.items()}
+    held = [{split.class_names[label] for label in np.unique(split.labels)} for split in given.values()]
+    if len(set.intersection(*held)) < 2:
+        require_same_classes(*given.values())
+    size = common_size(*given.values(), what="--image-size") if size is None else size
+    decoded = [images_of(limited(split, limit, what="--limit"), domain, size) for domain, split in given.items()]
+    return {images.domain: images for images in in_one_list(decoded)}  # type: ignore[misc]

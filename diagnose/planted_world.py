@@ -104,7 +104,7 @@ def open_world(data: str, *, test: str | None, teacher: str | None, out: Path, i
     from distill.teacher import load_teacher
 
     train_split, test_split, name = _splits(data, test)
-    size = image_size or common_size(train_split, test_split)
+    size = image_size or common_size(train_split, test_split, what="--image-size")
     templates: tuple[str, ...] = ("a photo of a {}.", "{}")
     if data == POCKET:
         from distill.packs import pocket

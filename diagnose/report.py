@@ -9,7 +9,7 @@ from pathlib import Path
 from diagnose import factor_findings, findings, statement
 from diagnose.evidence import Results, gather, zero_shot
 from diagnose.schema import REPORT_SCHEMA_VERSION, ProbeRecord, Report, Student, Teacher, ZeroShot
-from diagnose.subjects import Subject
+from diagnose.subjects import DOMAINS, Subject
 from distill.atomic import write_then_rename
 from probes.result import DiagnosticError
 
@@ -25,6 +25,7 @@ def assemble(
     about: str = "",
     fallback: Mapping[str, ZeroShot] | None = None,
     missing: Sequence[str] = (),
+    notes: Sequence[str] = (),
     counts: Mapping[str, int] | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> Report:
@@ -40,10 +41,11 @@ def assemble(
         about: one paragraph on the data.
         fallback: accuracies of encoders without a transfer result, by name.
         missing: reasons why something could not be measured.
+        notes: what was left out of measurements that did run.
         counts: images by domain, classes, …
         environment: versions and machine.
     """
-    facts = gather(students, teacher, results, classes=len(class_names), records=records, missing=missing)
+    facts = gather(students, teacher, results, classes=len(class_names), records=records, missing=missing, notes=notes)
     said = statement.state(facts)
     transfers, known = results.get("transfer", {}), dict(fallback or {})
     beside = next((transfers[student.name] for student in students if student.name in transfers), None)
@@ -74,6 +76,14 @@ def assemble(
         counts=dict(counts or {}),
         environment=dict(environment or {}),
     )
+
+
+def unmet(domains: Sequence[str], probes: Sequence[str]) -> list[str]:
+    """Say what a verdict needs and was not given, of the domains, or not asked for, of the probes."""
+    found = [f"No {domain} images were given" for domain in DOMAINS if domain not in domains]
+    if "transfer" not in probes:
+        found.append(f"the probe `transfer`, which a verdict rests on, was not among those asked for ({', '.join(probes)}); ask for it too")
+    return found
 
 
 def _student(subject: Subject, accuracy: ZeroShot) -> Student:

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from diagnose import edited_samples, junit, mapping, render, report, samples, summary
-from diagnose.class_mix import same_mix, sentence
+from diagnose.class_mix import comparable, sentence
 from diagnose.epochs import explained_rows, few_images
 from diagnose.intervals import Sample, estimate
 from diagnose.names import file_name
@@ -106,7 +106,7 @@ def diagnose(
     given = distinct(tuple(images for images in (real, synthetic) if images is not None))
     probes = diagnosis_names() if probes is None else probes
     _check(subjects, teacher, given, probes, class_weights)
-    given, left_out = same_mix(given, seed=seed)
+    given, left_out = comparable(given, seed=seed)
     told = progress or (lambda what, done, total: None)
     setting = Setting(given, np.asarray(class_weights), Path(out), logit_scale, seed, batch_size, told, embed_text, edited)
     setting.out.mkdir(parents=True, exist_ok=True)
@@ -136,10 +136,9 @@ def diagnose(
     setting.progress("students", len(subjects), len(subjects))
     shown: dict[str, dict[str, ProbeResult]] = {}
     if mapping.MAP in probes:
-        record, result = _map([s for s in subjects if s.name in tables], teacher, tables, (teacher_key, teacher_table), setting)
+        record, result = _map(subjects, teacher, tables, (teacher_key, teacher_table), setting)
         records.append(record)
         shown = {mapping.MAP: {teacher.name: result}} if result is not None else {}
-    missing = [f"No {domain} images were given" for domain in ("real", "synthetic") if domain not in {images.domain for images in given}]
     said = report.assemble(
         subjects,
         teacher,
@@ -147,12 +146,13 @@ def diagnose(
         records,
         class_names=given[0].class_names,
         name=name,
-        about=" ".join(part for part in (about, sentence(left_out)) if part),
+        about=" ".join(part for part in (about, sentence(left_out.mix)) if part),
         fallback=accuracies,
-        missing=missing,
+        missing=report.unmet([images.domain for images in given], probes),
+        notes=left_out.notes,
         counts={
             **{f"images/{images.domain}": len(images) for images in given},
-            **{f"images/left_out/{domain}": count for domain, count in left_out.items()},
+            **left_out.counts,
             "classes": len(given[0].class_names),
         },
         environment=_environment(setting),
@@ -357,6 +357,9 @@ def _map(
     stem = setting.out / "probes" / mapping.MAP / file_name(teacher.name)
     try:
         setting.progress(mapping.MAP, 0, 1)
+        if not tables:
+            _table(students[0], setting)  # raises again what kept the students away: the cause
+        students = [student for student in students if student.name in tables]
         few = setting.few
         kept = np.flatnonzero(np.isin(own[1].ids, ids_of(few.images)))
         way = mapping.stops(mapping.choose_students(students))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from diagnose.class_mix import same_mix
+from diagnose.class_mix import comparable
 from diagnose.load import Loaded
 from diagnose.subjects import Subject
 from diagnose.tables import distinct, table_of
@@ -33,11 +33,14 @@ def run_probe(
         progress: called with (what, done, total).
         edited: images of each domain that `interventions` edits; None for its own default.
 
+    Returns:
+        The result; `params["left_out"]` names the classes that one domain alone has images of, where there are any.
+
     Raises:
         ValueError: when the probe cannot run on this input, naming the remedy.
     """
     find_probe(name)
-    given, left_out = same_mix(distinct(tuple(loaded.images.values())), seed=seed)
+    given, left_out = comparable(distinct(tuple(loaded.images.values())), seed=seed)
     told = progress or (lambda what, done, total: None)
 
     def sight(subject: Subject) -> Sight:
@@ -55,4 +58,5 @@ def run_probe(
         progress=lambda done, total: told(name, done, total),
         edited=edited,
     )
-    return replace(result, counts={**result.counts, **{f"images/left_out/{domain}": count for domain, count in left_out.items()}})
+    named = {"left_out": left_out.notes[0]} if left_out.notes else {}
+    return replace(result, counts={**result.counts, **left_out.counts}, params={**result.params, **named})

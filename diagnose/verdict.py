@@ -104,6 +104,16 @@ def teacher_at_chance(facts: Facts) -> bool:
     return bool(known) and all(compare(value, facts.chance) != "above" for value in known)
 
 
+def at_chance(measured: Measured, facts: Facts) -> Literal["teacher", "student"] | None:
+    """Say who reads too little from the images for a comparison: a teacher at chance on real images, or a student at chance on both domains.
+
+    Beside such a teacher nobody is behind, and what such a student does not follow says nothing about cues: both look as if all were well.
+    """
+    if facts.teacher_real is not None and compare(facts.teacher_real, facts.chance) != "above":
+        return "teacher"
+    return "student" if all(compare(value, facts.chance) != "above" for value in (measured.real, measured.synthetic)) else None
+
+
 def costs(contrast: Contrast | None) -> Side:
     """Say whether a property of the loss costs more than `MARGIN` on real images."""
     return "unclear" if contrast is None else compare(contrast.points, MARGIN)

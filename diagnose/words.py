@@ -36,6 +36,11 @@ def short_points(value: Estimate | None) -> str:
     return f"{number} {'point' if number == '1' else 'points'} ({signless(100 * value.low, 0)} to {signless(100 * value.high, 0)})"
 
 
+def chance_words(chance: float, who: str) -> str:
+    """Say that the teacher or the student reads nothing that can be shown: `the student is not surely better than chance (10.0 %) on either domain`."""
+    return f"the {who} is not surely better than chance ({100 * chance:.1f} %) on {'real images' if who == 'teacher' else 'either domain'}"
+
+
 def number(value: Estimate) -> str:
     """Write an AUC or cosine: `0.91 (0.89 to 0.93)`."""
     return f"{signless(value.value, 2)} ({signless(value.low, 2)} to {signless(value.high, 2)})"

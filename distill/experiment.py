@@ -154,8 +154,8 @@ def open_split(spec: str, config: DataConfig, *, domain: str | None, progress: b
     return split.task(config.task) if config.task else split
 
 
-def common_size(*splits: Split) -> int:
-    """Give the side that all images share.
+def common_size(*splits: Split, what: str = "data.image_size") -> int:
+    """Give the side that all images share; `what` is the name of the side where the user can set it.
 
     Raises:
         ValueError: when they differ or are not square, naming the remedy.
@@ -167,5 +167,7 @@ def common_size(*splits: Split) -> int:
     }
     if len(sizes) > 1 or any(w != h for w, h in sizes):
         shown = ", ".join(f"{w} x {h}" for w, h in sorted(sizes)[:3])
-        raise ValueError(f"`data.image_size` must be given when images are not square and equal, got {shown}; set image_size, such as 224.")
+        raise ValueError(
+            f"`{what}` must be given when images are not square and equal, got {shown}; set it to the side wanted, such as 224."
+        )
     return sizes.pop()[0]

@@ -10,7 +10,7 @@ from probes.auc import auc_interval, auc_over_cells
 from probes.domain_classifiers import logistic_scores
 from probes.embeddings import DOMAINS
 from probes.folds import balanced_sample, stratified_folds
-from probes.inputs import check_tables, versions
+from probes.inputs import check_sights, versions
 from probes.intervals import as_score, paired_proportions, wilson
 from probes.refit import refit_predictions
 from probes.remember import content, remembered
@@ -58,7 +58,7 @@ def depth(
     Raises:
         ValueError: for tables that cannot be compared, an encoder without modules, or too few images.
     """
-    check_tables(student.table, None if teacher is None else teacher.table, class_weights, at_least=FEWEST)
+    check_sights(student, teacher, class_weights, at_least=FEWEST)
     if student.module is None:
         raise ValueError(
             "`student` must be a torch module for `depth`, got another callable; pass the module whose layers are to be looked at."

@@ -11,7 +11,7 @@ from probes.embeddings import DOMAINS, EmbeddingTable
 from probes.found_components import found_components
 from probes.found_names import Vocabulary, found_names, read_images
 from probes.found_slices import found_slices
-from probes.inputs import check_tables, versions
+from probes.inputs import check_sights, versions
 from probes.partners import sample_rows
 from probes.result import ProbeResult
 from probes.sight import Sight
@@ -59,7 +59,7 @@ def discovery(
     if class_weights is None:
         raise ValueError("`class_weights` must be a (D, C) array for `discovery`, got None; embed the class prompts with the teacher.")
     weights = np.asarray(class_weights, dtype=np.float64)
-    check_tables(student.table, None if teacher is None else teacher.table, weights, at_least=LEAST_IMAGES)
+    check_sights(student, teacher, weights, at_least=LEAST_IMAGES)
     if components < 1 or slices < 2 or permutations < 19 or limit < LEAST_IMAGES:
         raise ValueError(
             f"`components`, `slices`, `permutations`, `limit` must be at least 1, 2, 19, {LEAST_IMAGES}, got {components}, {slices}, "

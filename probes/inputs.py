@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
 
 from probes.embeddings import BLOCK_ROWS, DOMAINS, EmbeddingTable
+from probes.sight import Sight
+
+COMPARED = 64
+"""Images of two encoders that are compared pixel by pixel where they do not share one array: other images differ in the first of them."""
 
 
 def check_tables(student: EmbeddingTable, teacher: EmbeddingTable | None, class_weights: np.ndarray | None, *, at_least: int) -> None:
@@ -26,7 +31,10 @@ def check_tables(student: EmbeddingTable, teacher: EmbeddingTable | None, class_
     for domain in DOMAINS:
         count = int((student.domain == domain).sum())
         if count < at_least:
-            raise ValueError(f"`student` must hold at least {at_least} {domain} images, got {count}; add {domain} images to the table.")
+            more = (
+                f"give held-out {domain} images too" if count == 0 else f"give more {domain} images, or raise the limit where one was set"
+            )
+            raise ValueError(f"`student` must hold at least {at_least} {domain} images, got {count}; {more}.")
     _check_classes(student, class_weights)
     for role, table in (("student", student), ("teacher", teacher)):
         if table is None:
@@ -34,7 +42,7 @@ def check_tables(student: EmbeddingTable, teacher: EmbeddingTable | None, class_
         first = table.embeddings[:1]
         if all(np.allclose(rows, first, rtol=1e-5, atol=1e-7) for rows in _pieces(table.embeddings)):
             raise ValueError(
-                f"`{role}` embeddings must vary, got one vector for all {len(table)} images; "
+                f"`{role}` embeddings of {table.name!r} must vary, got one vector for all {len(table)} images; "
                 "the encoder collapsed or its weights did not load."
             )
         if class_weights is not None and table.dimension != class_weights.shape[0]:
@@ -44,6 +52,45 @@ def check_tables(student: EmbeddingTable, teacher: EmbeddingTable | None, class_
             )
     if teacher is not None:
         _check_pair(student, teacher)
+
+
+def check_sights(student: Sight, teacher: Sight | None, class_weights: np.ndarray | None, *, at_least: int) -> None:
+    """Raise unless two encoders can be asked about the same images side by side.
+
+    Probes that change images show both encoders the very same pixels; resizing is the encoders' own business. With two sizes, an edit of so many
+    pixels and a band of frequencies would be two different things.
+
+    Args:
+        student: the encoder that is measured, with its images.
+        teacher: its teacher, or None.
+        class_weights: (D, C) zero-shot classifier weights, or None.
+        at_least: images needed in each domain.
+
+    Raises:
+        ValueError: for tables that `check_tables` refuses, and for pixels of another size or of other images; of these up to `COMPARED` are compared.
+    """
+    check_tables(student.table, None if teacher is None else teacher.table, class_weights, at_least=at_least)
+    if teacher is None:
+        return
+    if student.size != teacher.size:
+        raise ValueError(
+            f"`teacher` must be shown the pixels of `student`, got images of {_size(teacher)} beside {_size(student)}; "
+            "decode them at one size, encoders resize by themselves."
+        )
+    if all(ours is theirs for ours, theirs in itertools.zip_longest(student.pixels, teacher.pixels)):
+        return
+    rows = np.unique(np.linspace(0, len(student) - 1, COMPARED).astype(int))
+    differs = (student.raw(rows) != teacher.raw(rows)).any(axis=(1, 2, 3))
+    if differs.any():
+        raise ValueError(
+            f"`teacher` must be shown the pixels of `student`, got another image for {student.table.ids[rows[differs.argmax()]].item()!r}; "
+            "give both the same `pixels`."
+        )
+
+
+def _size(sight: Sight) -> str:
+    height, width = sight.size
+    return f"{height} x {width} pixels"
 
 
 def _pieces(array: np.ndarray) -> Iterator[np.ndarray]:

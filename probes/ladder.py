@@ -14,7 +14,7 @@ from probes.edits.scales import low_pass
 from probes.edits.traces import jpeg
 from probes.embeddings import DOMAINS
 from probes.folds import balanced_sample, stratified_folds
-from probes.inputs import check_tables, versions
+from probes.inputs import check_sights, versions
 from probes.intervals import as_score
 from probes.pixel_features import pixel_features
 from probes.ratio import ratio_interval
@@ -70,7 +70,7 @@ def ladder(
     Raises:
         ValueError: for tables that cannot be compared, too few images, or images below 8 pixels.
     """
-    check_tables(student.table, None if teacher is None else teacher.table, class_weights, at_least=FEWEST)
+    check_sights(student, teacher, class_weights, at_least=FEWEST)
     if min(student.size) < SMALLEST_SIDE:
         raise ValueError(
             f"`pixels` must be at least {SMALLEST_SIDE} pixels high and wide for `ladder`, got {student.size}; use larger images."

@@ -18,7 +18,7 @@ from probes.attribution.sample import draw
 from probes.attribution.undisturbed import undisturbed
 from probes.auc import auc_interval
 from probes.embeddings import DOMAINS
-from probes.inputs import check_tables, versions
+from probes.inputs import check_sights, versions
 from probes.intervals import as_score
 from probes.remember import remembered
 from probes.result import ProbeResult, Score
@@ -75,7 +75,7 @@ def attribution(
         ValueError: for tables that cannot be compared, masks of another size, an unknown method, or settings out of range.
     """
     table, other = student.table, None if teacher is None else teacher.table
-    check_tables(table, other, class_weights, at_least=AT_LEAST)
+    check_sights(student, teacher, class_weights, at_least=AT_LEAST)
     wanted = [check_method(name) for name in (METHODS if methods is None else methods)]
     _check_settings(limit, checked, gallery)
     wanted_masks = _check_masks(masks, student)

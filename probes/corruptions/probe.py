@@ -10,7 +10,7 @@ from probes import paired
 from probes.corruptions.kinds import CORRUPTIONS, corrupt
 from probes.corruptions.severity import SEVERITIES, setting
 from probes.embeddings import DOMAINS
-from probes.inputs import check_tables, versions
+from probes.inputs import check_sights, versions
 from probes.intervals import as_score, wilson
 from probes.partners import sample_rows
 from probes.remember import content, remembered
@@ -21,6 +21,10 @@ VALUES_AT_ONCE = 3_000_000
 """Numbers in one batch of images; bounds the memory whatever the size of the images."""
 
 SMALLEST_SIDE = 8
+
+LEAST_IMAGES = 4
+"""Images of each domain from which on a corruption can show anything: where it costs the student every image and its teacher none, the 95 % interval of
+the excess lies above 0 with 4 images, and not with 3."""
 
 Progress = Callable[[int, int], None]
 
@@ -56,11 +60,15 @@ def corruptions(
     """
     if class_weights is None:
         raise ValueError("`class_weights` must be a (D, C) array for `corruptions`, got None; embed the class prompts with the teacher.")
-    check_tables(student.table, None if teacher is None else teacher.table, class_weights, at_least=2)
+    check_sights(student, teacher, class_weights, at_least=LEAST_IMAGES)
     side = min(student.size)
     if side < SMALLEST_SIDE:
         raise ValueError(
             f"`pixels` must be at least {SMALLEST_SIDE} pixels high and wide for corruptions, got {student.size}; use larger images."
+        )
+    if limit < LEAST_IMAGES:
+        raise ValueError(
+            f"`limit` must be at least {LEAST_IMAGES} images of each domain, got {limit}; with fewer no corruption can show anything."
         )
     sources = {setting(kind, 1, side).source for kind in kinds}  # also refuses unknown kinds
     rows = sample_rows(student.table.labels, student.table.domain, limit=limit, seed=seed)

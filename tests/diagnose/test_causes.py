@@ -346,3 +346,14 @@ def test_words_alone_name_no_cue() -> None:
 def test_every_exchange_has_words_and_every_family_that_can_be_named_a_remedy() -> None:
     assert set(EXCHANGES) <= set(CARRIED)
     assert set(REMEDIES) == {*SUBSTANCES, "border", "mark"} <= set(FAMILIES)
+
+
+def test_what_a_student_at_chance_does_not_follow_rules_no_cue_out() -> None:
+    seeing = measured(half=0.06)
+    blind = replace(seeing, real=near(0.11, 0.03), synthetic=near(0.09, 0.03))
+
+    [passed], [open_one] = (cause_findings(facts(item)) for item in (seeing, blind))
+
+    assert passed.verdict == "pass"
+    assert open_one.verdict == "inconclusive"
+    assert open_one.statement.endswith("But the student is not surely better than chance (10.0 %) on either domain: this rules no cue out.")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from diagnose.class_mix import TOLERATED, same_mix, sentence
+from diagnose.class_mix import TOLERATED, in_one_list, one_sided_sentence, same_classes, same_mix, sentence
 from diagnose.run import diagnose
 from diagnose.subjects import Domain, Images, Subject
 
@@ -68,10 +68,67 @@ def test_mixes_that_hardly_differ_stay_as_they_are(counts: tuple[int, ...]) -> N
     assert np.abs(share(given[0]) - share(given[1])).sum() / 2 <= TOLERATED
 
 
-def test_a_class_that_one_domain_lacks_is_left_to_be_named_elsewhere() -> None:
-    given = [images("real", (100, 10, 10, 0)), images("synthetic", (30, 30, 30, 30))]
+def test_a_class_that_one_domain_lacks_is_left_out_and_named_with_its_remedy(caplog: pytest.LogCaptureFixture) -> None:
+    given = [images("real", (40, 40, 40, 0)), images("synthetic", (30, 30, 30, 12))]
 
-    assert same_mix(given) == (tuple(given), {})
+    (real, synthetic), alone = same_classes(given)
+
+    assert alone == {"d": ("synthetic", 12)}
+    assert real is given[0]
+    assert np.bincount(synthetic.labels, minlength=4).tolist() == [30, 30, 30, 0]
+    assert synthetic.class_names == CLASSES  # still among the answers
+    expected = (
+        "A class that one domain alone has images of is left out of every measurement: 'd' (12 synthetic images). "
+        "Add images of the other domain, or give it the same name in both."
+    )
+    assert one_sided_sentence(alone) == expected
+    assert expected in caplog.text
+
+
+def test_with_one_class_in_common_nothing_is_left_out_and_the_probes_name_it() -> None:
+    given = [images("real", (40, 40, 0, 0)), images("synthetic", (30, 0, 30, 12))]
+
+    assert same_classes(given) == (tuple(given), {})
+
+
+def test_lists_of_classes_become_one_that_holds_all() -> None:
+    longer = replace(images("synthetic", (2, 2, 2, 2)), class_names=("b", "d", "a", "c"))
+    shorter = replace(images("real", (3, 1)), class_names=("a", "b"))
+    other = replace(images("synthetic", (1, 2)), class_names=("e", "a"))
+
+    one, two = in_one_list([shorter, longer])
+    three, four = in_one_list([shorter, other])
+
+    assert one.class_names == two.class_names == ("b", "d", "a", "c")
+    assert one.labels.tolist() == [2, 2, 2, 0]
+    assert two is longer
+    assert one.fingerprint != shorter.fingerprint  # tables keep labels, and are found by the fingerprint
+    assert three.class_names == four.class_names == ("a", "b", "e")
+    assert four.labels.tolist() == [2, 0, 0]
+
+
+def test_probes_run_on_the_classes_that_both_domains_have(tmp_path: Path) -> None:
+    real, synthetic = images("real", (40, 40, 40, 0)), images("synthetic", (40, 40, 40, 25))
+
+    found = diagnose(
+        [reader(0)],
+        reader(None),
+        class_weights=np.eye(4),
+        real=real,
+        synthetic=synthetic,
+        out=tmp_path,
+        name="classes",
+        probes=("transfer",),
+    )
+
+    assert [record.status for record in found.probes] == ["done"]
+    assert found.counts["classes/left_out"] == 1
+    assert found.counts["images/synthetic"] == 120
+    assert found.students[0].zero_shot.synthetic is not None
+    assert found.students[0].zero_shot.synthetic.n == 120
+    (missing,) = [finding for finding in found.findings if finding.id == "missing"]
+    assert missing.verdict == "inconclusive"
+    assert "'d' (25 synthetic images). Add images of the other domain" in missing.statement
 
 
 def test_a_weak_class_that_is_more_frequent_in_one_domain_makes_no_gap(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 from diagnose import epochs, mapping, run
 from diagnose.schema import Report
@@ -154,3 +155,27 @@ def test_the_few_images_of_an_epoch_hold_those_that_attribution_explains(real: I
     assert set(ids) <= set(np.concatenate([images.ids for images in few]))
     assert all(20 <= len(images) <= 25 for images in few)
     assert np.array_equal(few[0].pixels[3], real.pixels[real.ids.tolist().index(few[0].ids[3])])
+
+
+def test_a_map_without_any_student_says_why_there_is_none(
+    teacher: Subject, students: list[Subject], real: Images, synthetic: Images, tmp_path: Path
+) -> None:
+    broken = replace(students[0], encode=lambda images: torch.full((len(images), 4), float("nan")))
+
+    found = go([broken], teacher, tmp_path, real, synthetic)
+
+    [record] = found.probes
+    assert (record.probe, record.status) == ("map", "failed")
+    assert "must be finite, got NaN or infinity" in record.error
+
+
+def test_a_verdict_without_transfer_says_that_it_was_not_asked_for(
+    teacher: Subject, students: list[Subject], real: Images, synthetic: Images, tmp_path: Path
+) -> None:
+    found = go(students[:1], teacher, tmp_path, real, synthetic)
+
+    assert found.verdict.label == "inconclusive"
+    assert found.verdict.statement == (
+        "Nothing can be said about real against synthetic images: the probe `transfer`, which a verdict rests on, was not among those asked for "
+        "(map); ask for it too."
+    )

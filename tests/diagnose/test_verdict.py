@@ -289,3 +289,29 @@ def test_falling_agreement_on_real_images_is_noted_as_drift() -> None:
 
     assert found["drift/l2"].verdict == "warn"
     assert "a fall of 0.30 (0.28 to 0.32)" in found["drift/l2"].statement
+
+
+def test_a_student_at_chance_on_both_domains_does_not_pass() -> None:
+    # It is behind by as much on both, so its gap is no wider than the teacher's.
+    blind = loss("l2", 0.10, 0.11)
+
+    given = facts(blind)
+    [outcome] = [item for item in findings.findings(given, verdict.choose_label(given)) if item.id == "outcome/l2"]
+
+    assert verdict.outcome(blind) == "holds"
+    assert outcome.verdict == "inconclusive"
+    assert "but the student is not surely better than chance (10.0 %) on either domain" in outcome.statement
+
+
+def test_nobody_passes_beside_a_teacher_at_chance_on_real_images() -> None:
+    given = facts(loss("l2", 0.30, 0.30), teacher_real=value(0.11), teacher_synthetic=value(0.5))
+
+    [outcome] = [item for item in findings.findings(given, verdict.choose_label(given)) if item.id == "outcome/l2"]
+
+    assert outcome.verdict == "inconclusive"
+    assert "but the teacher is not surely better than chance (10.0 %) on real images" in outcome.statement
+
+
+def test_a_student_above_chance_in_one_domain_is_judged() -> None:
+    assert verdict.at_chance(loss("l2", 0.10, 0.30), facts()) is None
+    assert verdict.at_chance(loss("l2", 0.30, 0.10), facts()) is None

@@ -10,10 +10,10 @@ import torch
 from PIL import Image
 from torch import nn
 
-from probes import remember
+from probes import paired, remember
 from probes.corruptions.blur import disc, enlarged, smear
 from probes.corruptions.kinds import CORRUPTIONS, corrupt
-from probes.corruptions.probe import corruptions
+from probes.corruptions.probe import LEAST_IMAGES, corruptions
 from probes.corruptions.severity import CIFAR, IMAGENET, setting
 from probes.corruptions.weather import plasma
 from probes.embeddings import embed
@@ -226,6 +226,15 @@ def test_what_the_probe_cannot_use_is_refused():
         corruptions(student, None)
     with pytest.raises(ValueError, match="`name` must be a corruption, got 'rain'"):
         corruptions(student, None, class_weights=np.eye(3), kinds=("rain",))
+    with pytest.raises(ValueError, match="`limit` must be at least 4 images of each domain, got 3"):
+        corruptions(student, None, class_weights=np.eye(3), limit=3)
     tiny = Sight(student.table, [np.zeros((120, 3, 6, 6), np.uint8)], student.encode, student.class_names)
     with pytest.raises(ValueError, match="at least 8 pixels"):
         corruptions(tiny, None, class_weights=np.eye(3))
+
+
+@pytest.mark.parametrize(("images", "stands"), [(LEAST_IMAGES - 1, False), (LEAST_IMAGES, True)])
+def test_the_least_images_are_those_with_which_losing_every_image_stands(images, stands):
+    low, _ = paired.around(paired.middle_and_error(np.ones(images)))
+
+    assert (low > 0) is stands

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from probes import edited
-from probes.edits import EDITS, PLACES, scales
+from probes import edited, paired
+from probes.edits import EDITS, EXCHANGES, PLACES, scales
 from probes.edits.colour import luma
 from probes.embeddings import EmbeddingTable, embed
 from probes.gap_shares import gap_shares
-from probes.interventions import _beside, _Measured, interventions
+from probes.interventions import LEAST_IMAGES, _beside, _Measured, interventions
 from probes.result import ProbeResult
 from probes.sight import Sight
 
@@ -397,9 +397,10 @@ def test_masks_add_the_background_and_a_result_survives_saving(tmp_path):
         ({"edits": ["swapped_background"]}, "`masks` must be given for 'swapped_background', got None"),
         (
             {"masks": np.zeros((24, 4, 4), dtype=bool)},
-            r"`masks` must be bool of shape \(24, 16, 16\) like the images, got bool \(24, 4, 4\)",
+            r"`masks` must have shape \(24, 16, 16\) like the images, got \(24, 4, 4\); resize them",
         ),
-        ({"limit": 1}, "`limit` must be at least 2, got 1"),
+        ({"masks": np.zeros((24, 16, 16))}, "`masks` must be bool, true on the object, got float64; threshold them"),
+        ({"limit": 7}, "`limit` must be at least 8 images of each domain, got 7"),
     ],
 )
 def test_what_cannot_be_measured_is_refused_with_the_remedy(named, message):
@@ -410,9 +411,28 @@ def test_what_cannot_be_measured_is_refused_with_the_remedy(named, message):
 
 
 def test_images_smaller_than_the_finest_patches_are_refused():
-    pixels = np.random.default_rng(0).integers(0, 255, (8, 3, 6, 6), dtype=np.uint8)
-    labels, domain = np.arange(8) % 2, np.where(np.arange(8) < 4, "real", "synthetic")
-    table = EmbeddingTable(np.arange(8).astype(str), np.random.default_rng(1).normal(size=(8, 2)), labels, domain, "student")
+    count = 2 * LEAST_IMAGES
+    pixels = np.random.default_rng(0).integers(0, 255, (count, 3, 6, 6), dtype=np.uint8)
+    labels, domain = np.arange(count) % 2, np.where(np.arange(count) < LEAST_IMAGES, "real", "synthetic")
+    table = EmbeddingTable(np.arange(count).astype(str), np.random.default_rng(1).normal(size=(count, 2)), labels, domain, "student")
 
     with pytest.raises(ValueError, match=r"images must be at least 8 pixels a side for `interventions`, got \(6, 6\)"):
         interventions(Sight(table, [pixels], lambda images: images.mean(dim=(2, 3))[:, :2], ("a", "b")), None, class_weights=np.eye(2))
+
+
+@pytest.mark.parametrize(("images", "stands"), [(LEAST_IMAGES - 1, False), (LEAST_IMAGES, True)])
+def test_the_least_images_are_those_with_which_the_strongest_effect_stands(images: int, stands: bool) -> None:
+    tested = sum(edit.kind in ("removes", "isolates", "swapped") and not edit.masked for edit in EDITS.values())
+    tested += len([name for name in EXCHANGES if EDITS.get(f"matched_{name}") and EDITS[f"matched_{name}"].family not in PLACES])
+    always, never = np.ones(images), np.zeros(images)
+
+    _, p = paired.smaller_of(paired.middle_and_error(always - never), paired.difference(always, never))
+
+    assert (p * tested < 0.05) is stands
+
+
+def test_seven_images_of_a_domain_are_too_few():
+    student, teacher = pair(None, world(None, count=7))
+
+    with pytest.raises(ValueError, match="`student` must hold at least 8 real images, got 7; give more real images"):
+        interventions(student, teacher, class_weights=np.eye(CLASSES))

@@ -56,8 +56,9 @@ def place(tmp_path_factory: pytest.TempPathFactory, tiny_data: Path, teacher_fol
         pq.write_table(whole.slice(0, 3), folder / f"few-{name}.parquet")
         pq.write_table(whole.slice(0, 1), folder / f"one-{name}.parquet")
     real = pq.read_table(tiny_data / "test-real.parquet")
-    renamed = pa.array([{"cat": "cat", "dog": "dog", "ship": "boat"}[name] for name in real.column("class_name").to_pylist()])
-    pq.write_table(real.set_column(real.column_names.index("class_name"), "class_name", renamed), folder / "other-classes.parquet")
+    for name, other in (("other-classes", {"ship": "boat"}), ("two-other-classes", {"ship": "boat", "dog": "hound"})):
+        renamed = pa.array([other.get(word, word) for word in real.column("class_name").to_pylist()])
+        pq.write_table(real.set_column(real.column_names.index("class_name"), "class_name", renamed), folder / f"{name}.parquet")
     doubled = pa.array(["same"] * real.num_rows)
     pq.write_table(real.set_column(real.column_names.index("id"), "id", doubled), folder / "doubled.parquet")
     (folder / "empty").mkdir()
@@ -96,10 +97,17 @@ CASES: list[tuple[str, str]] = [
     (f"probe transfer {PROBE.replace('real.parquet', 'gone', 1)}", "gone"),
     (f"probe transfer {PROBE.replace('--real real.parquet', '--real empty')}", "must hold class folders"),
     (f"probe transfer {PROBE.replace('--real real.parquet', '--real class-empty')}", "must hold images"),
-    (f"probe transfer {PROBE.replace('--real real.parquet', '--real other-classes.parquet')}", "must have the same classes"),
+    (f"probe transfer {PROBE.replace('--real real.parquet', '--real two-other-classes.parquet')}", "must have the same classes"),
+    (
+        f"probe transfer {PROBE.replace('--real real.parquet', '--real other-classes.parquet').replace('--teacher teacher', '--class-weights net.npy')}",
+        "`--class-weights` must have a column for every class",
+    ),
     (f"probe transfer {PROBE.replace('--real real.parquet', '--real doubled.parquet')}", "must be unique, got 'same' more than once"),
     (f"probe transfer {PROBE.replace('--real real.parquet', '--real text.parquet')}", "must be a whole parquet file"),
-    (f"probe transfer {PROBE.replace('--real real.parquet', '--real sizes')}", "must have the same classes"),
+    (
+        f"probe transfer {PROBE.replace('--real real.parquet', '--real sizes')}",
+        "`--image-size` must be given when images are not square and equal",
+    ),
     (f"probe transfer {PROBE.replace('--real real.parquet', '')}", "must hold at least 5 real images, got 0"),
     (f"probe transfer {PROBE.replace('--synthetic synthetic.parquet', '')}", "must hold at least 5 synthetic images, got 0"),
     (f"probe transfer {PROBE.replace('--real real.parquet', '--real one-real.parquet')}", "must have the same classes"),
@@ -108,7 +116,7 @@ CASES: list[tuple[str, str]] = [
         "must",
     ),
     (f"probe transfer {PROBE.replace('--real real.parquet', '--real hf:')}", "must be hf:NAME"),
-    ("embed net.py:build sizes --domain real --out OUT", "must be given when images are not square and equal"),
+    ("embed net.py:build sizes --domain real --out OUT", "`--image-size` must be given when images are not square and equal"),
     ("embed net.py:build real.parquet --image-size 1000000 --out OUT", "must be at least 1 pixel and at most"),
     ("embed net.py:build real.parquet --image-size -5 --out OUT", "must"),
     ("embed net.py:build empty --domain real --out OUT", "must hold class folders"),
