@@ -11,10 +11,10 @@ ONLY ?=
 QUICK ?=
 ROWS ?=
 ALONE ?=
-# Widths of the stages @ epochs.
-PARITY ?= 8,16,32,64@24 16,32,64,128@6 16,32,64,128@24 24,48,96,192@12
+# Widths of the stages, x blocks in each, @ epochs.
+PARITY ?= 8,16,32,64x1@24 16,32,64,128x1@6 16,32,64,128x1@24 24,48,96,192x1@12 16,32,64x3@40
 
-.PHONY: help install install-test demo test test-slow smoke check app cifake factors parity bench scale screenshots faults soak clean
+.PHONY: help install install-test demo test test-slow smoke check app cifake factors parity pictures bench scale screenshots faults soak clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  \1\t\2/' | expand -t 18
@@ -66,11 +66,14 @@ factors: install ## one factor at a time, on CIFAKE (after `make cifake`) and on
 	$(BIN)/synthgap diagnose runs/factors_pocket --probe transfer
 
 parity: install ## how near L2 students come to their teacher, by size and length, docs/results/parity (after `make cifake`)
-	for student in $(PARITY); do \
-	  $(BIN)/synthgap train configs/parity.toml --set data.folder=$(CIFAKE) --set "student.kwargs.widths=[$${student%%@*}]" \
-	    --set training.epochs=$${student##*@} --out "runs/parity/$$student" --resume && \
+	for student in $(PARITY); do net=$${student%%@*}; \
+	  $(BIN)/synthgap train configs/parity.toml --set data.folder=$(CIFAKE) \
+	    --set "student.kwargs.widths=[$${net%%x*}]" --set "student.kwargs.depth=$${net##*x}" --set training.epochs=$${student##*@} --out "runs/parity/$$student" --resume && \
 	  $(BIN)/synthgap diagnose "runs/parity/$$student" --probe transfer || exit 1; done
 	$(BIN)/python benchmarks/parity.py runs/parity
+
+pictures: install ## one worked picture for each page of docs/probes, from a diagnosed run of the pocket: make pictures SHOWN=runs/pocket
+	$(BIN)/python benchmarks/probe_pictures.py $(SHOWN)
 
 bench: install-test ## speed side by side with bare loops and other libraries, docs/results/bench.md (ONLY=group, QUICK=1: print only)
 	$(BIN)/python benchmarks/run.py $(if $(ONLY),--only $(ONLY)) $(if $(QUICK),--quick)

@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from diagnose.schema import Estimate, Report
 from diagnose.summary import percent_of
-from distill.checkpoint import load_student
+from distill.checkpoint import load_student, read_description
 from distill.config import read_experiment
 from distill.experiment import open_experiment
 
@@ -22,7 +22,7 @@ from matplotlib import pyplot as plt
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 ROOT = Path(__file__).parents[1]
-MARKERS, COLOURS = "osD^vP", ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+MARKERS, COLOURS = "osD^vPX*", ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#888888")
 ESTIMATES = ("real", "synthetic", "teacher")
 """Fields of `Trained` that have an interval."""
 
@@ -40,7 +40,7 @@ class Trained:
         params: of its image tower.
         teacher_params: of the teacher's.
         petaflops: arithmetic of its training, 10^15 floating-point operations, without the teacher's.
-        epochs: passes over the images.
+        epochs: passes over the images, those of the checkpoint it started from included.
         real: zero-shot accuracy on real images.
         synthetic: the same on synthetic images.
         teacher: the teacher's on real images.
@@ -88,6 +88,9 @@ def read(run: Path) -> list[Trained]:
     report = Report.model_validate_json((run / "report.json").read_text(encoding="utf-8"))
     experiment = read_experiment(run / "config.toml")
     opened = open_experiment(experiment)
+    epochs = experiment.training.epochs
+    if experiment.student.init:  # a second round costs its first one as well
+        epochs += read_description(experiment.student.init)["epoch"]
     teacher = report.teacher
     found = []
     for student in report.students:
@@ -95,13 +98,11 @@ def read(run: Path) -> list[Trained]:
         images = len(opened.train[student.trained_on or "synthetic"])
         with FlopCounterMode(display=False) as counter, torch.inference_mode():
             encoder(torch.zeros(1, 3, opened.image_size, opened.image_size))
-        work = counter.get_total_flops() * PASSES * images * experiment.training.epochs / 1e15
+        work = counter.get_total_flops() * PASSES * images * epochs / 1e15
         real, synthetic, theirs = student.zero_shot.real, student.zero_shot.synthetic, teacher.zero_shot.real
         if real is None or synthetic is None or theirs is None:
             raise SystemExit(f"`{run}` must be judged on both domains, got {student.name} on one; diagnose it with both.")
-        found.append(
-            Trained(run.name, student.name, student.params, teacher.params, work, experiment.training.epochs, real, synthetic, theirs)
-        )
+        found.append(Trained(run.name, student.name, student.params, teacher.params, work, epochs, real, synthetic, theirs))
     return found
 
 
