@@ -82,6 +82,8 @@ def _outcome(facts: Facts, measured: Measured) -> Finding:
     verdicts: dict[str, FindingVerdict] = {"fails": "fail", "holds": "pass", "unclear": "inconclusive"}
     if state == "holds" and (who := verdict.at_chance(measured, facts)):
         state, judgement = "unclear", f"{against}: but {chance_words(facts.chance, who)}, so this does not say that anything carries over."
+    elif state == "holds" and verdict.undertrained(measured):
+        state = "unclear"
     return Finding(
         id=f"outcome/{measured.name}",
         probe="transfer",

@@ -303,6 +303,15 @@ def test_a_student_at_chance_on_both_domains_does_not_pass() -> None:
     assert "but the student is not surely better than chance (10.0 %) on either domain" in outcome.statement
 
 
+def test_a_student_that_has_not_learnt_the_task_does_not_pass() -> None:
+    weak = loss("l2", 0.35, 0.40)  # above chance, and as far behind on both
+    given = facts(weak)
+    [outcome] = [item for item in findings.findings(given, verdict.choose_label(given)) if item.id == "outcome/l2"]
+
+    assert (verdict.outcome(weak), outcome.verdict) == ("holds", "inconclusive")
+    assert "has not learnt the task well enough to judge what carries over" in outcome.statement
+
+
 def test_nobody_passes_beside_a_teacher_at_chance_on_real_images() -> None:
     given = facts(loss("l2", 0.30, 0.30), teacher_real=value(0.11), teacher_synthetic=value(0.5))
 
