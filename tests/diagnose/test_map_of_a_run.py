@@ -172,10 +172,10 @@ def test_a_map_without_any_student_says_why_there_is_none(
 def test_a_verdict_without_transfer_says_that_it_was_not_asked_for(
     teacher: Subject, students: list[Subject], real: Images, synthetic: Images, tmp_path: Path
 ) -> None:
-    found = go(students[:1], teacher, tmp_path, real, synthetic)
+    found = go(students[:1], teacher, tmp_path, real, synthetic, probes=("drift",))
 
     assert found.verdict.label == "inconclusive"
     assert found.verdict.statement == (
         "Nothing can be said about real against synthetic images: the probe `transfer`, which a verdict rests on, was not among those asked for "
-        "(map); ask for it too."
+        "(drift); ask for it too."
     )
