@@ -173,11 +173,17 @@ def _at_border(place: Suspect, substance: Sequence[Suspect], hidden: Estimate | 
     border that no substance stands beside is a place only if it is followed surely more than each of them, since it carries most of the image.
     """
     border = None if place.followed is None else place.followed.estimate
-    known = verdict.lies_at_border(border, _followed(substance[0]) if substance else None, hidden)
+    back = (_given_back(place), _given_back(substance[0]) if substance else None)
+    known = verdict.lies_at_border(border, _followed(substance[0]) if substance else None, hidden, back)
     if known is not None or border is None or not place.alarm or any(item.alarm for item in substance):
         return known
     others = [item.followed.estimate for item in suspects if item.family in SUBSTANCES and item.followed is not None]
     return True if all(verdict.surely_more(border, other) for other in others) else None
+
+
+def _given_back(suspect: Suspect) -> Estimate | None:
+    """Give the share of the gap that a matched cue of a family closes, where it surely closes any."""
+    return suspect.closed.estimate if suspect.closed is not None and suspect.closed.edit.startswith("matched_") else None
 
 
 def _clear(made_of: Sequence[Suspect], suspects: Sequence[Suspect]) -> bool:

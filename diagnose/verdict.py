@@ -246,7 +246,9 @@ def surely_more(first: Estimate, second: Estimate) -> bool:
     return first.value - second.value > math.hypot(first.value - first.low, second.high - second.value)
 
 
-def lies_at_border(border: Estimate | None, substance: Estimate | None, hidden: Estimate | None) -> bool | None:
+def lies_at_border(
+    border: Estimate | None, substance: Estimate | None, hidden: Estimate | None, back: tuple[Estimate | None, Estimate | None] = (None, None)
+) -> bool | None:
     """Say whether a cue lies at the border rather than everywhere; None where nothing settles it.
 
     Args:
@@ -254,12 +256,15 @@ def lies_at_border(border: Estimate | None, substance: Estimate | None, hidden: 
         substance: how far it follows the exchange that says what the cue is made of.
         hidden: share of the gap that closes when the border is hidden: little if the cue is in the centre as well. A lot shows only that
             the border is needed: of a cue that covers the image, what is left in the centre may be too little.
+        back: share of the gap that a matched border gives back, and the matched substance: the border has to carry all of the cue.
     """
-    if border is not None and substance is not None and surely_more(substance, border):
-        return False  # what the border carries over would have to be all of it
+    if back[0] is not None and back[1] is not None and surely_more(back[1], back[0]):
+        return False
     if hidden is not None and compare(hidden, MOSTLY) != "unclear":
         return compare(hidden, MOSTLY) == "above"
-    return True if border is not None and substance is not None and surely_more(border, substance) else None
+    if border is None or substance is None:
+        return None
+    return True if surely_more(border, substance) else False if surely_more(substance, border) else None
 
 
 def mostly(part: Estimate | None, whole: Estimate | None) -> bool:
