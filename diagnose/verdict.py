@@ -247,7 +247,10 @@ def surely_more(first: Estimate, second: Estimate) -> bool:
 
 
 def lies_at_border(
-    border: Estimate | None, substance: Estimate | None, hidden: Estimate | None, back: tuple[Estimate | None, Estimate | None] = (None, None)
+    border: Estimate | None,
+    substance: Estimate | None,
+    hidden: Estimate | None,
+    back: tuple[Estimate | None, Estimate | None] = (None, None),
 ) -> bool | None:
     """Say whether a cue lies at the border rather than everywhere; None where nothing settles it.
 
