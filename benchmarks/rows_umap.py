@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 import warnings
 
 import made
@@ -22,7 +21,7 @@ def rows(effort: int) -> list[Row]:
 def _row(n: int, *, rounds: int) -> Row:
     import umap
 
-    from probes.maps import nearest
+    from probes.maps import kept_shares, nearest
 
     tables = [made.embeddings(n, encoder=number) for number in range(5)]
     _umap(umap).fit_transform(tables[0])  # numba compiles at the first call of a kind
@@ -44,7 +43,8 @@ def _row(n: int, *, rounds: int) -> Row:
         return found
 
     first, second = in_turn(ours, theirs, rounds=rounds)
-    kept = [statistics.mean(_kept(x, y) for x, y in zip(tables, runs[-1].result, strict=True)) for runs in (first, second)]
+    pairs = [list(zip(tables, runs[-1].result, strict=True)) for runs in (first, second)]
+    kept = [np.mean([kept_shares(nearest(x, K), nearest(y, K)) for x, y in each]) for each in pairs]
     return Row(
         work=f"map and neighbours of a teacher and four students, {n:,} x 512 each",
         against="umap-learn as people call it, with a seed, and the neighbours by themselves",
@@ -60,13 +60,6 @@ def _row(n: int, *, rounds: int) -> Row:
             else "umap-learn searches neighbours approximately"
         ),
     )
-
-
-def _kept(x: np.ndarray, y: np.ndarray) -> float:
-    """Give the share of neighbours that a map keeps."""
-    from probes.maps import nearest
-
-    return float(np.mean([len(np.intersect1d(a, b)) for a, b in zip(nearest(x, K), nearest(y, K), strict=True)])) / K
 
 
 def _umap(umap: object, **more: object) -> object:

@@ -72,7 +72,12 @@ class Suspect:
     @property
     def used(self) -> bool:
         """Whether something of this family is shown to be used; by a blunt edit only beside a matched cue that helps, and that names nothing."""
-        return self.alarm or (self.blunt is not None and self.closed is not None and self.closed.edit.startswith("matched_"))
+        return self.alarm or (self.blunt is not None and self.given_back is not None)
+
+    @property
+    def given_back(self) -> Estimate | None:
+        """Share of the gap that a matched cue of this family closes, where it surely closes any."""
+        return self.closed.estimate if self.closed is not None and self.closed.edit.startswith("matched_") else None
 
     @property
     def strength(self) -> float:
@@ -173,17 +178,12 @@ def _at_border(place: Suspect, substance: Sequence[Suspect], hidden: Estimate | 
     border that no substance stands beside is a place only if it is followed surely more than each of them, since it carries most of the image.
     """
     border = None if place.followed is None else place.followed.estimate
-    back = (_given_back(place), _given_back(substance[0]) if substance else None)
+    back = (place.given_back, substance[0].given_back if substance else None)
     known = verdict.lies_at_border(border, _followed(substance[0]) if substance else None, hidden, back)
     if known is not None or border is None or not place.alarm or any(item.alarm for item in substance):
         return known
     others = [item.followed.estimate for item in suspects if item.family in SUBSTANCES and item.followed is not None]
     return True if all(verdict.surely_more(border, other) for other in others) else None
-
-
-def _given_back(suspect: Suspect) -> Estimate | None:
-    """Give the share of the gap that a matched cue of a family closes, where it surely closes any."""
-    return suspect.closed.estimate if suspect.closed is not None and suspect.closed.edit.startswith("matched_") else None
 
 
 def _clear(made_of: Sequence[Suspect], suspects: Sequence[Suspect]) -> bool:
@@ -192,9 +192,9 @@ def _clear(made_of: Sequence[Suspect], suspects: Sequence[Suspect]) -> bool:
     An exchange with another class and one with the same class are two tests of one thing: where they contradict, nothing is named.
     """
     first = made_of[0]
-    rivals = [item.closed for item in suspects if item.family in SUBSTANCES and item is not first]
+    rivals = [item.given_back for item in suspects if item.family in SUBSTANCES and item is not first]
     back = None if first.closed is None else first.closed.estimate
-    if any(back is None or verdict.surely_more(other.estimate, back) for other in rivals if other and other.edit.startswith("matched_")):
+    if any(back is None or verdict.surely_more(other, back) for other in rivals if other is not None):
         return False
     return len(made_of) == 1 or _stronger(first, made_of[1])
 

@@ -117,6 +117,7 @@ def diagnose(
     each = [probe for probe in probes if probe != mapping.MAP]
     results: dict[str, dict[str, ProbeResult]] = {probe: {} for probe in each}
     tables: dict[str, tuple[str, EmbeddingTable]] = {}
+    unread: list[Exception] = []
     accuracies = {teacher.name: _accuracy(teacher_table, setting)}
     for number, student in enumerate(subjects):
         setting.progress("students", number, len(subjects))
@@ -124,6 +125,7 @@ def diagnose(
             table_key, table = _table(student, setting)
         except Exception as error:  # one encoder that cannot run must not cost the others their report
             records += [ProbeRecord(probe=probe, subject=student.name, status="failed", error=_said(error)) for probe in each]
+            unread.append(error)
             continue
         tables[student.name] = (table_key, table)
         accuracies[student.name] = _accuracy(table, setting)
@@ -136,7 +138,7 @@ def diagnose(
     setting.progress("students", len(subjects), len(subjects))
     shown: dict[str, dict[str, ProbeResult]] = {}
     if mapping.MAP in probes:
-        record, result = _map(subjects, teacher, tables, (teacher_key, teacher_table), setting)
+        record, result = _map(subjects, teacher, tables, (teacher_key, teacher_table), setting, unread)
         records.append(record)
         shown = {mapping.MAP: {teacher.name: result}} if result is not None else {}
     said = report.assemble(
@@ -352,13 +354,14 @@ def _map(
     tables: dict[str, tuple[str, EmbeddingTable]],
     own: tuple[str, EmbeddingTable],
     setting: Setting,
+    unread: Sequence[Exception],
 ) -> tuple[ProbeRecord, ProbeResult | None]:
-    """Lay out teacher, students and epochs, or read the map back; a layout that fails is recorded."""
+    """Lay out teacher, students and epochs, or read the map back; a layout that fails is recorded, and without a student what kept them away."""
     stem = setting.out / "probes" / mapping.MAP / file_name(teacher.name)
     try:
         setting.progress(mapping.MAP, 0, 1)
         if not tables:
-            _table(students[0], setting)  # raises again what kept the students away: the cause
+            return ProbeRecord(probe=mapping.MAP, subject=teacher.name, status="failed", error=_said(unread[0])), None
         students = [student for student in students if student.name in tables]
         few = setting.few
         kept = np.flatnonzero(np.isin(own[1].ids, ids_of(few.images)))

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from distill.encoder import Encoder, parameter_count, refuse_bad_weights, weights_hash
 from distill.errors import DistillError
 from distill.prompts import fill
-from distill.reach import cache_alone, why_silent
+from distill.reach import cache_alone, first_line, why_silent
 from distill.room import check_room
 from distill.student import feature_width, image_tower
 
@@ -216,9 +216,8 @@ def open_clip_model(name: str, role: str = "teacher") -> nn.Module:
             raise DistillError(
                 f"`{role}` {name} must be in the hub's cache while the hub cannot be reached ({silent}), got none; download it first or give a local folder."
             ) from error
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise DistillError(
-            f"`{role}` {name} must be loadable, got {type(error).__name__}: {first[:300]}; give a local folder or mend its files."
+            f"`{role}` {name} must be loadable, got {type(error).__name__}: {first_line(error)[:300]}; give a local folder or mend its files."
         ) from error
 
 

@@ -126,7 +126,12 @@ def nearest(points: np.ndarray, neighbours: int) -> np.ndarray:
     return found
 
 
+def kept_shares(near: np.ndarray, shown: np.ndarray) -> np.ndarray:
+    """Give each row's share of neighbours `near` that are in `shown`, both (n, k): (n,) in [0, 1]."""
+    return np.array([len(np.intersect1d(one, other)) for one, other in zip(near, shown, strict=True)]) / near.shape[1]
+
+
 def _kept(near: np.ndarray, shown: np.ndarray, blocks: np.ndarray) -> BlockEstimate:
     """Give the mean share of `near` that is in `shown`, with and without each block of images."""
-    share = np.array([len(np.intersect1d(one, other)) for one, other in zip(near, shown, strict=True)]) / near.shape[1]
+    share = kept_shares(near, shown)
     return BlockEstimate(float(share.mean()), np.array([share[blocks != block].mean() for block in range(int(blocks.max()) + 1)]))

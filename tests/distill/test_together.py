@@ -39,10 +39,13 @@ MASKED = 1e-3
 another order of the rows alone changes a gradient by up to 1e-3 of its norm."""
 
 
+def launcher(*options: object) -> list[str]:
+    return [*map(str, (sys.executable, "-m", "torch.distributed.run", "--standalone", *options)), "-m", "app.cli"]
+
+
 def launch(*arguments: object, processes: int = 2, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes), "-m", "app.cli"]
     return subprocess.run(
-        [*command, *map(str, arguments)],
+        [*launcher("--nproc-per-node", processes), *map(str, arguments)],
         env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
         capture_output=True,
         text=True,
@@ -114,22 +117,21 @@ def test_a_batch_norm_that_cannot_be_shared_is_named() -> None:
 def test_torchrun_starts_the_training_again_after_a_killed_process(write_config: Callable[..., Path], tmp_path: Path) -> None:
     training = {"epochs": 8, "batch_size": 15, "precision": "fp32"}
     config = write_config(students={"average": STUDENTS["average"]}, training=training)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--max-restarts", "1"]
-    command += ["-m", "app.cli", "train", str(config), "--out", str(tmp_path / "killed"), "--resume"]
+    command = [*launcher("--nproc-per-node", 2, "--max-restarts", 1), "train", str(config), "--out", str(tmp_path / "killed"), "--resume"]
     done = launch("train", config, "--out", tmp_path / "whole")
     assert done.returncode == 0, done.stderr
 
-    with subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stderr=subprocess.PIPE, text=True) as launcher:
+    with subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stderr=subprocess.PIPE, text=True) as running:
         epoch = tmp_path / "killed" / "students" / "average-synthetic-s0" / "epoch-002.safetensors"
         until = time.monotonic() + 300
-        while not epoch.exists() and launcher.poll() is None and time.monotonic() < until:
+        while not epoch.exists() and running.poll() is None and time.monotonic() < until:
             time.sleep(0.01)
-        workers = psutil.Process(launcher.pid).children()
+        workers = psutil.Process(running.pid).children()
         assert len(workers) == 2
         workers[1].kill()
-        _, said = launcher.communicate(timeout=300)
+        _, said = running.communicate(timeout=300)
 
-    assert launcher.returncode == 0, said
+    assert running.returncode == 0, said
     assert "SIGKILL" in said or "-9" in said, said
     whole, killed = (weights(tmp_path / run, "average") for run in ("whole", "killed"))
     assert all(torch.equal(tensor, killed[name]) for name, tensor in whole.items())

@@ -6,13 +6,21 @@ import numpy as np
 import pytest
 
 from probes import maps
-from probes.maps import aligned_maps, nearest
+from probes.maps import ROWS, aligned_maps, nearest
 
 
 def test_nearest_are_the_nearest_and_never_oneself():
     points = np.array([[0.0, 0], [1, 0], [3, 0], [7, 0]])
 
     np.testing.assert_array_equal(nearest(points, 2), [[1, 2], [0, 2], [1, 0], [2, 1]])
+
+
+def test_nearest_over_several_blocks_of_rows_are_those_of_the_whole_matrix():
+    points = np.random.default_rng(0).normal(size=(2 * ROWS + 7, 3))
+    away = ((points[:, None] - points) ** 2).sum(axis=2)
+    np.fill_diagonal(away, np.inf)
+
+    np.testing.assert_array_equal(nearest(points, 4), np.argsort(away, axis=1)[:, :4])
 
 
 @pytest.fixture
