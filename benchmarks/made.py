@@ -27,6 +27,15 @@ def embeddings(n: int, dimension: int = 512, *, encoder: int = 0, shift: float =
     return x
 
 
+def curved(n: int, dimension: int = 512, *, encoder: int = 0, factors: int = 8) -> np.ndarray:
+    """Give (n, D) unit rows on a curved sheet of few dimensions, as trained encoders do, with 10 classes; encoders bend the same factors otherwise."""
+    shared, own = np.random.default_rng(4), np.random.default_rng([5, encoder])
+    z = shared.normal(size=(n, factors)) + 2 * shared.normal(size=(CLASSES, factors))[labels(n)]
+    bends = own.normal(size=(factors, dimension)) / 2
+    x = np.sin(z @ bends + own.uniform(0, 2 * np.pi, dimension)) + 0.1 * own.normal(size=(n, dimension))
+    return (x / np.linalg.norm(x, axis=1, keepdims=True)).astype(np.float32)
+
+
 def labels(n: int) -> np.ndarray:
     """Give the class of each row, (n,)."""
     return np.arange(n) % CLASSES

@@ -39,29 +39,29 @@ def _decode(split: object) -> None:
         pass
 
 
-def _forward(subject: object, pixels: torch.Tensor) -> torch.Tensor:
+def _forward(encoder: torch.nn.Module, pixels: torch.Tensor) -> torch.Tensor:
     with torch.inference_mode():
-        return torch.cat([subject.encode(part.float() / 255) for part in pixels.split(BATCH)])
+        return torch.cat([encoder(part.float() / 255) for part in pixels.split(BATCH)])
 
 
-def _open_clip(subject: object, folder: Path) -> torch.Tensor:
+def _open_clip(encoder: torch.nn.Module, folder: Path) -> torch.Tensor:
     """Do it as open_clip's documents and CLIP_benchmark do: its transform, ImageFolder, DataLoader with a worker a core."""
     import open_clip
     from torchvision.datasets import ImageFolder
 
-    backbone = subject.encode.backbone
     transform = open_clip.image_transform(
-        SIDE, is_train=False, mean=tuple(subject.encode.mean.flatten().tolist()), std=tuple(subject.encode.std.flatten().tolist())
+        SIDE, is_train=False, mean=tuple(encoder.mean.flatten().tolist()), std=tuple(encoder.std.flatten().tolist())
     )
     loader = torch.utils.data.DataLoader(ImageFolder(folder / "real", transform), batch_size=BATCH, num_workers=torch.get_num_threads())
     with torch.no_grad():
-        return torch.cat([backbone(images) for images, _ in loader])
+        return torch.cat([encoder.backbone(images) for images, _ in loader])
 
 
 def rows(effort: int) -> list[Row]:
     import numpy as np
 
     from diagnose.load import load_subject
+    from distill.checkpoint import load_encoder
     from distill.data import load_split
     from probes.embeddings import EmbeddingTable
 
@@ -74,14 +74,15 @@ def rows(effort: int) -> list[Row]:
         ):
             data = made.photographs(folder / f"photographs-{n}", n)
             torch.manual_seed(0)
+            encoder = load_encoder(spec, image_size=SIDE).eval()  # as people have it
+            torch.manual_seed(0)
             subject = load_subject(spec, image_size=SIDE)
-            subject.encode.eval()
             split = load_split(data)
             pixels = torch.from_numpy(np.array(split.pixels(SIDE)))
-            flops = n * _flops(subject.encode)
+            flops = n * _flops(encoder)
             rounds = (1, 2, 3)[effort]
             decoding = once(lambda: _decode(split)).cpu
-            ours, bare = in_turn(lambda: _ours(subject, split, folder), lambda: _forward(subject, pixels), rounds=rounds)
+            ours, bare = in_turn(lambda: _ours(subject, split, folder), lambda: _forward(encoder, pixels), rounds=rounds)
             table = EmbeddingTable.load(folder / "table")
             answer = torch.nn.functional.normalize(bare[-1].result, dim=-1).numpy()
             apart = float(np.abs(table.embeddings - answer).max())
@@ -99,7 +100,7 @@ def rows(effort: int) -> list[Row]:
                     f"{median_cpu(bare) / (median_cpu(bare) + decoding):.2f}",
                 )
             )
-            ours, theirs = in_turn(lambda: _ours(subject, split, folder), lambda: _open_clip(subject, data), rounds=rounds, warm=False)
+            ours, theirs = in_turn(lambda: _ours(subject, split, folder), lambda: _open_clip(encoder, data), rounds=rounds, warm=False)
             found.append(
                 Row(
                     f"embedding {n} JPEGs of 320 x 256, {words} at {SIDE}",

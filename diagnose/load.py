@@ -7,15 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from torch import nn
 
 from diagnose.class_mix import in_one_list
 from diagnose.subjects import Domain, Images, Subject
 from distill.checkpoint import load_encoder, load_student, read_description
 from distill.config import Experiment, read_experiment
 from distill.data import Split, require_same_classes
-from distill.encoder import Encoder, parameter_count, weights_hash
+from distill.encoder import parameter_count, weights_hash
 from distill.errors import DistillError
 from distill.experiment import common_size, open_experiment
+from distill.folded import folded
 from distill.levels import levels_of
 from distill.metrics import read_metrics
 from distill.mixture import limited
@@ -102,7 +104,7 @@ def _trained(path: Path, curve: list[dict], experiment: Experiment) -> Subject:
     checkpoints = {int(file.stem.removeprefix("epoch-")): _later(file) for file in sorted(path.parent.glob("epoch-*.safetensors"))}
     return Subject(
         name=path.parent.name,
-        encode=encoder,
+        encode=folded(encoder, description["image_size"]),
         params=parameter_count(encoder),
         loss=description["loss"],
         seed=description["seed"],
@@ -117,9 +119,14 @@ def _trained(path: Path, curve: list[dict], experiment: Experiment) -> Subject:
     )
 
 
-def _later(path: Path) -> Callable[[], Encoder]:
+def _later(path: Path) -> Callable[[], nn.Module]:
     """Load one epoch's weights only when they are wanted."""
-    return lambda: load_student(path)[0]
+
+    def load() -> nn.Module:
+        encoder, description = load_student(path)
+        return folded(encoder, description["image_size"])
+
+    return load
 
 
 def of_teacher(teacher: Teacher) -> Subject:
@@ -164,7 +171,7 @@ def load_subject(spec: str, *, weights: str | None = None, image_size: int, name
     return Subject(
         name=name
         or (Path(weights).stem if weights else Path(spec.rsplit(":", 1)[-1]).name if ".py:" not in spec else spec.rsplit(":", 1)[-1]),
-        encode=encoder,
+        encode=folded(encoder, image_size),
         params=parameter_count(encoder),
         weights_hash=weights_hash(encoder),
         **known,

@@ -22,10 +22,10 @@ EACH = 250
 """Images of each domain on the map."""
 
 MOST_MAPS = 16
-"""Encoders laid out together at most: time grows with their number."""
+"""Encoders laid out together at most: each epoch has to be embedded."""
 
-ROUNDS = 100
-"""Rounds of the layout: half of the library's own number, since time grows with them."""
+HOW = "from the teacher"
+"""How maps are made; changes when they would come out otherwise."""
 
 
 @dataclass(frozen=True)
@@ -53,18 +53,14 @@ def choose_students(subjects: Sequence[Subject], *, most: int = MOST_MAPS - 1) -
 
 
 def stops(students: Sequence[Subject], *, most: int = MOST_MAPS - 1) -> list[Stop]:
-    """Order students and epochs so that each resembles the one before it: the first student backwards, the next one forwards, in turn.
-
-    Students of one seed start from the same weights, and all end near the teacher, who comes before the first. Epochs are spread evenly
-    over the training, of students that were not trained on real images alone; the last one is the student itself.
-    """
+    """List the students in order, each with its epochs before it, spread evenly over its training where it was not on real images alone."""
     way: list[Stop] = []
     followed = [s for s in students if len(s.checkpoints) > 1 and s.trained_on != "real"]
     share = (most - len(students)) // max(len(followed), 1)
-    for number, subject in enumerate(students):
-        own = [Stop(subject, epoch) for epoch in _spread(sorted(subject.checkpoints)[:-1], share)] if subject in followed else []
-        own.append(Stop(subject))
-        way += own if number % 2 else own[::-1]
+    for subject in students:
+        if subject in followed:
+            way += [Stop(subject, epoch) for epoch in _spread(sorted(subject.checkpoints)[:-1], share)]
+        way.append(Stop(subject))
     return way
 
 
@@ -117,13 +113,13 @@ def lay_out(teacher: EmbeddingTable, tables: Sequence[tuple[Stop, EmbeddingTable
     whose = [{"subject": teacher.name, "epoch": None}, *({"subject": stop.subject.name, "epoch": stop.epoch} for stop, _ in tables)]
     if len(given) != len(whose):
         raise ValueError("`name` of students and epochs must differ, got one twice; rename the students.")
-    found = aligned_maps(given, seed=seed, max_images=max(len(rows), 60), neighbours=min(15, max(len(rows) // 4, 2)), epochs=ROUNDS)
+    found = aligned_maps(given, seed=seed, max_images=max(len(rows), 60), neighbours=min(15, max(len(rows) // 4, 2)))
     return replace(found, probe=MAP, subject=teacher.name, reference=None, params={**found.params, "maps": whose})
 
 
 def map_key(parts: Sequence[object], ids: np.ndarray, first: np.ndarray) -> str:
     """Hash what a map depends on: the encoders' keys and epochs, the images, and the settings."""
-    digest = hashlib.sha256(json.dumps([MAP, EACH, MOST_MAPS, ROUNDS, *parts]).encode())
+    digest = hashlib.sha256(json.dumps([MAP, EACH, MOST_MAPS, HOW, *parts]).encode())
     for name in (*ids.tolist(), "", *first.tolist()):
         digest.update(str(name).encode() + b"\0")
     return digest.hexdigest()[:32]

@@ -155,16 +155,17 @@ def images_of(part: Part, domain: Literal["real", "synthetic"], scene: Scene) ->
     return Images(domain, ids, part.labels, part.images, scene.class_names)
 
 
-def subject_of(encoder: nn.Module, draw: Draw) -> Subject:
-    """Give the student as the toolkit takes it."""
+def subject_of(encoder: nn.Module, draw: Draw, image_size: int) -> Subject:
+    """Give the student, of images of `image_size` pixels a side, as the toolkit takes it."""
     from diagnose.subjects import Subject
     from distill.encoder import parameter_count
+    from distill.folded import folded
     from distill.losses.mix import properties
 
     target, negatives = properties(LOSSES[draw.loss])
     return Subject(
         name="student",
-        encode=encoder,
+        encode=folded(encoder, image_size),
         params=parameter_count(encoder),
         loss=draw.loss,
         seed=draw.seed,
@@ -206,7 +207,7 @@ def judge(encoder: nn.Module, scene: Scene, world: World, draw: Draw, *, limit: 
     from probes.transfer import transfer
 
     given, _ = same_mix((images_of(scene.real, "real", scene), images_of(scene.synthetic, "synthetic", scene)), seed=draw.seed)
-    student, teacher = subject_of(encoder, draw), teacher_of(world, draw)
+    student, teacher = subject_of(encoder, draw, scene.real.images.shape[-1]), teacher_of(world, draw)
     weights = world.teacher.class_weights(scene.class_names, world.templates).numpy()
     sights = [
         Sight(table_of(subject.encode, subject.name, given), [images.pixels for images in given], subject.encode, scene.class_names)

@@ -98,7 +98,7 @@ def image_order(seed: int, epoch: int, n: int) -> Tensor:
 def _optimizer(groups: list[dict[str, Any]], config: TrainingConfig) -> torch.optim.Optimizer:
     if config.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=config.learning_rate, momentum=config.betas[0])
-    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas, eps=config.epsilon)
+    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas, eps=config.epsilon, fused=True)
 
 
 class Loop:
@@ -177,10 +177,15 @@ class Loop:
         self.raw.load_state_dict({name.removeprefix("module/"): t for name, t in tensors.items() if name.startswith("module/")})
         state = self.optimizer.state_dict()
         state["state"] = {}
+        learning = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
         for name, tensor in tensors.items():
             if name.startswith("optimizer/"):
                 _, index, key = name.split("/")
-                state["state"].setdefault(int(index), {})[key] = tensor
+                # laid out as its parameter is: the fused step goes through both in the order of the memory
+                like = learning[int(index)]
+                state["state"].setdefault(int(index), {})[key] = (
+                    torch.empty_like(like).copy_(tensor) if tensor.shape == like.shape else tensor
+                )
         self.optimizer.load_state_dict(state)
         self.epoch = int(description["epoch"])
         return True

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from distill.encoder import Encoder, parameter_count, refuse_bad_weights, weights_hash
 from distill.errors import DistillError
+from distill.folded import folded
 from distill.prompts import fill
 from distill.reach import cache_alone, first_line, why_silent
 from distill.room import check_room
@@ -125,7 +126,7 @@ def load_teacher(spec: str, *, class_weights: Path | str | None = None, image_si
         width = feature_width(encoder, image_size)
         if weights.shape[0] != width:
             raise ValueError(f"`class_weights` must have {width} rows for {spec}, got {weights.shape[0]}; give an array of shape (D, C).")
-        return Teacher(_short(spec), encoder, embed_dim=width, weights=weights)
+        return _lightened(Teacher(_short(spec), encoder, embed_dim=width, weights=weights), image_size)
     if _local_folder(name) is None and "/" not in name and name in _known_models():
         tags = ", ".join(_tags(name)[:8])
         raise ValueError(
@@ -142,7 +143,13 @@ def load_teacher(spec: str, *, class_weights: Path | str | None = None, image_si
         return model.encode_text(tokenizer(texts))  # type: ignore[operator, union-attr]
 
     scale = float(model.logit_scale.exp())  # type: ignore[union-attr, operator]
-    return Teacher(_short(spec), encoder, embed_dim=width, encode_text=encode_text, logit_scale=scale)
+    return _lightened(Teacher(_short(spec), encoder, embed_dim=width, encode_text=encode_text, logit_scale=scale), image_size)
+
+
+def _lightened(teacher: Teacher, image_size: int) -> Teacher:
+    """Let the image tower do with fewer passes over its activations; hash and size stay those of the weights as they came."""
+    teacher.encoder = folded(teacher.encoder, image_size)
+    return teacher
 
 
 def read_class_weights(path: Path | str) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from scipy import stats
@@ -16,8 +17,15 @@ from probes.inputs import check_tables, versions
 from probes.intervals import LEVEL, Interval, as_score, mean_interval
 from probes.result import Direction, ProbeResult, Score
 from probes.shift import class_shifts, shift_cosine
-from probes.similarity import linear_cka, mutual_neighbours, procrustes_chance, procrustes_residual, representational_similarity
-from probes.threads import one_thread
+from probes.similarity import (
+    RankedPairs,
+    linear_cka,
+    mutual_neighbours,
+    procrustes_chance,
+    procrustes_residual,
+    representational_similarity,
+)
+from probes.threads import cores, one_thread
 
 FEWEST = 20
 """Below this a domain's neighbours, ranks and jackknife blocks mean nothing."""
@@ -109,6 +117,7 @@ class _Measure:
         self.blocks = deal_blocks(len(rows["real"]), seed=seed)
         self.few = np.random.default_rng(seed).permutation(len(rows["real"]))[:RSA_IMAGES]
         self.sampled = {domain: teacher.unit(found) for domain, found in rows.items()}
+        self.ranked = {domain: RankedPairs(x[self.few].astype(np.float64), self.blocks[self.few]) for domain, x in self.sampled.items()}
 
     def scores(self, student: EmbeddingTable) -> tuple[dict[str, Score], dict[str, np.ndarray]]:
         sampled = {domain: student.unit(rows) for domain, rows in self.rows.items()}
@@ -127,7 +136,7 @@ class _Measure:
                     mutual_neighbours(x, y, self.blocks, neighbours=self.neighbours),
                     self.neighbours / (len(rows) - 1),
                 ),
-                "rsa": (representational_similarity(ours[self.few], theirs[self.few], self.blocks[self.few]), 0.0),
+                "rsa": (representational_similarity(ours[self.few], self.ranked[domain], self.blocks[self.few]), 0.0),
             }
             scores |= {f"{name}/{domain}": _score(name, estimate, chance) for name, (estimate, chance) in found.items()}
         return scores | self.geometry_scores(student), arrays
@@ -216,11 +225,13 @@ def _welch(first: np.ndarray, second: np.ndarray) -> Interval:
 def _by_epoch(
     measure: _Measure, student: EmbeddingTable, checkpoints: Mapping[int, EmbeddingTable], class_weights: np.ndarray | None
 ) -> dict[str, np.ndarray]:
-    """Measure each checkpoint over the same images, sample and blocks."""
+    """Measure each checkpoint over the same images, sample and blocks; in threads, one a core."""
     epochs = sorted(checkpoints)
     rows: dict[str, list[tuple[float, float, float]]] = {}
     for epoch in epochs:
         check_tables(checkpoints[epoch], student, class_weights, at_least=FEWEST)
-        for name, score in measure.scores(checkpoints[epoch])[0].items():
-            rows.setdefault(name, []).append((score.value, score.low, score.high))
+    with ThreadPoolExecutor(cores()) as pool:
+        for found, _ in pool.map(measure.scores, [checkpoints[epoch] for epoch in epochs]):
+            for name, score in found.items():
+                rows.setdefault(name, []).append((score.value, score.low, score.high))
     return {"epochs": np.array(epochs, dtype=np.int64)} | {f"{name}/by_epoch": np.array(values) for name, values in rows.items()}

@@ -128,14 +128,14 @@ def nearest_by_cosine(x: np.ndarray, reach: int) -> tuple[np.ndarray, np.ndarray
     return found, close
 
 
-def representational_similarity(x: np.ndarray, y: np.ndarray, blocks: np.ndarray) -> BlockEstimate:
+def representational_similarity(x: np.ndarray, y: np.ndarray | RankedPairs, blocks: np.ndarray) -> BlockEstimate:
     """Measure RSA: Spearman's correlation, over pairs of images, of the cosines of two encoders, in [-1, 1]; chance 0.
 
     Ranks are taken once over all pairs and kept when a block is left out, which changes them by next to nothing.
 
     Args:
         x: (n, D) of length one.
-        y: (n, E) of length one, same images.
+        y: (n, E) of length one, same images; or what `RankedPairs` made of it, where many are compared with one.
         blocks: (n,) jackknife block of each image.
 
     Raises:
@@ -143,27 +143,37 @@ def representational_similarity(x: np.ndarray, y: np.ndarray, blocks: np.ndarray
 
     Source: Kriegeskorte, Mur & Bandettini (2008).
     """
-    from scipy.stats import rankdata
-
-    upper = np.triu_indices(len(x), 1)
-    place = np.unique(blocks, return_inverse=True)[1]
-    member = (place[:, None] == np.arange(int(place.max()) + 1)).astype(np.float64)  # (n, G)
-
-    def table(values: np.ndarray) -> np.ndarray:
-        matrix = np.zeros((len(x), len(x)))
-        matrix[upper] = values
-        return matrix
-
-    def sums(values: np.ndarray) -> np.ndarray:
-        """Sum over pairs without each block, and over all, (G + 1,)."""
-        between = member.T @ table(values) @ member
-        return np.append(between.sum() - between.sum(axis=0) - between.sum(axis=1) + np.diag(between), between.sum())
-
-    first, second = (rankdata((z @ z.T)[upper]) for z in (x, y))
-    first, second = first - first.mean(), second - second.mean()
-    if min(np.ptp(first), np.ptp(second)) == 0:
+    second = y if isinstance(y, RankedPairs) else RankedPairs(y, blocks)
+    first = RankedPairs(x, blocks)
+    if min(np.ptp(first.ranks), np.ptp(second.ranks)) == 0:
         raise ValueError("`embeddings` must vary for RSA, got one cosine for all pairs; the encoder collapsed on this domain.")
-    pairs, one, two = sums(np.ones(len(first))), sums(first), sums(second)
-    spread = (sums(first**2) - one**2 / pairs) * (sums(second**2) - two**2 / pairs)
-    correlation = (sums(first * second) - one * two / pairs) / np.sqrt(spread)
+    pairs = first.sums(np.ones(len(first.ranks)))
+    spread = (first.squares - first.total**2 / pairs) * (second.squares - second.total**2 / pairs)
+    correlation = (first.sums(first.ranks * second.ranks) - first.total * second.total / pairs) / np.sqrt(spread)
     return BlockEstimate(float(correlation[-1]), correlation[:-1])
+
+
+class RankedPairs:
+    """The cosines of all pairs of images by rank about their mean, `ranks`, with their sums and sums of squares without each block, (G + 1,).
+
+    Args:
+        x: (n, D) of length one.
+        blocks: (n,) jackknife block of each image.
+    """
+
+    def __init__(self, x: np.ndarray, blocks: np.ndarray) -> None:
+        from scipy.stats import rankdata
+
+        self._upper = np.triu_indices(len(x), 1)
+        place = np.unique(blocks, return_inverse=True)[1]
+        self._member = (place[:, None] == np.arange(int(place.max()) + 1)).astype(np.float64)  # (n, G)
+        ranks = rankdata((x @ x.T)[self._upper])
+        self.ranks = ranks - ranks.mean()
+        self.total, self.squares = self.sums(self.ranks), self.sums(self.ranks**2)
+
+    def sums(self, values: np.ndarray) -> np.ndarray:
+        """Sum over pairs without each block, and over all, (G + 1,)."""
+        matrix = np.zeros((len(self._member), len(self._member)))
+        matrix[self._upper] = values
+        between = self._member.T @ matrix @ self._member
+        return np.append(between.sum() - between.sum(axis=0) - between.sum(axis=1) + np.diag(between), between.sum())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from functools import wraps
 from threading import Lock
@@ -52,3 +53,8 @@ class _Limit:
 
 ONE_THREAD = _Limit()
 """Enter it for one thread of BLAS and OpenMP."""
+
+
+def cores() -> int:
+    """Count the cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

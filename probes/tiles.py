@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 
-from probes.threads import ONE_THREAD
+from probes.threads import ONE_THREAD, cores
 
 TILE = 1024
 """Rows of a tile: 4 MiB of float32, which stays in the cache between the product and what is made of it."""
@@ -44,8 +43,7 @@ def over_tiles(x: np.ndarray, y: np.ndarray | None, work: Callable[[slice, slice
     if len(places) < 4:
         yield from ((*place, one(place)) for place in places)
         return
-    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    with ONE_THREAD, ThreadPoolExecutor(workers) as pool:
+    with ONE_THREAD, ThreadPoolExecutor(cores()) as pool:
         for place, found in zip(places, pool.map(one, places), strict=True):
             yield (*place, found)
 

@@ -83,7 +83,7 @@ def test_plain_open_clip_classifies_every_image_as_we_do(spec: str, teacher_fold
     again = load_teacher(str(tmp_path / "out"))
     with torch.inference_mode():
         images = torch.from_numpy(split.pixels(16)).float() / 255
-        torch.testing.assert_close(again.encoder(images), load_encoder(str(path))(images), rtol=0, atol=1e-5)
+        torch.testing.assert_close(again.encoder(images), load_encoder(str(path))(images), rtol=1e-5, atol=1e-5)
     assert again.logit_scale == pytest.approx(load_teacher(str(teacher_folder)).logit_scale)
 
 

@@ -1,4 +1,4 @@
-"""Aligned maps: shared axes, the neighbours beside them, and what cannot be mapped. The layout itself is slow: numba compiles it first."""
+"""Maps on shared axes, the neighbours beside them, and what cannot be mapped. The layout itself is slow: numba compiles it first."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from probes import maps
-from probes.maps import ROWS, aligned_maps, nearest
+from probes.maps import EXACT, ROWS, aligned_maps, kept_shares, nearest, nearest_on_map, neighbours_of
 
 
 def test_nearest_are_the_nearest_and_never_oneself():
@@ -23,10 +23,48 @@ def test_nearest_over_several_blocks_of_rows_are_those_of_the_whole_matrix():
     np.testing.assert_array_equal(nearest(points, 4), np.argsort(away, axis=1)[:, :4])
 
 
+def test_neighbours_come_with_their_distances():
+    space = np.random.default_rng(1).normal(size=(50, 4)).astype(np.float32)
+    near, away = neighbours_of(space, 3, seed=0)
+
+    np.testing.assert_array_equal(near, nearest(space, 3))
+    np.testing.assert_allclose(away, np.linalg.norm(space[:, None] - space[near], axis=2), rtol=1e-5)
+    assert (np.diff(away, axis=1) >= 0).all()
+
+
+@pytest.mark.slow
+def test_neighbours_beyond_the_exact_are_found_and_twins_do_not_hide_them():
+    rng = np.random.default_rng(2)
+    angles = rng.normal(size=(EXACT + 500, 3)) @ rng.normal(size=(3, 32))
+    space = np.sin(angles).astype(np.float32)
+    near, away = neighbours_of(space, 10, seed=0)
+    again, _ = neighbours_of(space, 10, seed=0)
+
+    assert kept_shares(near, nearest(space, 10)).mean() > 0.95
+    assert not (near == np.arange(len(space))[:, None]).any()
+    assert (np.diff(away, axis=1) >= 0).all()
+    np.testing.assert_array_equal(near, again)
+    same, none = neighbours_of(np.repeat(np.eye(3, 8, dtype=np.float32), 2000, axis=0), 10, seed=0)
+    assert none.max() < 1e-3
+    assert not (same == np.arange(6000)[:, None]).any()
+
+
+def test_places_on_a_map_are_found_among_twins():
+    found = nearest_on_map(np.zeros((40, 2)), 5)
+
+    assert found.shape == (40, 5)
+    assert not (found == np.arange(40)[:, None]).any()
+    np.testing.assert_array_equal(nearest_on_map(np.array([[0.0, 0], [1, 0], [3, 0], [7, 0]]), 2), [[1, 2], [0, 2], [1, 0], [2, 1]])
+
+
+def test_kept_shares_count_what_both_lists_hold():
+    np.testing.assert_allclose(kept_shares(np.array([[1, 2, 3], [4, 5, 6]]), np.array([[3, 1, 9], [7, 8, 9]])), [2 / 3, 0])
+
+
 @pytest.fixture
 def flat(monkeypatch):
     """A layout that takes two coordinates of the embedding: tests the bookkeeping around the library, not the library."""
-    monkeypatch.setattr(maps, "_layout", lambda spaces, **_: [space[:, :2].copy() for space in spaces])
+    monkeypatch.setattr(maps, "lay_out", lambda space, *_, **__: space[:, :2].copy())
 
 
 def test_every_map_has_its_images_and_their_true_neighbours(flat, make_pair):
@@ -58,8 +96,8 @@ def test_what_cannot_be_aligned_is_refused(flat, make_pair):
 
     with pytest.raises(ValueError, match="at least 2 encoders to align, got 1"):
         aligned_maps({"teacher": teacher})
-    with pytest.raises(ValueError, match="`max_images` must be from 60 to 2000, got 5000"):
-        aligned_maps({"teacher": teacher, "student": student}, max_images=5000)
+    with pytest.raises(ValueError, match="`max_images` must be from 60 to 50000, got 60000"):
+        aligned_maps({"teacher": teacher, "student": student}, max_images=60_000)
     with pytest.raises(ValueError, match="`neighbours` must be from 2"):
         aligned_maps({"teacher": teacher, "student": student}, max_images=60, neighbours=40)
     with pytest.raises(ValueError, match="must have the 200 images"):
