@@ -14,7 +14,7 @@ ALONE ?=
 # Widths of the stages, x blocks in each, @ epochs.
 PARITY ?= 8,16,32,64x1@24 16,32,64,128x1@6 16,32,64,128x1@24 24,48,96,192x1@12 16,32,64x3@40
 
-.PHONY: help install install-test demo test test-slow smoke check app cifake factors parity pictures bench scale screenshots faults soak clean
+.PHONY: help install install-test demo test test-slow smoke check app cifake factors parity pictures bench scale screenshots faults soak security clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  \1\t\2/' | expand -t 18
@@ -89,6 +89,9 @@ faults: install-test ## kill, starve and confuse the long commands a hundred tim
 
 soak: install-test ## the same cycle again and again, MINUTES=60: memory, open and temporary files must stay flat
 	$(BIN)/python benchmarks/soak.py --minutes $(MINUTES) --keep
+
+security: install-test ## tests behind SECURITY.md and docs/numbers.md: malformed files, fuzzed readers, hostile names, tolerances (kills: make faults)
+	$(BIN)/python -m pytest -q tests/robust --ignore tests/robust/test_faults.py -n auto --dist loadfile
 
 clean: ## remove caches and builds, not runs
 	rm -rf dist build .pytest_cache .mypy_cache .ruff_cache

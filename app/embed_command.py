@@ -104,9 +104,9 @@ def _embed_rows(subject: Any, split: Any, rows: range, *, size: int, batch_size:
 
     batches = list(whole_batches(rows, batch_size, len(split)))
     first, found, facts = batches[0].start, [], []
-    with torch.inference_mode(), evaluating(subject.encode):
+    with torch.inference_mode(), evaluating(subject.embed):
         for _, pixels, known in streamed(split, size, batches):
-            part = subject.encode(torch.from_numpy(pixels).float().div_(255))
+            part = subject.embed(torch.from_numpy(pixels).float().div_(255))
             if part.ndim != 2 or len(part) != len(pixels):
                 raise ValueError(
                     f"the encoder must return shape ({len(pixels)}, D), got {tuple(part.shape)}; pool the tokens to one vector an image."

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import limits
 import torch
 from pairs import Row, in_turn, median_cpu
@@ -25,7 +23,6 @@ def _flops(encoder: torch.nn.Module) -> float:
 def rows(effort: int) -> list[Row]:
     from captum.attr import IntegratedGradients, LayerGradCam, Occlusion
 
-    from distill.folded import folded
     from distill.student import attach_projection, build_backbone
     from probes.attribution.methods import explain, focus
     from probes.attribution.undisturbed import undisturbed
@@ -36,22 +33,18 @@ def rows(effort: int) -> list[Row]:
     images = torch.rand(n, 3, SIDE, SIDE)
     directions = F.normalize(torch.randn(2, n, 64), dim=-1)
     found = []
-    lighter = folded(encoder, SIDE)  # as every encoder that synthgap loads; captum gets the encoder as people have it
-    with undisturbed(encoder), undisturbed(lighter):
-        lens = focus(lighter, images[:2], absent=GREY, steps=STEPS)
-        plain = replace(lens, encode=encoder)
-        layer, window = dict(encoder.named_modules())[lens.needed_layer.name], lens.window
+    with undisturbed(encoder):
+        lens = focus(encoder, images[:2], absent=GREY, steps=STEPS)
+        layer, window = lens.needed_layer.module, lens.window
 
         def one(method: str, x: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
             """Explain one scalar of one image, as captum's tutorials do."""
             if method == "integrated_gradients":
-                return (
-                    IntegratedGradients(plain.scalar).attribute(x, GREY.expand_as(x), additional_forward_args=v, n_steps=STEPS).sum(dim=1)
-                )
+                return IntegratedGradients(lens.scalar).attribute(x, GREY.expand_as(x), additional_forward_args=v, n_steps=STEPS).sum(dim=1)
             if method == "occlusion":
                 sizes = ((3, window, window), (3, window // 2, window // 2))
-                return Occlusion(plain.scalar).attribute(x, *sizes, GREY.expand_as(x), additional_forward_args=v)[:, 0]
-            coarse = LayerGradCam(plain.scalar, layer).attribute(x, additional_forward_args=v)
+                return Occlusion(lens.scalar).attribute(x, *sizes, GREY.expand_as(x), additional_forward_args=v)[:, 0]
+            coarse = LayerGradCam(lens.scalar, layer).attribute(x, additional_forward_args=v)
             return F.interpolate(coarse, size=(SIDE, SIDE), mode="bilinear", align_corners=False)[:, 0]
 
         def loop(method: str) -> torch.Tensor:
@@ -72,7 +65,7 @@ def rows(effort: int) -> list[Row]:
             if method == "integrated_gradients":
                 needed = 3 * n * STEPS * _flops(encoder)
                 note += (
-                    f"; one forward and two backward passes, of captum two and two: 1.33 by arithmetic, the rest by batch norms folded into convolutions and by the cache; at all FLOP/s of the "
+                    f"; one forward and two backward passes, of captum two and two: 1.33 by arithmetic, the rest by the cache; at all FLOP/s of the "
                     f"processor it would be {median_cpu(theirs) * peak / needed:.1f}, which no other order of the same passes can beat"
                 )
             found.append(

@@ -74,14 +74,14 @@ def flops_of(module: torch.nn.Module, batch: int = 8) -> float:
 
 
 def step_row(effort: int) -> Row:
-    n = BATCH * (4, 8, 12)[effort]
+    n = BATCH * (4, 8, 40)[effort]
     pixels, views = images(n), Views(ViewConfig(), n)
     table = F.normalize(torch.randn(n, DIM, generator=torch.Generator().manual_seed(0)), dim=-1)
     given: Targets = lambda shown, indices: table[indices]  # noqa: E731
     ours, theirs = in_turn(
         lambda: through_loop(student(), pixels, views, given),
         lambda: bare(student(), pixels, views, given),
-        rounds=(2, 5, 7)[effort],
+        rounds=(2, 5, 5)[effort],
     )
     return Row(
         work=f"training step, 0.3 M student, batch {BATCH}, fp32 or bf16 as the processor has it",

@@ -58,8 +58,7 @@ def page(lines: list[str], known: Limits, started: float, failed: dict[str, str]
 Made by `make bench` (`benchmarks/`), {time.strftime("%d %B %Y, %H:%M", time.localtime(started))} to {time.strftime("%H:%M")} UTC, {platform.machine()}, {os.cpu_count()} cores, {known.threads} threads of torch and BLAS.
 
 Both of a pair ran in turn in one process, so that what else the machine did fell on both. The ratio is theirs to ours (above 1: ours is faster), median and range over
-the pairs; *processor* is the same of user and system seconds. Seconds are of the clock, in brackets of the processor. The machine was shared: its load over the last
-quarter of an hour was {load:.1f} on {os.cpu_count()} cores, so **absolute clock seconds are too long by about that factor over the cores**; ratios and processor seconds are not.
+the pairs; *processor* is the same of user and system seconds. Seconds are of the clock, in brackets of the processor. {_shared(load)}
 
 Limits in the same run, best of nine tries by processor seconds, {known.threads} threads: {known.flops / 1e9:.0f} GFLOP/s in float32, {known.flops64 / 1e9:.0f} in float64 (matrix product of 1024), {known.bandwidth / 1e9:.1f} GB/s
 (copying 128 MB). *Near the limit* is the time that arithmetic or memory alone would take, as a share of the time taken.
@@ -70,6 +69,18 @@ Limits in the same run, best of nine tries by processor seconds, {known.threads}
     body = "\n".join(lines)
     lost = "".join(f"\n- `{name}`: {why}" for name, why in failed.items())
     return head + body + "\n" + (f"\nNot measured:{lost}\n" if failed else "")
+
+
+def _shared(load: float) -> str:
+    """Say what the load over the last quarter of an hour means for the seconds."""
+    cores = os.cpu_count() or 1
+    said = f"The load over the last quarter of an hour was {load:.1f} on {cores} cores"
+    if load <= 1.25 * cores:
+        return said + ", so that little else ran."
+    return (
+        said
+        + f": others worked as well, and **absolute clock seconds are too long by about {load / cores:.1f}**; ratios and processor seconds are not."
+    )
 
 
 def joined(parts: list[Path]) -> str:

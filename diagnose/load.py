@@ -104,7 +104,8 @@ def _trained(path: Path, curve: list[dict], experiment: Experiment) -> Subject:
     checkpoints = {int(file.stem.removeprefix("epoch-")): _later(file) for file in sorted(path.parent.glob("epoch-*.safetensors"))}
     return Subject(
         name=path.parent.name,
-        encode=folded(encoder, description["image_size"]),
+        encode=encoder,
+        quick=folded(encoder, description["image_size"]),
         params=parameter_count(encoder),
         loss=description["loss"],
         seed=description["seed"],
@@ -131,7 +132,7 @@ def _later(path: Path) -> Callable[[], nn.Module]:
 
 def of_teacher(teacher: Teacher) -> Subject:
     """Give a teacher as a subject."""
-    return Subject(name=teacher.name, encode=teacher.encoder, params=teacher.params, weights_hash=teacher.hash)
+    return Subject(name=teacher.name, encode=teacher.encoder, params=teacher.params, weights_hash=teacher.hash, quick=teacher.quick)
 
 
 def text_of(teacher: Teacher) -> EmbedText | None:
@@ -171,7 +172,8 @@ def load_subject(spec: str, *, weights: str | None = None, image_size: int, name
     return Subject(
         name=name
         or (Path(weights).stem if weights else Path(spec.rsplit(":", 1)[-1]).name if ".py:" not in spec else spec.rsplit(":", 1)[-1]),
-        encode=folded(encoder, image_size),
+        encode=encoder,
+        quick=folded(encoder, image_size),
         params=parameter_count(encoder),
         weights_hash=weights_hash(encoder),
         **known,

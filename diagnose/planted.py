@@ -165,7 +165,8 @@ def subject_of(encoder: nn.Module, draw: Draw, image_size: int) -> Subject:
     target, negatives = properties(LOSSES[draw.loss])
     return Subject(
         name="student",
-        encode=folded(encoder, image_size),
+        encode=encoder,
+        quick=folded(encoder, image_size),
         params=parameter_count(encoder),
         loss=draw.loss,
         seed=draw.seed,
@@ -183,7 +184,7 @@ def teacher_of(world: World, draw: Draw) -> Subject:
     teacher = of_teacher(world.teacher)
     if draw.kind != "weak_teacher":
         return teacher
-    return replace(teacher, name="weak teacher", encode=lambda images: world.teacher.encoder(coarse(images)), weights_hash="")
+    return replace(teacher, name="weak teacher", encode=lambda images: world.teacher.encoder(coarse(images)), weights_hash="", quick=None)
 
 
 def judge(encoder: nn.Module, scene: Scene, world: World, draw: Draw, *, limit: int) -> tuple[dict[str, Any], ProbeResult]:
@@ -210,7 +211,13 @@ def judge(encoder: nn.Module, scene: Scene, world: World, draw: Draw, *, limit: 
     student, teacher = subject_of(encoder, draw, scene.real.images.shape[-1]), teacher_of(world, draw)
     weights = world.teacher.class_weights(scene.class_names, world.templates).numpy()
     sights = [
-        Sight(table_of(subject.encode, subject.name, given), [images.pixels for images in given], subject.encode, scene.class_names)
+        Sight(
+            table_of(subject.embed, subject.name, given),
+            [images.pixels for images in given],
+            subject.encode,
+            scene.class_names,
+            quick=subject.quick,
+        )
         for subject in (student, teacher)
     ]
     results = {

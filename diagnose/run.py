@@ -212,7 +212,7 @@ def _table(subject: Subject, setting: Setting, encode: Encode | None = None, has
     An encoder without a weights' hash is embedded anew each time.
     """
     weights = hashed or subject.weights_hash
-    content = key(weights, setting.fingerprint, _answer(encode or subject.encode, setting), "float32")
+    content = key(weights, setting.fingerprint, _answer(encode or subject.embed, setting), "float32")
     folder = setting.out / "embeddings" / content
     if weights and folder.is_dir():
         try:
@@ -223,7 +223,7 @@ def _table(subject: Subject, setting: Setting, encode: Encode | None = None, has
         except (DiagnosticError, FileNotFoundError):
             pass  # a table of another version or a broken one is made again
     table = table_of(
-        encode or subject.encode,
+        encode or subject.embed,
         subject.name,
         setting.images,
         batch_size=setting.batch_size,
@@ -246,7 +246,7 @@ def _answer(encode: Encode, setting: Setting) -> str:
 
 def _sight(subject: Subject, table: EmbeddingTable, setting: Setting) -> Sight:
     names = setting.images[0].class_names
-    return Sight(table, [images.pixels for images in setting.images], subject.encode, names, setting.embed_text)
+    return Sight(table, [images.pixels for images in setting.images], subject.encode, names, setting.embed_text, subject.quick)
 
 
 def _accuracy(table: EmbeddingTable, setting: Setting) -> ZeroShot:

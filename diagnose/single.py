@@ -45,8 +45,8 @@ def run_probe(
 
     def sight(subject: Subject) -> Sight:
         what = f"embedding by {subject.name}"
-        table = table_of(subject.encode, subject.name, given, batch_size=batch_size, progress=lambda done, total: told(what, done, total))
-        return Sight(table, [images.pixels for images in given], subject.encode, given[0].class_names, loaded.embed_text)
+        table = table_of(subject.embed, subject.name, given, batch_size=batch_size, progress=lambda done, total: told(what, done, total))
+        return Sight(table, [images.pixels for images in given], subject.encode, given[0].class_names, loaded.embed_text, subject.quick)
 
     result = measure(
         name,

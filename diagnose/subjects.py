@@ -34,6 +34,7 @@ class Subject:
         curve: one row an epoch, `epoch` and any of `loss`, `zero_shot_real`, `zero_shot_synthetic`, terms.
         checkpoints: epoch -> loader without arguments that returns the encoder of that epoch.
         weights_hash: hash of the weights' content; the key under which embeddings are kept. Empty: they are never reused.
+        quick: the same function in fewer passes, for embeddings alone; None: `encode` itself.
 
     Raises:
         ValueError: for an empty name or a target other than "image", "text" or None.
@@ -53,6 +54,7 @@ class Subject:
     curve: Sequence[Mapping[str, float]] = ()
     checkpoints: Mapping[int, Callable[[], Encode]] = field(default_factory=dict)
     weights_hash: str = ""
+    quick: Encode | None = None
 
     def __post_init__(self) -> None:
         if not self.name:
@@ -61,6 +63,11 @@ class Subject:
             raise TypeError(f"`encode` of {self.name!r} must be callable, got {type(self.encode).__name__}; pass the encoder itself.")
         if self.target not in ("image", "text", None):
             raise ValueError(f"`target` of {self.name!r} must be 'image', 'text' or None, got {self.target!r}; leave it out where unknown.")
+
+    @property
+    def embed(self) -> Encode:
+        """What gives embeddings soonest."""
+        return self.encode if self.quick is None else self.quick
 
 
 @dataclass(frozen=True)

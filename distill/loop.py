@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -98,7 +98,26 @@ def image_order(seed: int, epoch: int, n: int) -> Tensor:
 def _optimizer(groups: list[dict[str, Any]], config: TrainingConfig) -> torch.optim.Optimizer:
     if config.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=config.learning_rate, momentum=config.betas[0])
-    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas, eps=config.epsilon, fused=True)
+    # The fused step goes through the memory of weight, gradient and moments side by side and takes no other layouts.
+    fused = all(_is_dense(parameter) for group in groups for parameter in group["params"])
+    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas, eps=config.epsilon, fused=fused)
+
+
+def _is_dense(parameter: Tensor) -> bool:
+    laid_out = parameter.is_contiguous() or (parameter.ndim == 4 and parameter.is_contiguous(memory_format=torch.channels_last))
+    return parameter.is_floating_point() and laid_out
+
+
+def _laid_out_as(learning: Sequence[Tensor], index: int, tensor: Tensor, name: str) -> Tensor:
+    """Give a moment the layout of its parameter, which the fused step relies on.
+
+    Raises:
+        DistillError: when it is the moment of another parameter.
+    """
+    if not 0 <= index < len(learning) or learning[index].shape != tensor.shape:
+        shapes = f"shape {tuple(tensor.shape)}" + (f" for {tuple(learning[index].shape)}" if 0 <= index < len(learning) else "")
+        raise DistillError(f"the saved state must be of this student, got `{name}` of {shapes}; start the student anew without --resume.")
+    return torch.empty_like(learning[index]).copy_(tensor)
 
 
 class Loop:
@@ -181,10 +200,8 @@ class Loop:
         for name, tensor in tensors.items():
             if name.startswith("optimizer/"):
                 _, index, key = name.split("/")
-                # laid out as its parameter is: the fused step goes through both in the order of the memory
-                like = learning[int(index)]
                 state["state"].setdefault(int(index), {})[key] = (
-                    torch.empty_like(like).copy_(tensor) if tensor.shape == like.shape else tensor
+                    tensor if key == "step" else _laid_out_as(learning, int(index), tensor, name)
                 )
         self.optimizer.load_state_dict(state)
         self.epoch = int(description["epoch"])

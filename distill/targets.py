@@ -50,7 +50,15 @@ class TeacherTargets:
         self.views = views
         self.accelerator = accelerator
         self.batch_size = batch_size
-        parts = [teacher.hash, fingerprint, views.config.key, str(tuple(pixels.shape)), accelerator.mixed_precision, torch.__version__]
+        parts = [
+            "folded",
+            teacher.hash,
+            fingerprint,
+            views.config.key,
+            str(tuple(pixels.shape)),
+            accelerator.mixed_precision,
+            torch.__version__,
+        ]
         self.folder = folder / hashlib.sha256(" ".join(parts).encode()).hexdigest()[:24]
         self._open: dict[int, Tensor] = {}
 
@@ -78,7 +86,7 @@ class TeacherTargets:
     def _compute(self, view: int, path: Path, progress: Progress | None) -> None:
         n = len(self.pixels)
         device = self.accelerator.device
-        self.teacher.encoder.to(device)
+        self.teacher.quick.to(device)
         task = progress.add_task(f"teacher, view {view}", total=n) if progress else None
         rows = torch.empty(n, self.teacher.embed_dim)
         for start in range(0, n, self.batch_size):

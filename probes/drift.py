@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from scipy import stats
 
-from probes.blocks import BlockEstimate, deal_blocks
+from probes.blocks import BLOCKS, BlockEstimate, deal_blocks
 from probes.embeddings import DOMAINS, EmbeddingTable
 from probes.folds import sample_domain
 from probes.geometry import alignment, effective_rank, modality_gap, uniformity
@@ -29,6 +29,9 @@ from probes.threads import cores, one_thread
 
 FEWEST = 20
 """Below this a domain's neighbours, ranks and jackknife blocks mean nothing."""
+
+MOST_BYTES = 2**30
+"""Memory of the epochs that are measured at once, where several are."""
 
 RSA_IMAGES = 1000
 """Images of each domain for RSA: half a million pairs say it to the third digit."""
@@ -230,8 +233,10 @@ def _by_epoch(
     rows: dict[str, list[tuple[float, float, float]]] = {}
     for epoch in epochs:
         check_tables(checkpoints[epoch], student, class_weights, at_least=FEWEST)
-    with ThreadPoolExecutor(cores()) as pool:
-        for found, _ in pool.map(measure.scores, [checkpoints[epoch] for epoch in epochs]):
+    # what CKA holds of each block, and again while they are stacked
+    room = max(1, MOST_BYTES // (2 * 8 * BLOCKS * student.dimension * measure.teacher.dimension))
+    with ThreadPoolExecutor(min(cores(), len(epochs), room)) as pool:
+        for found in pool.map(lambda epoch: measure.scores(checkpoints[epoch])[0], epochs):
             for name, score in found.items():
                 rows.setdefault(name, []).append((score.value, score.low, score.high))
     return {"epochs": np.array(epochs, dtype=np.int64)} | {f"{name}/by_epoch": np.array(values) for name, values in rows.items()}

@@ -21,14 +21,16 @@ def one_thread(function: Callable[Given, Found]) -> Callable[Given, Found]:
 
     @wraps(function)
     def limited(*args: Given.args, **kwargs: Given.kwargs) -> Found:
-        with ONE_THREAD:
+        from threadpoolctl import threadpool_limits
+
+        with ONE_THREAD, threadpool_limits(limits=1, user_api="openmp"):  # a limit of OpenMP is that of the thread that sets it
             return function(*args, **kwargs)
 
     return limited
 
 
 class _Limit:
-    """One thread from when the first of several callers comes until the last one has gone: they may run at the same time."""
+    """One thread of BLAS from when the first of several callers comes until the last one has gone: they may run at the same time."""
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -40,19 +42,31 @@ class _Limit:
 
         with self._lock:
             if self._inside == 0:
-                self._limiter = threadpool_limits(limits=1)
+                _let_any_thread_set_limits()
+                self._limiter = threadpool_limits(limits=1, user_api="blas")
             self._inside += 1
 
     def __exit__(self, *_: object) -> None:
         with self._lock:
             self._inside -= 1
             if self._inside == 0:
-                self._limiter.unregister()
+                _let_any_thread_set_limits()
+                self._limiter.restore_original_limits()
                 self._limiter = None
+                _let_any_thread_set_limits()
+
+
+def _let_any_thread_set_limits() -> None:
+    """Let the next caller set the threads of OpenBLAS: threadpoolctl from 3.8 on obeys the first thread that ever did, and ignores others in silence."""
+    import threadpoolctl
+
+    clear = getattr(getattr(threadpoolctl, "OpenBLASController", None), "clear_controlling_thread", None)
+    if clear is not None:
+        clear(force=True)
 
 
 ONE_THREAD = _Limit()
-"""Enter it for one thread of BLAS and OpenMP."""
+"""Enter it for one thread of BLAS."""
 
 
 def cores() -> int:

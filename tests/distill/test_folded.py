@@ -28,6 +28,33 @@ def trained_a_little(module: nn.Module) -> nn.Module:
     return module.eval()
 
 
+def modified_resnet() -> nn.Module:
+    """A CLIP ResNet of OpenAI's kind, tiny."""
+    from open_clip.modified_resnet import ModifiedResNet
+
+    network = ModifiedResNet(layers=[1, 1, 1, 1], output_dim=8, heads=2, image_size=128, width=16)
+    network.attnpool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())  # its own, untrained, says the same of all images
+    return network
+
+
+def torchvision_resnet() -> nn.Module:
+    from torchvision.models import resnet18
+
+    return resnet18(weights=None)
+
+
+@pytest.mark.parametrize(("build", "side"), [(modified_resnet, 128), (torchvision_resnet, 32)])
+def test_networks_of_other_libraries_are_folded(build, side):
+    torch.manual_seed(0)
+    encoder = trained_a_little(build())
+    lighter = folded(encoder, side)
+    assert norms(lighter) == 0
+    images = torch.nn.functional.interpolate(IMAGES, size=(side, side))
+    with torch.inference_mode():
+        answer = encoder(images)
+        torch.testing.assert_close(lighter(images), answer, rtol=1e-4, atol=1e-5 * float(answer.abs().max()))
+
+
 def norms(module: nn.Module) -> int:
     return sum(isinstance(part, nn.BatchNorm2d) for part in module.modules())
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from distill.checkpoint import read_tensors
+from distill.checkpoint import read_tensors, save_tensors
 from distill.errors import DistillError
 from distill.loop import Loop, TrainingConfig, image_order, learning_rate, make_accelerator
 
@@ -247,6 +247,32 @@ def test_interrupted_and_resumed_ends_in_the_same_bits(place: str, count: int, t
     first, second = (read_tensors(tmp_path / name)[0] for name in ("whole", "broken"))
     assert first.keys() == second.keys()
     assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_a_state_of_another_student_is_refused_and_not_read_over_its_end(tmp_path: Path) -> None:
+    loop = make_loop(tmp_path / "state")
+    loop.run(fit(loop), nothing)
+    tensors, description = read_tensors(tmp_path / "state")
+    moment = next(name for name in tensors if name.endswith("/exp_avg"))
+    for name, tensor in ((moment, tensors[moment].flatten()[:1]), ("optimizer/99/exp_avg", tensors[moment])):
+        save_tensors(tmp_path / "spoilt", tensors | {name: tensor}, description)
+        with pytest.raises(DistillError, match=f"must be of this student, got `{name}`"):
+            make_loop(tmp_path / "spoilt").resume()
+
+
+def test_weights_that_are_a_part_of_a_larger_tensor_are_trained_as_any_others(tmp_path: Path) -> None:
+    found = []
+    for part in (True, False):
+        torch.manual_seed(3)
+        module = network()
+        for layer in module.modules():
+            if part and isinstance(layer, nn.Linear):
+                layer.weight = nn.Parameter(torch.cat([layer.weight.data, torch.ones_like(layer.weight)], dim=1)[:, : layer.in_features])
+                assert not layer.weight.is_contiguous()
+        loop = make_loop(tmp_path / f"state-{part}", module)
+        loop.run(fit(loop), nothing)
+        found.append(next(layer.weight.detach() for layer in loop.raw.modules() if isinstance(layer, nn.Linear)))
+    torch.testing.assert_close(found[0], found[1], rtol=1e-3, atol=1e-4)
 
 
 def test_finished_training_resumes_to_nothing(tmp_path: Path) -> None:

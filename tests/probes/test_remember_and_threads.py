@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
@@ -91,3 +94,29 @@ def test_linear_algebra_runs_on_one_thread_and_gets_its_threads_back():
 
     assert inside == {1}
     assert before == after
+
+
+def test_one_thread_holds_in_threads_whoever_set_limits_before():
+    def blas():
+        return {pool["filepath"]: pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+
+    both = threading.Barrier(2, timeout=30)
+
+    @one_thread
+    def inside():
+        both.wait()
+        found = [pool["num_threads"] for pool in threadpool_info()]
+        both.wait()
+        return found
+
+    one_thread(lambda: None)()
+    limits = threadpool_limits(limits=2)  # set by this thread and not given up, as a script may
+    try:
+        before = blas()
+        with ThreadPoolExecutor(2) as pool:
+            found = [each.result() for each in [pool.submit(inside) for _ in range(2)]]
+        after = blas()
+    finally:
+        limits.restore_original_limits()
+    assert all(set(each) == {1} for each in found)
+    assert after == before
