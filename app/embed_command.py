@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -28,6 +29,7 @@ def embed(
     Start it again to go on after a kill. Under torchrun or accelerate launch the processes share the images evenly;
     the table is the same, bit for bit, at the same number of threads.
     """
+    _wait_asleep()
     from distill.division import place_in_launch
 
     rank, world = place_in_launch()
@@ -51,6 +53,15 @@ def embed(
     else:
         about = json.loads((table / "table.json").read_text(encoding="utf-8"))
         typer.echo(f"table: {out} ({about['rows']} x {about['dimension']})")
+
+
+def _wait_asleep() -> None:
+    """Let torch's threads sleep soon while they wait for each other, before torch is loaded: images are decoded on the same cores meanwhile.
+
+    GNU's OpenMP spins for milliseconds by default. A setting of the caller's own stays.
+    """
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 
 def embed_in_parts(

@@ -137,3 +137,19 @@ def test_two_processes_of_a_launcher_make_the_table_of_one(split, tiny_data, tmp
 
     assert [process.returncode for process in running] == [0, 0], said
     assert_equal(tmp_path / "one", tmp_path / "two")
+
+
+def test_threads_wait_asleep_unless_the_caller_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    from app.embed_command import _wait_asleep
+
+    monkeypatch.setenv("GOMP_SPINCOUNT", "7")
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    _wait_asleep()
+    assert os.environ["GOMP_SPINCOUNT"] == "7"
+    monkeypatch.delenv("GOMP_SPINCOUNT")
+    _wait_asleep()
+    assert os.environ["GOMP_SPINCOUNT"] == "1000"
+    monkeypatch.delenv("GOMP_SPINCOUNT")
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    _wait_asleep()
+    assert "GOMP_SPINCOUNT" not in os.environ
