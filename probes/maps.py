@@ -130,9 +130,7 @@ def neighbours_of(space: np.ndarray, neighbours: int, *, seed: int) -> tuple[np.
     if near.min() < 0:  # the search ran out of rows that it could tell apart
         near = nearest(space, neighbours)
         return near, _distances(space, near)
-    other = near != np.arange(len(space))[:, None]
-    other[other.all(axis=1), -1] = False  # a row with many twins may not find itself
-    shape = len(space), neighbours
+    other, shape = _others(near), (len(space), neighbours)
     return near[other].reshape(shape).astype(np.int64), away[other].reshape(shape).astype(np.float32)
 
 
@@ -188,9 +186,14 @@ def nearest_on_map(places: np.ndarray, neighbours: int) -> np.ndarray:
     from scipy.spatial import KDTree
 
     found = KDTree(places).query(places, k=neighbours + 1)[1]
-    other = found != np.arange(len(places))[:, None]
-    other[other.all(axis=1), -1] = False  # many images in one place
-    return found[other].reshape(len(places), neighbours)
+    return found[_others(found)].reshape(len(places), neighbours)
+
+
+def _others(found: np.ndarray) -> np.ndarray:
+    """Mark all but one of each row's neighbours: not the row itself, or where it did not find itself among its twins not the last, (n, k + 1) bool."""
+    other = found != np.arange(len(found))[:, None]
+    other[other.all(axis=1), -1] = False
+    return other
 
 
 def nearest(points: np.ndarray, neighbours: int) -> np.ndarray:
