@@ -30,6 +30,7 @@ class Teacher:
         logit_scale: multiplier of cosines that the teacher was trained with.
         weights: zero-shot classifier weights (D, C) for a teacher without a text tower.
         embed_dim: dimension D of its embeddings.
+        quick: the same function as `encoder` in fewer passes, for embeddings alone; None: `encoder` itself.
     """
 
     def __init__(
@@ -41,11 +42,11 @@ class Teacher:
         encode_text: Callable[[list[str]], Tensor] | None = None,
         logit_scale: float = 100.0,
         weights: Tensor | None = None,
+        quick: nn.Module | None = None,
     ) -> None:
         self.name = name
         self.encoder = encoder.eval().requires_grad_(False)
-        self.quick: nn.Module = self.encoder
-        """What embeds images: the encoder, or the same in fewer passes."""
+        self.quick = self.encoder if quick is None else quick
         self.embed_dim = embed_dim
         self.logit_scale = logit_scale
         self.params = parameter_count(encoder)
@@ -128,7 +129,7 @@ def load_teacher(spec: str, *, class_weights: Path | str | None = None, image_si
         width = feature_width(encoder, image_size)
         if weights.shape[0] != width:
             raise ValueError(f"`class_weights` must have {width} rows for {spec}, got {weights.shape[0]}; give an array of shape (D, C).")
-        return _lightened(Teacher(_short(spec), encoder, embed_dim=width, weights=weights), image_size)
+        return Teacher(_short(spec), encoder, embed_dim=width, weights=weights, quick=folded(encoder, image_size))
     if _local_folder(name) is None and "/" not in name and name in _known_models():
         tags = ", ".join(_tags(name)[:8])
         raise ValueError(
@@ -145,12 +146,8 @@ def load_teacher(spec: str, *, class_weights: Path | str | None = None, image_si
         return model.encode_text(tokenizer(texts))  # type: ignore[operator, union-attr]
 
     scale = float(model.logit_scale.exp())  # type: ignore[union-attr, operator]
-    return _lightened(Teacher(_short(spec), encoder, embed_dim=width, encode_text=encode_text, logit_scale=scale), image_size)
-
-
-def _lightened(teacher: Teacher, image_size: int) -> Teacher:
-    teacher.quick = folded(teacher.encoder, image_size)
-    return teacher
+    quick = folded(encoder, image_size)
+    return Teacher(_short(spec), encoder, embed_dim=width, encode_text=encode_text, logit_scale=scale, quick=quick)
 
 
 def read_class_weights(path: Path | str) -> Tensor:

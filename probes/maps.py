@@ -117,21 +117,18 @@ def neighbours_of(space: np.ndarray, neighbours: int, *, seed: int) -> tuple[np.
         neighbours: k, below n.
         seed: seed of the search.
     """
-    if len(space) <= EXACT:
-        near = nearest(space, neighbours)
-        return near, _distances(space, near)
-    from pynndescent import NNDescent
+    if len(space) > EXACT:
+        from pynndescent import NNDescent
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # numba's own business
-        near, away = NNDescent(
-            space, metric="euclidean", n_neighbors=neighbours + 1, max_candidates=60, random_state=seed, n_jobs=-1
-        ).neighbor_graph
-    if near.min() < 0:  # the search ran out of rows that it could tell apart
-        near = nearest(space, neighbours)
-        return near, _distances(space, near)
-    other, shape = _others(near), (len(space), neighbours)
-    return near[other].reshape(shape).astype(np.int64), away[other].reshape(shape).astype(np.float32)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # numba's own business
+            search = NNDescent(space, metric="euclidean", n_neighbors=neighbours + 1, max_candidates=60, random_state=seed, n_jobs=-1)
+            near, away = search.neighbor_graph
+        if near.min() >= 0:  # else it ran out of rows that it could tell apart
+            other, shape = _others(near), (len(space), neighbours)
+            return near[other].reshape(shape).astype(np.int64), away[other].reshape(shape).astype(np.float32)
+    near = nearest(space, neighbours)
+    return near, _distances(space, near)
 
 
 def _distances(space: np.ndarray, near: np.ndarray) -> np.ndarray:
