@@ -350,12 +350,18 @@ def main() -> None:
         if os.environ.get("SYNTHGAP_DEBUG"):
             raise
         from app.inputs import is_users_fault
+        from distill.meeting import is_lost_process
 
         line = " ".join(str(error).split()) or type(error).__name__
         if isinstance(error, OSError) and error.errno is not None:  # the system's own words, which name no remedy
             line = f"{error.filename or 'the file'} must be usable, got {error.strerror}; check the path, its rights and the space left."
         if is_users_fault(error):
             _say(f"error: {line}")
+            sys.exit(2)
+        if os.environ.get("WORLD_SIZE", "1") != "1" and is_lost_process(error):
+            _say(
+                f"error: the other processes must keep running, got {line}; look for the first error in their output and start again with --resume."
+            )
             sys.exit(2)
         _say(f"fault of synthgap, please report it: {type(error).__name__}: {line}\nSYNTHGAP_DEBUG=1 shows where.")
         sys.exit(3)

@@ -17,6 +17,7 @@ from distill.allocator import keep_freed_memory
 from distill.checkpoint import read_tensors, save_tensors
 from distill.division import place_in_launch, share_of
 from distill.errors import DistillError
+from distill.meeting import SCHEME
 from distill.together import gather, share_batch_norms
 
 if TYPE_CHECKING:
@@ -56,7 +57,11 @@ class TrainingConfig(BaseModel):
 
 
 def make_accelerator(precision: str) -> Accelerator:
-    """Make the accelerator, for this process or for all that a launcher has started; `auto` takes bf16 where the processor has it."""
+    """Make the accelerator, for this process or for all that a launcher has started; `auto` takes bf16 where the processor has it.
+
+    Raises:
+        DistillError: when the processes of a launcher do not find each other.
+    """
     from accelerate import Accelerator
     from accelerate.state import AcceleratorState
     from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs
@@ -68,7 +73,8 @@ def make_accelerator(precision: str) -> Accelerator:
     # accelerate keeps one global state a process and refuses another precision later on.
     AcceleratorState._reset_state()
     # Running statistics are equal everywhere already; the others wait while the first process embeds a training set with the teacher.
-    handlers = [DistributedDataParallelKwargs(broadcast_buffers=False), InitProcessGroupKwargs(timeout=LONGEST_WAIT)]
+    group = InitProcessGroupKwargs(init_method=f"{SCHEME}://", timeout=LONGEST_WAIT)
+    handlers = [DistributedDataParallelKwargs(broadcast_buffers=False), group]
     on_processors = place_in_launch()[1] > 1 and not torch.accelerator.is_available()  # accelerate does not look by itself
     return Accelerator(cpu=on_processors, mixed_precision="bf16" if precision == "bf16" else "no", kwargs_handlers=handlers)
 

@@ -114,7 +114,8 @@ def test_a_batch_norm_that_cannot_be_shared_is_named() -> None:
 
 
 @pytest.mark.slow
-def test_torchrun_starts_the_training_again_after_a_killed_process(write_config: Callable[..., Path], tmp_path: Path) -> None:
+@pytest.mark.parametrize("victim", [0, 1])
+def test_torchrun_starts_the_training_again_after_a_killed_process(victim: int, write_config: Callable[..., Path], tmp_path: Path) -> None:
     training = {"epochs": 8, "batch_size": 15, "precision": "fp32"}
     config = write_config(students={"average": STUDENTS["average"]}, training=training)
     command = [*launcher("--nproc-per-node", 2, "--max-restarts", 1), "train", str(config), "--out", str(tmp_path / "killed"), "--resume"]
@@ -128,7 +129,7 @@ def test_torchrun_starts_the_training_again_after_a_killed_process(write_config:
             time.sleep(0.01)
         workers = psutil.Process(running.pid).children()
         assert len(workers) == 2
-        workers[1].kill()
+        workers[victim].kill()
         _, said = running.communicate(timeout=300)
 
     assert running.returncode == 0, said

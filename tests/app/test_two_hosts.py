@@ -1,4 +1,4 @@
-"""`synthgap embed` on two hosts: two network namespaces joined by a wire, torchrun in each, one shared folder."""
+"""`synthgap embed` and `train` on two hosts: two network namespaces joined by a wire, torchrun in each, one shared folder."""
 
 from __future__ import annotations
 
@@ -6,14 +6,20 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
+import torch
 
 from app.embed_command import embed_in_parts
 from diagnose.load import load_subject
+from distill.checkpoint import read_tensors
+from distill.config import read_experiment
 from distill.data import load_split
+from distill.grid import train_grid
 
 
 @pytest.fixture
@@ -61,3 +67,37 @@ def test_two_hosts_make_the_table_of_one_process(hosts: list[str], tiny_data: Pa
 
     assert [process.returncode for process in running] == [0, 0], said
     assert (tmp_path / "alone" / "embeddings.npy").read_bytes() == (tmp_path / "shared" / "embeddings.npy").read_bytes()
+
+
+@pytest.mark.slow
+def test_two_hosts_train_the_student_of_one_process_though_one_of_them_is_killed(
+    hosts: list[str], write_config: Callable[..., Path], tmp_path: Path
+) -> None:
+    training = {"epochs": 8, "batch_size": 15, "precision": "fp32", "optimizer": "sgd", "learning_rate": 0.05}
+    config = write_config(students={"l2": {"loss": {"l2": 1.0}}}, training=training)
+
+    def start(number: int) -> subprocess.Popen[str]:
+        launch = [sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "1", "--max-restarts", "2"]
+        launch += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "10.77.0.1:29512", "--local-addr", f"10.77.0.{number + 1}"]
+        launch += ["--rdzv-conf", f"is_host={1 - number}", "-m", "app.cli"]  # a namespace has no name of its own to be known by
+        command = ["ip", "netns", "exec", hosts[number], *launch, "train", str(config), "--out", str(tmp_path / "shared"), "--resume"]
+        there = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": f"sg{os.getpid() % 10_000}w{number + 1}"}
+        return subprocess.Popen(command, env=there, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    running = [start(number) for number in (0, 1)]
+    epoch = tmp_path / "shared" / "students" / "l2-synthetic-s0" / "epoch-002.safetensors"
+    until = time.monotonic() + 300
+    while not epoch.exists() and all(process.poll() is None for process in running) and time.monotonic() < until:
+        time.sleep(0.01)
+    workers = psutil.Process(running[1].pid).children()
+    assert len(workers) == 1, [process.communicate(timeout=60)[0] for process in running]
+    workers[0].kill()
+    train_grid(read_experiment(config), tmp_path / "alone")
+    said = [process.communicate(timeout=600)[0] for process in running]
+
+    assert [process.returncode for process in running] == [0, 0], said
+    assert any("-9" in words or "SIGKILL" in words for words in said), said
+    together, alone = (
+        read_tensors(tmp_path / run / "students" / "l2-synthetic-s0" / "student.safetensors")[0] for run in ("shared", "alone")
+    )
+    assert all(torch.allclose(together[key], tensor, rtol=1e-4, atol=1e-5) for key, tensor in alone.items())
