@@ -5,13 +5,25 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 
 PIECE = 4096
 """Images between two writes: what a killed process loses at most."""
+
+MOST_PASSES = 4
+"""Forward passes at the same time: each holds a batch and its activations."""
+
+STATELESS = ("torch", "torchvision", "timm", "open_clip", "distill")
+"""Packages whose modules, in eval mode, keep nothing of one call that another could read."""
+
+Given = TypeVar("Given")
+Made = TypeVar("Made")
 
 
 def embed(
@@ -94,7 +106,7 @@ def embed_in_parts(
     todo = parts.missing(own)
     task = progress.add_task("embedding", total=len(own), completed=len(own) - sum(map(len, todo))) if progress else None
     for rows in (piece for stretch in todo for piece in pieces(stretch, max(PIECE // batch_size, 1) * batch_size)):
-        unit, columns = _embed_rows(subject, split, rows, size=size, batch_size=batch_size)
+        unit, columns = _embed_rows(subject, split, rows, size=size, batch_size=batch_size, passes=passes_at_once(subject.embed))
         here = slice(rows.start, rows.stop)
         known = {"id": ids[here], "label": split.labels[here], "domain": split.domains[here]}
         parts.write(rows, unit, known | {f"metadata/{name}": column for name, column in columns.items()})
@@ -104,7 +116,23 @@ def embed_in_parts(
     return table, 0 if table is not None else sum(map(len, parts.missing(range(len(split)))))
 
 
-def _embed_rows(subject: Any, split: Any, rows: range, *, size: int, batch_size: int) -> tuple[Any, dict[str, Any]]:
+def passes_at_once(encode: Any) -> int:
+    """Count the forward passes to run side by side, each on its part of torch's threads: small networks leave threads waiting for each other.
+
+    One for encoders on a GPU, and for code that we do not know, which may keep something from one call to the next.
+
+    Args:
+        encode: an encoder, or any callable.
+    """
+    import torch
+
+    if not isinstance(encode, torch.nn.Module) or any(tensor.device.type != "cpu" for tensor in encode.state_dict().values()):
+        return 1
+    known = all(type(part).__module__.partition(".")[0] in STATELESS for part in encode.modules())
+    return min(MOST_PASSES, torch.get_num_threads()) if known else 1
+
+
+def _embed_rows(subject: Any, split: Any, rows: range, *, size: int, batch_size: int, passes: int = 1) -> tuple[Any, dict[str, Any]]:
     """Embed some rows as one process alone would, (n, D) raw, with the facts of their files."""
     import numpy as np
     import torch
@@ -113,16 +141,43 @@ def _embed_rows(subject: Any, split: Any, rows: range, *, size: int, batch_size:
     from distill.streamed import streamed
     from probes.evaluating import evaluating
 
-    batches = list(whole_batches(rows, batch_size, len(split)))
-    first, found, facts = batches[0].start, [], []
-    with torch.inference_mode(), evaluating(subject.embed):
-        for _, pixels, known in streamed(split, size, batches):
+    def embedded(batch: tuple[range, Any, dict[str, Any]]) -> tuple[Any, dict[str, Any]]:
+        _, pixels, known = batch
+        with torch.inference_mode():
             part = subject.embed(torch.from_numpy(pixels).float().div_(255))
-            if part.ndim != 2 or len(part) != len(pixels):
-                raise ValueError(
-                    f"the encoder must return shape ({len(pixels)}, D), got {tuple(part.shape)}; pool the tokens to one vector an image."
-                )
-            found.append(part.float().cpu().numpy())
-            facts.append(known)
+        if part.ndim != 2 or len(part) != len(pixels):
+            raise ValueError(
+                f"the encoder must return shape ({len(pixels)}, D), got {tuple(part.shape)}; pool the tokens to one vector an image."
+            )
+        return part.float().cpu().numpy(), known
+
+    batches = list(whole_batches(rows, batch_size, len(split)))
+    first = batches[0].start
+    with evaluating(subject.embed):
+        found, facts = zip(*_in_order(embedded, streamed(split, size, batches), passes), strict=True)
     keep = slice(rows.start - first, rows.stop - first)
     return np.concatenate(found)[keep], {name: np.concatenate([each[name] for each in facts])[keep] for name in facts[0]}
+
+
+def _in_order(work: Callable[[Given], Made], items: Iterable[Given], passes: int) -> Iterator[Made]:
+    """Do work on items in threads that share torch's, and give what it makes in the order of the items; one more is held than worked on."""
+    import torch
+
+    if passes == 1:
+        yield from map(work, items)
+        return
+    threads, pending = torch.get_num_threads(), deque[Future[Made]]()
+    try:
+        with ThreadPoolExecutor(passes, initializer=torch.set_num_threads, initargs=(threads // passes,)) as pool:
+            try:
+                for item in items:
+                    pending.append(pool.submit(work, item))
+                    if len(pending) > passes:
+                        yield pending.popleft().result()
+                while pending:
+                    yield pending.popleft().result()
+            finally:
+                for future in pending:
+                    future.cancel()
+    finally:
+        torch.set_num_threads(threads)  # what a thread sets holds for the threads that come after it too

@@ -153,3 +153,56 @@ def test_threads_wait_asleep_unless_the_caller_says_otherwise(monkeypatch: pytes
     monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
     _wait_asleep()
     assert "GOMP_SPINCOUNT" not in os.environ
+
+
+@pytest.fixture
+def four_threads():
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(4)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_passes_side_by_side_give_the_bits_of_one_after_another(four_threads, subject, split):
+    import torch
+
+    assert embed_command.passes_at_once(subject.embed) == 4
+    both = embed_command._embed_rows(subject, split, range(len(split)), size=16, batch_size=4, passes=4)
+    assert torch.get_num_threads() == 4
+    torch.set_num_threads(1)
+    one = embed_command._embed_rows(subject, split, range(len(split)), size=16, batch_size=4, passes=1)
+
+    assert np.array_equal(both[0], one[0])
+    assert all(np.array_equal(both[1][name].astype(str), column.astype(str)) for name, column in one[1].items())
+
+
+def test_code_that_may_keep_something_between_calls_runs_one_pass_at_a_time(four_threads, subject):
+    import torch
+
+    class Own(torch.nn.Module):
+        pass
+
+    assert embed_command.passes_at_once(torch.nn.Sequential(torch.nn.Flatten(), Own())) == 1
+    assert embed_command.passes_at_once(lambda images: images.mean(dim=(2, 3))) == 1
+    assert embed_command.passes_at_once(torch.nn.Linear(2, 2, device="meta")) == 1
+    assert embed_command.passes_at_once(load_subject("timm:mobilenetv3_small_050", image_size=32).embed) == 4
+
+
+def test_an_error_in_a_pass_ends_all_of_them_and_gives_the_threads_back(four_threads):
+    import torch
+
+    seen = []
+
+    def work(item: int) -> int:
+        seen.append(item)
+        if item == 3:
+            raise ValueError("the third")
+        return item * torch.get_num_threads()
+
+    assert list(embed_command._in_order(lambda item: item * torch.get_num_threads(), range(6), 2)) == [0, 2, 4, 6, 8, 10]
+    with pytest.raises(ValueError, match="the third"):
+        list(embed_command._in_order(work, range(1000), 2))
+    assert len(seen) < 12
+    assert torch.get_num_threads() == 4
