@@ -94,9 +94,11 @@ def embed_in_parts(
     Returns:
         The table's folder, or None while rows are missing; and how many are.
     """
+    from distill.allocator import keep_freed_memory
     from distill.division import pieces, share_of
     from probes.table_parts import TableParts
 
+    keep_freed_memory(threads=True)
     ids = split.ids
     state = hashlib.sha256(repr((subject.weights_hash, size, batch_size, split.class_names)).encode())
     for column in (ids, split.labels, split.domains):

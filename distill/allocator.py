@@ -5,17 +5,21 @@ from __future__ import annotations
 import ctypes
 import sys
 
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
 """Parameters of glibc's `mallopt` (malloc.h)."""
 
 LARGEST_MMAP_THRESHOLD = 32 * 2**20
 """Above it glibc refuses the threshold (DEFAULT_MMAP_THRESHOLD_MAX on 64-bit systems)."""
 
 
-def keep_freed_memory() -> bool:
+def keep_freed_memory(*, threads: bool = False) -> bool:
     """Tell glibc to hold on to what is freed, for the rest of this process; elsewhere nothing happens.
 
     Changes no result. Activations of a batch are some megabytes each, which glibc maps and unmaps by default.
+
+    Args:
+        threads: do the same for threads that start from now on: they share the memory of the process, where each would have an arena of its own,
+            which is too small for a batch.
 
     Returns:
         Whether it was done.
@@ -25,4 +29,5 @@ def keep_freed_memory() -> bool:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None:  # another C library, such as musl
         return False
-    return bool(mallopt(M_MMAP_THRESHOLD, LARGEST_MMAP_THRESHOLD)) and bool(mallopt(M_TRIM_THRESHOLD, 2**31 - 1))
+    settings = [(M_MMAP_THRESHOLD, LARGEST_MMAP_THRESHOLD), (M_TRIM_THRESHOLD, 2**31 - 1), *([(M_ARENA_MAX, 1)] if threads else [])]
+    return all(bool(mallopt(*setting)) for setting in settings)
