@@ -42,6 +42,9 @@ def embed(
     the table is the same, bit for bit, at the same number of threads.
     """
     _wait_asleep()
+    from distill.allocator import keep_freed_memory
+
+    keep_freed_memory(threads=True)  # before there are threads
     from distill.division import place_in_launch
 
     rank, world = place_in_launch()
@@ -94,11 +97,9 @@ def embed_in_parts(
     Returns:
         The table's folder, or None while rows are missing; and how many are.
     """
-    from distill.allocator import keep_freed_memory
     from distill.division import pieces, share_of
     from probes.table_parts import TableParts
 
-    keep_freed_memory(threads=True)
     ids = split.ids
     state = hashlib.sha256(repr((subject.weights_hash, size, batch_size, split.class_names)).encode())
     for column in (ids, split.labels, split.domains):
