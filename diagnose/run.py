@@ -7,7 +7,7 @@ import json
 import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from probes.embeddings import EmbeddingTable, key
 from probes.registry import PROBES, measure, probe_names
 from probes.result import SCHEMA_VERSION, DiagnosticError, ProbeResult
 from probes.sight import EmbedText, Sight
+from probes.threads import side_by_side
 
 Progress = Callable[[str, int, int], None]
 """`progress(what, done, total)`."""
@@ -129,9 +130,12 @@ def diagnose(
             continue
         tables[student.name] = (table_key, table)
         accuracies[student.name] = _accuracy(table, setting)
+        todo = partial(_probe, student=student, table=table, keys=(table_key, teacher_key), looking=looking, setting=setting)
+        of_tables = [probe for probe in each if probe in PROBES]
+        found = dict(zip(of_tables, side_by_side(todo, of_tables), strict=True))  # the others use all cores by themselves
+        found |= {probe: todo(probe) for probe in each if probe not in PROBES}
         for probe in each:
-            content = _content(probe, table_key, teacher_key, student, setting)
-            record, result = _run(probe, student, _sight(student, table, setting), looking, content, setting)
+            record, result = found[probe]
             records.append(record)
             if result is not None:
                 results[probe][student.name] = result
@@ -270,6 +274,13 @@ def _content(probe: str, table_key: str, teacher_key: str, student: Subject, set
         parts.append(setting.edited)
     digest.update(json.dumps(parts).encode())
     return digest.hexdigest()[:32]
+
+
+def _probe(
+    probe: str, *, student: Subject, table: EmbeddingTable, keys: tuple[str, str], looking: Sight, setting: Setting
+) -> tuple[ProbeRecord, ProbeResult | None]:
+    content = _content(probe, *keys, student, setting)
+    return _run(probe, student, _sight(student, table, setting), looking, content, setting)
 
 
 def _run(

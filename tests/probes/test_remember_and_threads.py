@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from probes import remember
+from probes import remember, threads
 from probes.registry import PROBES
 from probes.threads import one_thread
 
@@ -120,3 +121,33 @@ def test_one_thread_holds_in_threads_whoever_set_limits_before():
         limits.restore_original_limits()
     assert all(set(each) == {1} for each in found)
     assert after == before
+
+
+@pytest.mark.parametrize("many", [1, 4])
+def test_side_by_side_keeps_the_order_of_the_items(monkeypatch: pytest.MonkeyPatch, many: int) -> None:
+    monkeypatch.setattr(threads, "cores", lambda: many)
+    waits = [0.05, 0.0, 0.02, 0.0, 0.01]
+
+    assert threads.side_by_side(lambda item: (time.sleep(waits[item]), item)[1], range(5)) == [0, 1, 2, 3, 4]
+    assert threads.side_by_side(str, []) == []
+
+
+def test_side_by_side_really_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "cores", lambda: 3)
+    together = threading.Barrier(3, timeout=30)  # breaks where one waits for another to end
+
+    assert threads.side_by_side(lambda item: together.wait() >= 0, range(3)) == [True] * 3
+
+
+def test_an_error_begins_no_more_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "cores", lambda: 2)
+    begun: list[int] = []
+
+    def work(item: int) -> None:
+        begun.append(item)
+        time.sleep(0.02)
+        raise ValueError(f"item {item}")
+
+    with pytest.raises(ValueError, match="item 0"):
+        threads.side_by_side(work, range(100))
+    assert len(begun) < 10
