@@ -57,6 +57,12 @@ def embed(
     from diagnose.load import load_subject
     from distill.data import load_split
     from distill.experiment import common_size
+    from distill.student import is_fresh
+
+    if world > 1 and weights is None and is_fresh(model):
+        raise ValueError(
+            f"`model` must have weights under a launcher, got {model}, for which each process draws its own; give --weights FILE."
+        )
 
     split = load_split(data, domain=domain, skip_bad=skip_bad, lazy=True)
     size = common_size(split, what="--image-size") if image_size is None else image_size

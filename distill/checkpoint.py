@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import warnings
@@ -22,7 +23,9 @@ from distill.errors import DistillError
 from distill.hf_vision import Pooled
 from distill.images import MAX_SIZE
 from distill.outside import parse_json, read_toml
-from distill.student import FORMS, Transformed, attach_projection, build_backbone, feature_width
+from distill.student import FORMS, Transformed, attach_projection, build_backbone, feature_width, is_fresh
+
+logger = logging.getLogger(__name__)
 
 FORMAT = "synthgap-student-1"
 
@@ -309,6 +312,10 @@ def load_encoder(
     if Path(spec).is_file() and not spec.endswith(".py"):
         raise ValueError(f"`student` must be {FORMS}, got the file {spec}; name its model and give the file with `--weights`.")
     encoder = build_backbone(spec, kwargs)
+    if weights is None and is_fresh(spec):
+        logger.warning(
+            "%s names no weights, so they are drawn by lot and nothing is trained: give them with --weights FILE (`weights`).", spec
+        )
     if weights is not None:
         tensors = read_weights(weights)
         fill_weights(_holder(encoder, tensors), tensors, str(weights))

@@ -23,6 +23,14 @@ FORMS = (
 )
 
 
+def is_fresh(spec: str) -> bool:
+    """Tell a name that gives an architecture and no weights: whatever is built from it is drawn by lot."""
+    kind, _, name = spec.partition(":")
+    if kind == "open_clip":
+        return not any(sign in name for sign in "/\\:") and not Path(name).exists()
+    return kind in ("timm", "builtin")
+
+
 def build_backbone(spec: str, kwargs: Mapping[str, Any] | None = None) -> Encoder:
     """Build an image encoder without a projection from its name.
 

@@ -206,3 +206,32 @@ def test_an_error_in_a_pass_ends_all_of_them_and_gives_the_threads_back(four_thr
         list(embed_command._in_order(work, range(1000), 2))
     assert len(seen) < 12
     assert torch.get_num_threads() == 4
+
+
+def test_weights_drawn_by_lot_are_told_and_refused_where_each_process_would_draw_its_own(tiny_data, tmp_path, monkeypatch, caplog):
+    from typer.testing import CliRunner
+
+    from app.cli import app
+
+    data = ["embed", MODEL, str(tiny_data / "test-real.parquet"), "--out"]
+
+    done = CliRunner().invoke(app, [*data, str(tmp_path / "table")])
+    assert done.exit_code == 0, done.output
+    assert "builtin:small_resnet names no weights, so they are drawn by lot" in caplog.text
+
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    done = CliRunner().invoke(app, [*data, str(tmp_path / "shared")])
+    assert isinstance(done.exception, ValueError)
+    assert "`model` must have weights under a launcher, got builtin:small_resnet" in str(done.exception)
+
+
+@pytest.mark.parametrize(
+    ("spec", "fresh"),
+    [("timm:resnet18", True), ("builtin:small_resnet", True), ("open_clip:ViT-B-32", True)]
+    + [(spec, False) for spec in ("open_clip:ViT-B-32/openai", "open_clip:local-dir:there", "hf:some/model", "net.py:make", "plugin:own")],
+)
+def test_a_name_that_gives_no_weights_is_known(spec, fresh):
+    from distill.student import is_fresh
+
+    assert is_fresh(spec) is fresh
