@@ -350,7 +350,6 @@ def main() -> None:
         if os.environ.get("SYNTHGAP_DEBUG"):
             raise
         from app.inputs import is_users_fault
-        from distill.meeting import is_lost_process
 
         line = " ".join(str(error).split()) or type(error).__name__
         if isinstance(error, OSError) and error.errno is not None:  # the system's own words, which name no remedy
@@ -358,13 +357,19 @@ def main() -> None:
         if is_users_fault(error):
             _say(f"error: {line}")
             sys.exit(2)
-        if os.environ.get("WORLD_SIZE", "1") != "1" and is_lost_process(error):
+        if os.environ.get("WORLD_SIZE", "1") != "1" and _is_lost_process(error):
             _say(
                 f"error: the other processes must keep running, got {line}; look for the first error in their output and start again with --resume."
             )
             sys.exit(2)
         _say(f"fault of synthgap, please report it: {type(error).__name__}: {line}\nSYNTHGAP_DEBUG=1 shows where.")
         sys.exit(3)
+
+
+def _is_lost_process(error: Exception) -> bool:
+    from distill.meeting import is_lost_process
+
+    return is_lost_process(error)
 
 
 if __name__ == "__main__":

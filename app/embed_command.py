@@ -17,7 +17,10 @@ PIECE = 4096
 """Images between two writes: what a killed process loses at most."""
 
 MOST_PASSES = 4
-"""Forward passes at the same time: each holds a batch and its activations."""
+"""Forward passes at the same time at most."""
+
+MOST_PIXELS = 2 * 256 * 224**2
+"""Pixels of all passes at the same time, since each holds a batch and its activations; one pass may be larger."""
 
 STATELESS = ("torch", "torchvision", "timm", "open_clip", "distill")
 """Packages whose modules, in eval mode, keep nothing of one call that another could read."""
@@ -110,12 +113,13 @@ def embed_in_parts(
     state = hashlib.sha256(repr((subject.weights_hash, size, batch_size, split.class_names)).encode())
     for column in (ids, split.labels, split.domains):
         state.update(column.tobytes())
+    passes = passes_at_once(subject.embed, images=len(split), batch_size=batch_size, size=size)
     parts = TableParts(out, rows=len(split), made_of=state.hexdigest())
     own = share_of(len(split), rank, world)
     todo = parts.missing(own)
     task = progress.add_task("embedding", total=len(own), completed=len(own) - sum(map(len, todo))) if progress else None
     for rows in (piece for stretch in todo for piece in pieces(stretch, max(PIECE // batch_size, 1) * batch_size)):
-        unit, columns = _embed_rows(subject, split, rows, size=size, batch_size=batch_size, passes=passes_at_once(subject.embed))
+        unit, columns = _embed_rows(subject, split, rows, size=size, batch_size=batch_size, passes=passes)
         here = slice(rows.start, rows.stop)
         known = {"id": ids[here], "label": split.labels[here], "domain": split.domains[here]}
         parts.write(rows, unit, known | {f"metadata/{name}": column for name, column in columns.items()})
@@ -125,20 +129,34 @@ def embed_in_parts(
     return table, 0 if table is not None else sum(map(len, parts.missing(range(len(split)))))
 
 
-def passes_at_once(encode: Any) -> int:
+def passes_at_once(encode: Any, *, images: int, batch_size: int, size: int) -> int:
     """Count the forward passes to run side by side, each on its part of torch's threads: small networks leave threads waiting for each other.
 
-    One for encoders on a GPU, and for code that we do not know, which may keep something from one call to the next.
+    The number is the same for every share of the images. It is one on a GPU, and for what we do not know to keep nothing from one call to the next:
+    code of others, hooks, traced and compiled networks.
 
     Args:
         encode: an encoder, or any callable.
+        images: number of images of all processes.
+        batch_size: images in one pass.
+        size: side of the images in pixels.
     """
     import torch
 
-    if not isinstance(encode, torch.nn.Module) or any(tensor.device.type != "cpu" for tensor in encode.state_dict().values()):
+    if not isinstance(encode, torch.nn.Module) or not all(map(_keeps_nothing, encode.modules())):
         return 1
-    known = all(type(part).__module__.partition(".")[0] in STATELESS for part in encode.modules())
-    return min(MOST_PASSES, torch.get_num_threads()) if known else 1
+    if any(tensor.device.type != "cpu" for tensor in encode.state_dict().values()):
+        return 1
+    threads, batches = torch.get_num_threads(), -(-min(images, PIECE) // batch_size)
+    most = max(1, min(MOST_PASSES, threads, batches, MOST_PIXELS // (batch_size * size**2)))
+    return max(range(1, most + 1), key=lambda passes: (threads // passes * passes, passes))  # no thread is left over where that can be
+
+
+def _keeps_nothing(part: Any) -> bool:
+    import torch
+
+    ours = type(part).__module__.partition(".")[0] in STATELESS and not isinstance(part, (torch.jit.ScriptModule, torch.fx.GraphModule))
+    return ours and "forward" not in vars(part) and not part._forward_hooks and not part._forward_pre_hooks
 
 
 def _embed_rows(subject: Any, split: Any, rows: range, *, size: int, batch_size: int, passes: int = 1) -> tuple[Any, dict[str, Any]]:

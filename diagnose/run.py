@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from threading import RLock
 
 import numpy as np
 
@@ -92,7 +93,7 @@ def diagnose(
         logit_scale: multiplier of the cosines, positive; the calibration depends on it.
         seed: seed of every random draw.
         probes: see `probes.registry.probe_names`, and `map` for the map of the whole run; None for all of them.
-        progress: called as `progress(what, done, total)`.
+        progress: called as `progress(what, done, total)`, by one thread at a time but not always the same.
         batch_size: images in one forward pass.
         embed_text: the teacher's text tower, or None where there is none.
         edited: images of each domain that `interventions` edits; None for the probe's own default.
@@ -108,7 +109,7 @@ def diagnose(
     probes = diagnosis_names() if probes is None else probes
     _check(subjects, teacher, given, probes, class_weights)
     given, left_out = comparable(given, seed=seed)
-    told = progress or (lambda what, done, total: None)
+    told = _one_at_a_time(progress or (lambda what, done, total: None))
     setting = Setting(given, np.asarray(class_weights), Path(out), logit_scale, seed, batch_size, told, embed_text, edited)
     setting.out.mkdir(parents=True, exist_ok=True)
     (setting.out / "done").unlink(missing_ok=True)
@@ -131,9 +132,10 @@ def diagnose(
         tables[student.name] = (table_key, table)
         accuracies[student.name] = _accuracy(table, setting)
         todo = partial(_probe, student=student, table=table, keys=(table_key, teacher_key), looking=looking, setting=setting)
-        of_tables = [probe for probe in each if probe in PROBES]
-        found = dict(zip(of_tables, side_by_side(todo, of_tables), strict=True))  # the others use all cores by themselves
-        found |= {probe: todo(probe) for probe in each if probe not in PROBES}
+        # image probes use all cores by themselves, and so does drift where there are epochs to embed
+        single = [probe for probe in dict.fromkeys(each) if probe in PROBES and not (probe == "drift" and student.checkpoints)]
+        found = dict(zip(single, side_by_side(todo, single), strict=True))
+        found |= {probe: todo(probe) for probe in each if probe not in single}
         for probe in each:
             record, result = found[probe]
             records.append(record)
@@ -165,6 +167,16 @@ def diagnose(
     )
     _write(said, results, shown, setting)
     return said
+
+
+def _one_at_a_time(progress: Progress) -> Progress:
+    lock = RLock()
+
+    def told(what: str, done: int, total: int) -> None:
+        with lock:
+            progress(what, done, total)
+
+    return told
 
 
 def diagnosis_names() -> list[str]:

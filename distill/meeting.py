@@ -73,6 +73,7 @@ def _wait(until: float, longest: timedelta, found: str) -> None:
 def _anew(url: str, timeout: timedelta = LONGEST_MEETING, **options: Any) -> Iterator[tuple[processes.Store, int, int]]:
     from torch.distributed.rendezvous import rendezvous
 
+    timeout = min(timeout, LONGEST_MEETING)  # the store gets the longer one of the group afterwards
     store, rank, world = next(iter(rendezvous("env" + url.removeprefix(SCHEME), timeout=timeout, **options)))
     yield processes.PrefixStore(name_of_meeting(store, rank, world), store), rank, world
 
@@ -84,5 +85,6 @@ if processes.is_available():
 
 
 def is_lost_process(error: BaseException) -> bool:
-    """Tell an error that only says that another process, or the way to it, is gone."""
-    return isinstance(error, processes.DistError) or (isinstance(error, RuntimeError) and "gloo" in str(error).lower())
+    """Tell an error that only says that another process, or the way to it, is gone, as gloo and torch's store raise it."""
+    known = processes.is_available() and isinstance(error, (processes.DistNetworkError, processes.DistStoreError))
+    return known or (isinstance(error, RuntimeError) and "gloo/transport" in str(error))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -165,12 +166,22 @@ def four_threads():
     torch.set_num_threads(before)
 
 
+def threads_of_a_new_thread() -> int:
+    import torch
+
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(torch.get_num_threads).result()
+
+
+def passes(encode, images=1000, batch_size=2, size=16):
+    return embed_command.passes_at_once(encode, images=images, batch_size=batch_size, size=size)
+
+
 def test_passes_side_by_side_give_the_bits_of_one_after_another(four_threads, subject, split):
     import torch
 
-    assert embed_command.passes_at_once(subject.embed) == 4
     both = embed_command._embed_rows(subject, split, range(len(split)), size=16, batch_size=4, passes=4)
-    assert torch.get_num_threads() == 4
+    assert threads_of_a_new_thread() == 4
     torch.set_num_threads(1)
     one = embed_command._embed_rows(subject, split, range(len(split)), size=16, batch_size=4, passes=1)
 
@@ -178,16 +189,37 @@ def test_passes_side_by_side_give_the_bits_of_one_after_another(four_threads, su
     assert all(np.array_equal(both[1][name].astype(str), column.astype(str)) for name, column in one[1].items())
 
 
-def test_code_that_may_keep_something_between_calls_runs_one_pass_at_a_time(four_threads, subject):
+def test_what_may_keep_something_between_calls_runs_one_pass_at_a_time(four_threads, subject):
     import torch
 
     class Own(torch.nn.Module):
-        pass
+        def forward(self, images):
+            return images
 
-    assert embed_command.passes_at_once(torch.nn.Sequential(torch.nn.Flatten(), Own())) == 1
-    assert embed_command.passes_at_once(lambda images: images.mean(dim=(2, 3))) == 1
-    assert embed_command.passes_at_once(torch.nn.Linear(2, 2, device="meta")) == 1
-    assert embed_command.passes_at_once(load_subject("timm:mobilenetv3_small_050", image_size=32).embed) == 4
+    hooked, replaced, plain = (torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(2, 2)) for _ in range(3))
+    hooked[1].register_forward_hook(lambda part, given, out: out)
+    replaced[1].forward = lambda images: images
+
+    assert passes(plain) == passes(subject.embed) == 4
+    assert passes(load_subject("timm:mobilenetv3_small_050", image_size=32).embed) == 4
+    assert passes(torch.nn.Sequential(torch.nn.Flatten(), Own())) == 1
+    assert passes(lambda images: images.mean(dim=(2, 3))) == 1
+    assert passes(torch.nn.Linear(2, 2, device="meta")) == 1
+    assert passes(hooked) == passes(replaced) == passes(torch.fx.symbolic_trace(plain)) == 1
+    assert passes(torch.jit.trace(plain, torch.zeros(1, 2))) == 1
+
+
+def test_passes_leave_no_thread_over_and_hold_few_pixels(monkeypatch, subject):
+    import torch
+
+    monkeypatch.setattr(embed_command, "PIECE", 4096)
+    for threads, most in ((1, 1), (2, 2), (3, 3), (4, 4), (5, 1), (6, 3), (7, 1), (8, 4), (64, 4)):
+        monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
+        assert passes(subject.embed) == most
+    assert [passes(subject.embed, images=images, batch_size=10) for images in (1, 10, 11, 40)] == [1, 1, 2, 4]
+    assert passes(subject.embed, images=10**6, batch_size=4096) == 1
+    assert passes(subject.embed, images=10**6, batch_size=256, size=224) == 2
+    assert passes(subject.embed, images=10**6, batch_size=256, size=336) == 1
 
 
 def test_an_error_in_a_pass_ends_all_of_them_and_gives_the_threads_back(four_threads):
@@ -205,7 +237,7 @@ def test_an_error_in_a_pass_ends_all_of_them_and_gives_the_threads_back(four_thr
     with pytest.raises(ValueError, match="the third"):
         list(embed_command._in_order(work, range(1000), 2))
     assert len(seen) < 12
-    assert torch.get_num_threads() == 4
+    assert threads_of_a_new_thread() == 4
 
 
 def test_weights_drawn_by_lot_are_told_and_refused_where_each_process_would_draw_its_own(tiny_data, tmp_path, monkeypatch, caplog):

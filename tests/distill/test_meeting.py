@@ -68,4 +68,5 @@ def test_what_a_killed_process_has_left_is_not_read_again() -> None:
 def test_an_error_of_the_network_is_told_from_a_fault() -> None:
     assert is_lost_process(DistNetworkError("The client socket has failed to connect"))
     assert is_lost_process(RuntimeError("[gloo/transport/tcp/pair.cc:534] Connection closed by peer [127.0.0.1]:3"))
+    assert not is_lost_process(RuntimeError("no such file: /data/igloo"))
     assert not is_lost_process(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))

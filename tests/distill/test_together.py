@@ -133,7 +133,7 @@ def test_torchrun_starts_the_training_again_after_a_killed_process(victim: int, 
         _, said = running.communicate(timeout=300)
 
     assert running.returncode == 0, said
-    assert "SIGKILL" in said or "-9" in said, said
+    assert "exitcode: -9" in said, said
     whole, killed = (weights(tmp_path / run, "average") for run in ("whole", "killed"))
     assert all(torch.equal(tensor, killed[name]) for name, tensor in whole.items())
     rows = [row["epoch"] for row in read_metrics(tmp_path / "killed" / "metrics.jsonl")]
