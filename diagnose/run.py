@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
-from importlib.metadata import PackageNotFoundError, version
+from functools import cached_property
 from pathlib import Path
-from threading import RLock
 
 import numpy as np
 
 from diagnose import edited_samples, junit, mapping, render, report, samples, summary
 from diagnose.class_mix import comparable, sentence
+from diagnose.environment import environment
 from diagnose.epochs import explained_rows, few_images
 from diagnose.intervals import Sample, estimate
 from diagnose.names import file_name
@@ -27,7 +25,7 @@ from probes.embeddings import EmbeddingTable, key
 from probes.registry import PROBES, measure, probe_names
 from probes.result import SCHEMA_VERSION, DiagnosticError, ProbeResult
 from probes.sight import EmbedText, Sight
-from probes.threads import side_by_side
+from probes.threads import one_at_a_time, side_by_side
 
 Progress = Callable[[str, int, int], None]
 """`progress(what, done, total)`."""
@@ -109,7 +107,7 @@ def diagnose(
     probes = diagnosis_names() if probes is None else probes
     _check(subjects, teacher, given, probes, class_weights)
     given, left_out = comparable(given, seed=seed)
-    told = _one_at_a_time(progress or (lambda what, done, total: None))
+    told = one_at_a_time(progress or (lambda what, done, total: None))
     setting = Setting(given, np.asarray(class_weights), Path(out), logit_scale, seed, batch_size, told, embed_text, edited)
     setting.out.mkdir(parents=True, exist_ok=True)
     (setting.out / "done").unlink(missing_ok=True)
@@ -131,13 +129,8 @@ def diagnose(
             continue
         tables[student.name] = (table_key, table)
         accuracies[student.name] = _accuracy(table, setting)
-        todo = partial(_probe, student=student, table=table, keys=(table_key, teacher_key), looking=looking, setting=setting)
-        # image probes use all cores by themselves, and so does drift where there are epochs to embed
-        single = [probe for probe in dict.fromkeys(each) if probe in PROBES and not (probe == "drift" and student.checkpoints)]
-        found = dict(zip(single, side_by_side(todo, single), strict=True))
-        found |= {probe: todo(probe) for probe in each if probe not in single}
-        for probe in each:
-            record, result = found[probe]
+        found = _probed(each, student, table, (table_key, teacher_key), looking, setting)
+        for probe, (record, result) in found.items():
             records.append(record)
             if result is not None:
                 results[probe][student.name] = result
@@ -163,20 +156,10 @@ def diagnose(
             **left_out.counts,
             "classes": len(given[0].class_names),
         },
-        environment=_environment(setting),
+        environment=environment(setting.seed),
     )
     _write(said, results, shown, setting)
     return said
-
-
-def _one_at_a_time(progress: Progress) -> Progress:
-    lock = RLock()
-
-    def told(what: str, done: int, total: int) -> None:
-        with lock:
-            progress(what, done, total)
-
-    return told
 
 
 def diagnosis_names() -> list[str]:
@@ -288,11 +271,17 @@ def _content(probe: str, table_key: str, teacher_key: str, student: Subject, set
     return digest.hexdigest()[:32]
 
 
-def _probe(
-    probe: str, *, student: Subject, table: EmbeddingTable, keys: tuple[str, str], looking: Sight, setting: Setting
-) -> tuple[ProbeRecord, ProbeResult | None]:
-    content = _content(probe, *keys, student, setting)
-    return _run(probe, student, _sight(student, table, setting), looking, content, setting)
+def _probed(
+    probes: Sequence[str], student: Subject, table: EmbeddingTable, keys: tuple[str, str], looking: Sight, setting: Setting
+) -> dict[str, tuple[ProbeRecord, ProbeResult | None]]:
+    """Run probes for a student: those of tables side by side; image probes use all cores by themselves, as drift does where there are epochs to embed."""
+
+    def one(probe: str) -> tuple[ProbeRecord, ProbeResult | None]:
+        return _run(probe, student, _sight(student, table, setting), looking, _content(probe, *keys, student, setting), setting)
+
+    single = [probe for probe in dict.fromkeys(probes) if probe in PROBES and not (probe == "drift" and student.checkpoints)]
+    found = dict(zip(single, side_by_side(one, single), strict=True))
+    return {probe: found[probe] if probe in found else one(probe) for probe in probes}
 
 
 def _run(
@@ -409,13 +398,3 @@ def _map(
 
 def _said(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"[:2000]
-
-
-def _environment(setting: Setting) -> dict[str, str]:
-    found = {"python": platform.python_version(), "platform": f"{platform.system()} {platform.machine()}", "seed": str(setting.seed)}
-    for package in ("synthgap", "torch", "open_clip_torch", "scikit-learn", "numpy", "scipy"):
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "not installed"
-    return found

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import wraps
-from threading import Lock
+from threading import Lock, RLock
 from typing import Any, ParamSpec, TypeVar
 
 Given = ParamSpec("Given")
@@ -92,3 +92,15 @@ def side_by_side(work: Callable[[Item], Found], items: Sequence[Item]) -> list[F
         return [future.result() for future in [pool.submit(work, item) for item in items]]
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def one_at_a_time(function: Callable[Given, Found]) -> Callable[Given, Found]:
+    """Let one thread at a time into a function."""
+    lock = RLock()
+
+    @wraps(function)
+    def locked(*args: Given.args, **kwargs: Given.kwargs) -> Found:
+        with lock:
+            return function(*args, **kwargs)
+
+    return locked

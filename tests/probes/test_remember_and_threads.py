@@ -151,3 +151,19 @@ def test_an_error_begins_no_more_work(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValueError, match="item 0"):
         threads.side_by_side(work, range(100))
     assert len(begun) < 10
+
+
+def test_one_thread_at_a_time_is_let_in() -> None:
+    inside: list[int] = []
+    most: list[int] = []
+
+    @threads.one_at_a_time
+    def count(item: int) -> None:
+        inside.append(item)
+        most.append(len(inside))
+        time.sleep(0.005)
+        inside.remove(item)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(count, range(20)))
+    assert most == [1] * 20
