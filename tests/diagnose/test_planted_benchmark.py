@@ -203,8 +203,8 @@ def test_the_whole_benchmark_runs_on_tiny_images_and_goes_on_where_it_stopped(
         dose_draws=0,
         classes=3,
         train_images=45,
-        test_images=9,
-        limit=9,
+        test_images=12,
+        limit=12,
         epochs=1,
     )
 
@@ -219,4 +219,4 @@ def test_the_whole_benchmark_runs_on_tiny_images_and_goes_on_where_it_stopped(
     with pytest.raises(FileExistsError, match="--resume"):
         run_plan(config, tmp_path / "out")
     with pytest.raises(DiagnosticError, match="as it was begun"):
-        run_plan(config.model_copy(update={"limit": 8}), tmp_path / "out", resume=True)
+        run_plan(config.model_copy(update={"limit": 11}), tmp_path / "out", resume=True)
