@@ -77,7 +77,18 @@ def serving(runs: Path, port: int, patience: float = 240.0) -> Iterator[str]:
         TimeoutError: when the server does not answer in `patience` seconds.
     """
     check_port(port)
-    server = subprocess.Popen(serve_command(runs, port), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    with running(serve_command(runs, port), port, patience) as address:
+        yield address
+
+
+@contextmanager
+def running(command: list[str], port: int, patience: float = 240.0) -> Iterator[str]:
+    """Run a command that serves a Streamlit page on a port of this machine while the block runs; give its address.
+
+    Raises:
+        TimeoutError: when the server does not answer in `patience` seconds.
+    """
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         if not _answers(port, server, patience):
             raise TimeoutError(f"the server must answer on port {port}, got nothing in {patience:.0f} s; try again.")

@@ -12,7 +12,6 @@ import argparse
 import math
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -26,7 +25,7 @@ import numpy as np
 import psutil
 from pairs import Row, Run
 
-from app.launch import ADDRESS, _answers, free_port, serving
+from app.launch import ADDRESS, free_port, running, serving
 from app.map_data import MOST_POINTS
 from diagnose.schema import ProbeRecord, Report
 from probes.result import ProbeResult
@@ -145,24 +144,10 @@ def _bare() -> Iterator[str]:
     with tempfile.TemporaryDirectory() as folder:
         page = Path(folder) / "page.py"
         page.write_text("import streamlit\nstreamlit.subheader('nothing else')\n", encoding="utf-8")
-        options = [
-            "--server.address",
-            ADDRESS,
-            "--server.headless",
-            "true",
-            "--browser.gatherUsageStats",
-            "false",
-            "--server.fileWatcherType",
-            "none",
-        ]
-        command = [sys.executable, "-m", "streamlit", "run", str(page), "--server.port", str(port), *options]
-        server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        try:
-            _answers(port, server, PATIENCE / 1000)
-            yield f"http://{ADDRESS}:{port}"
-        finally:
-            server.terminate()
-            server.wait()
+        options = [f"--server.address={ADDRESS}", f"--server.port={port}", "--server.headless=true", "--server.fileWatcherType=none"]
+        command = [sys.executable, "-m", "streamlit", "run", str(page), *options, "--browser.gatherUsageStats=false"]
+        with running(command, port) as address:
+            yield address
 
 
 def _first_paint(browser: Any, address: str, *, chart: bool = True) -> tuple[Run, Run]:
