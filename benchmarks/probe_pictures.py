@@ -12,8 +12,8 @@ import matplotlib
 import numpy as np
 
 from diagnose import planted_scores
-from probes.intervals import wilson
 from probes.result import ProbeResult, Score
+from probes.stats.intervals import wilson
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt

@@ -10,9 +10,9 @@ FOLDS = 5
 
 
 def rows(effort: int) -> list[Row]:
-    from probes.auc import auc_interval, auc_over_cells
-    from probes.domain_classifiers import STRENGTHS, logistic_scores
-    from probes.folds import stratified_folds
+    from probes.stats.auc import auc_interval, auc_over_cells
+    from probes.stats.domain_classifiers import STRENGTHS, logistic_scores
+    from probes.stats.folds import stratified_folds
 
     n = (3_000, 10_000, 50_000)[effort]
     x, y = made.embeddings(n, shift=0.05), made.synthetic(n)

@@ -13,8 +13,8 @@ from diagnose.samples import png
 from diagnose.subjects import Images
 from diagnose.tables import ids_of
 from probes.edits import EDITS, Material
-from probes.partners import partners
 from probes.result import ProbeResult
+from probes.stats.sampling import partners
 
 TELLING = 4
 """Images of each edit and domain on which most students change their answer and the teacher keeps its own."""

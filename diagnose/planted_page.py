@@ -11,8 +11,8 @@ from diagnose import planted_scores as scores
 from diagnose.planted_scores import Record
 from diagnose.report import write_text
 from probes.edits import FAMILIES
-from probes.intervals import Interval
 from probes.planted.plant import CUES
+from probes.stats.intervals import Interval
 
 if TYPE_CHECKING:
     from diagnose.planted_plan import PlantedConfig

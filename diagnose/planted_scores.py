@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from probes.intervals import Interval, wilson
 from probes.planted.plant import CUES
+from probes.stats.intervals import Interval, wilson
 
 Record = Mapping[str, Any]
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from probes.tiles import cube_sum, over_tiles, reach_and_cubes, squares
+from probes.stats.pairwise_tiles import cube_sum, over_tiles, reach_and_cubes, squares
 
 
 @dataclass(frozen=True)

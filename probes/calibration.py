@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from probes.intervals import Interval, Z
+from probes.stats.intervals import Interval, Z
 
 BINS = 15
 

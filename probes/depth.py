@@ -6,17 +6,17 @@ from collections.abc import Callable
 
 import numpy as np
 
-from probes.auc import auc_interval, auc_over_cells
-from probes.domain_classifiers import logistic_scores
 from probes.embeddings import DOMAINS
-from probes.folds import balanced_sample, stratified_folds
 from probes.inputs import check_sights, versions
-from probes.intervals import as_score, paired_proportions, wilson
-from probes.refit import refit_predictions
 from probes.remember import content, remembered
 from probes.result import ProbeResult, Score
 from probes.sight import Sight
 from probes.stages import features_at, stage_names
+from probes.stats.auc import auc_interval, auc_over_cells
+from probes.stats.domain_classifiers import logistic_scores
+from probes.stats.folds import balanced_sample, stratified_folds
+from probes.stats.intervals import as_score, paired_proportions, wilson
+from probes.stats.ridge import refit_predictions
 from probes.threads import one_thread
 
 WIDEST = 128

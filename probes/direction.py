@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from probes.blocks import BlockEstimate, block_sums, deal_blocks, each_without, without
-from probes.intervals import as_score, paired_proportions
 from probes.result import Score
+from probes.stats.intervals import as_score, paired_proportions
+from probes.stats.jackknife import BlockEstimate, block_sums, deal_blocks, each_without, without
 
 RANDOM = 20
 """Random subspaces that the domain's is compared with."""

@@ -12,9 +12,9 @@ from probes.found_components import found_components
 from probes.found_names import Vocabulary, found_names, read_images
 from probes.found_slices import found_slices
 from probes.inputs import check_sights, versions
-from probes.partners import sample_rows
 from probes.result import ProbeResult
 from probes.sight import Sight
+from probes.stats.sampling import sample_rows
 from probes.threads import one_thread
 from probes.vocabulary import BUILT_IN, read_vocabulary
 

@@ -17,10 +17,10 @@ from probes.distances import (
     median_bandwidth,
     polynomial_kernel,
 )
-from probes.folds import stratified_folds
-from probes.intervals import LEVEL, as_score
 from probes.result import Score
-from probes.similarity import nearest_by_cosine
+from probes.stats.folds import stratified_folds
+from probes.stats.intervals import LEVEL, as_score
+from probes.stats.similarity import nearest_by_cosine
 
 REPEATS = 12
 """Half-samples: Student's quantile is 2.20 at 11 degrees of freedom, and each costs two distances."""

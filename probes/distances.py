@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from probes.balls import Balls, ball_shares, refuse_few
-from probes.nuclear import nuclear_norm
-from probes.tiles import cube_sum, over_tiles, reach_and_cubes
+from probes.stats.nuclear_norm import nuclear_norm
+from probes.stats.pairwise_tiles import cube_sum, over_tiles, reach_and_cubes
 
 CMMD_BANDWIDTH = 10.0
 CMMD_SCALE = 1000.0

@@ -9,15 +9,15 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from scipy import stats
 
-from probes.blocks import BLOCKS, BlockEstimate, deal_blocks
 from probes.embeddings import DOMAINS, EmbeddingTable
-from probes.folds import sample_domain
 from probes.geometry import alignment, effective_rank, modality_gap, uniformity
 from probes.inputs import check_tables, versions
-from probes.intervals import LEVEL, Interval, as_score, mean_interval
 from probes.result import Direction, ProbeResult, Score
 from probes.shift import class_shifts, shift_cosine
-from probes.similarity import (
+from probes.stats.folds import sample_domain
+from probes.stats.intervals import LEVEL, Interval, as_score, mean_interval
+from probes.stats.jackknife import BLOCKS, BlockEstimate, deal_blocks
+from probes.stats.similarity import (
     RankedPairs,
     linear_cka,
     mutual_neighbours,

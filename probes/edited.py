@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from probes.edits import EDITS, Material
-from probes.partners import partners
 from probes.remember import content, keep, recall
 from probes.sight import Sight
+from probes.stats.sampling import partners
 
 if TYPE_CHECKING:
     from torch import Tensor

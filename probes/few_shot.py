@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
-from probes.folds import stratified_folds
-from probes.intervals import Interval, Z
+from probes.stats.folds import stratified_folds
+from probes.stats.intervals import Interval, Z
 
 SHOTS = (1, 4, 16)
 

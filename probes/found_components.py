@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from probes import paired
-from probes.auc import auc_interval, auc_over_cells, difference_interval
 from probes.found_names import Found, Seen, Vocabulary, plain
-from probes.intervals import as_score
 from probes.naming import best_word
 from probes.neural_pca import Components, neural_pca
 from probes.result import Score
+from probes.stats import paired
+from probes.stats.auc import auc_interval, auc_over_cells, difference_interval
+from probes.stats.intervals import as_score
 
 EACH = 4
 """Components of each class that are candidates."""

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from probes import paired
-from probes.intervals import as_score
 from probes.naming import LEAST_EFFECT, centred, own_words, word_shift
 from probes.remember import content, remembered
 from probes.result import Score
 from probes.sight import EmbedText, Sight
+from probes.stats import paired
+from probes.stats.intervals import as_score
 from probes.vocabulary import FAMILY_OF_KIND
 from probes.words import Words, directions, learn_words
 

@@ -8,9 +8,9 @@ import numpy as np
 
 from probes.found_components import LEAST_ALIKE, TOP
 from probes.found_names import Found, Seen, Vocabulary
-from probes.intervals import as_score, paired_proportions, wilson
 from probes.naming import best_word
 from probes.slices import error_slices
+from probes.stats.intervals import as_score, paired_proportions, wilson
 
 
 def found_slices(seen: Seen, known: Vocabulary, *, count: int, permutations: int, seed: int) -> Found:

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from probes.intervals import LEVEL, as_score
 from probes.result import Score
+from probes.stats.intervals import LEVEL, as_score
 
 LEAST_RETAINED = 0.5
 """Below this share of its accuracy above chance kept by the teacher, an edit destroys too much: a gap that closes because nobody

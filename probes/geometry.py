@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from probes.blocks import BlockEstimate, block_sums, each_without, without
+from probes.stats.jackknife import BlockEstimate, block_sums, each_without, without
 
 _ROWS_AT_ONCE = 1024
 

@@ -6,16 +6,16 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from probes import paired
 from probes.edited import CONTROL, CROSSED, Answers, Plan, ask, ask_beside, kind_of
 from probes.edits import EDITS, FAMILIES, MASKED, PLACES
 from probes.embeddings import DOMAINS
 from probes.gap_shares import gap_shares
 from probes.inputs import check_sights, versions
-from probes.intervals import as_score, paired_proportions, wilson
-from probes.partners import sample_rows
 from probes.result import ProbeResult, Score
 from probes.sight import Sight
+from probes.stats import paired
+from probes.stats.intervals import as_score, paired_proportions, wilson
+from probes.stats.sampling import sample_rows
 
 LEAST_IMAGES = 8
 """Images of each domain from which on the strongest effect there is can stand after the correction for all edits: an exchanged cue that the student

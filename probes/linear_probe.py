@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from probes.folds import stratified_folds
+from probes.stats.folds import stratified_folds
 
 
 def cross_fitted_predictions(

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from probes.blocks import BlockEstimate, deal_blocks
 from probes.embeddings import EmbeddingTable
-from probes.folds import sample_domain
 from probes.inputs import check_tables, versions
-from probes.intervals import as_score
 from probes.result import ProbeResult, Score
+from probes.stats.folds import sample_domain
+from probes.stats.intervals import as_score
+from probes.stats.jackknife import BlockEstimate, deal_blocks
 
 FEWEST = 30
 """Images of each domain below which a map has no neighbourhoods to keep."""

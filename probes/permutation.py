@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from probes.logistic import indicator
+from probes.stats.logistic import indicator
 
 _LEAST_SPREAD = 1e-6
 """Spread of a coordinate within classes, as a share of its whole, below which it is rounding and the coordinate counts as constant."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from probes.blocks import BlockEstimate
+from probes.stats.jackknife import BlockEstimate
 
 
 @dataclass(frozen=True)

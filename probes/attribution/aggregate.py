@@ -7,8 +7,8 @@ import numpy as np
 from probes.attribution.faithfulness import into_cells
 from probes.attribution.reading import Reading, rank_correlation
 from probes.embeddings import DOMAINS
-from probes.intervals import Interval, as_score, mean_interval, subtract
 from probes.result import Direction, Score
+from probes.stats.intervals import Interval, as_score, mean_interval, subtract
 
 SMALLEST = 8
 """Images of a domain below which a mean over them is not shown."""

@@ -14,9 +14,9 @@ from probes.attribution.methods import Lens
 from probes.attribution.request import Target, lens_of, target_directions
 from probes.attribution.scalars import DomainLogit, domain_logit
 from probes.attribution.undisturbed import undisturbed
-from probes.auc import auc_interval
 from probes.remember import content
 from probes.sight import Sight
+from probes.stats.auc import auc_interval
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ import numpy as np
 
 from probes.attribution.energy import border_region
 from probes.attribution.spatial import last_spatial_layer, trace
-from probes.intervals import as_score, mean_interval
 from probes.result import Score
+from probes.stats.intervals import as_score, mean_interval
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -11,8 +11,8 @@ from probes.attribution.energy import border_region, centre_region, energy_share
 from probes.attribution.faithfulness import Curves, curves, into_cells, misplaced
 from probes.attribution.localisation import overlap, pointing_game
 from probes.attribution.spectrum import BANDS, map_band_shares, white_shares
-from probes.intervals import as_score, mean_interval
 from probes.result import Score
+from probes.stats.intervals import as_score, mean_interval
 
 if TYPE_CHECKING:
     from torch import Tensor

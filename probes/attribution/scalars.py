@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from probes.auc import CrossFittedAuc, auc_over_cells
-from probes.domain_classifiers import logistic_scores
 from probes.embeddings import EmbeddingTable
-from probes.folds import balanced_sample, stratified_folds
+from probes.stats.auc import CrossFittedAuc, auc_over_cells
+from probes.stats.domain_classifiers import logistic_scores
+from probes.stats.folds import balanced_sample, stratified_folds
 from probes.threads import one_thread
 
 SCALARS = ("zero_shot", "domain")

@@ -6,16 +6,16 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from probes import paired
 from probes.corruptions.kinds import CORRUPTIONS, corrupt
 from probes.corruptions.severity import SEVERITIES, setting
 from probes.embeddings import DOMAINS
 from probes.inputs import check_sights, versions
-from probes.intervals import as_score, wilson
-from probes.partners import sample_rows
 from probes.remember import content, remembered
 from probes.result import ProbeResult, Score
 from probes.sight import Sight
+from probes.stats import paired
+from probes.stats.intervals import as_score, wilson
+from probes.stats.sampling import sample_rows
 
 VALUES_AT_ONCE = 3_000_000
 """Numbers in one batch of images; bounds the memory whatever the size of the images."""

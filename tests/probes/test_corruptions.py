@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from probes import paired, remember
+from probes import remember
 from probes.corruptions.blur import disc, enlarged, smear
 from probes.corruptions.kinds import CORRUPTIONS, corrupt
 from probes.corruptions.probe import LEAST_IMAGES, corruptions
@@ -18,6 +18,7 @@ from probes.corruptions.severity import CIFAR, IMAGENET, setting
 from probes.corruptions.weather import plasma
 from probes.embeddings import embed
 from probes.sight import Sight
+from probes.stats import paired
 
 every_kind = pytest.mark.parametrize("kind", list(CORRUPTIONS))
 

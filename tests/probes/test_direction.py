@@ -7,7 +7,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from probes.direction import direction_scores, erase_domain, eraser, logit_share, spread_of
-from probes.folds import stratified_folds
+from probes.stats.folds import stratified_folds
 
 CLASSES, D = 3, 10
 

@@ -186,9 +186,9 @@ def test_too_few_images_have_no_distances():
 
 
 def test_one_pass_gives_what_each_distance_gives(monkeypatch, clouds):
-    from probes import tiles
+    from probes.stats import pairwise_tiles
 
-    monkeypatch.setattr(tiles, "TILE", 70)  # several tiles, the last ones narrow
+    monkeypatch.setattr(pairwise_tiles, "TILE", 70)  # several tiles, the last ones narrow
     x, y = (part.astype(np.float32) for part in clouds)
 
     found = all_distances(x, y, neighbours=3)
@@ -205,7 +205,7 @@ def test_one_pass_gives_what_each_distance_gives(monkeypatch, clouds):
 
 @pytest.mark.parametrize("columns", [3, 200, 1000])
 def test_the_least_of_a_row_are_those_of_sorting(columns):
-    from probes.tiles import least
+    from probes.stats.pairwise_tiles import least
 
     values = np.random.default_rng(0).random((50, columns)).astype(np.float32)
 
@@ -235,7 +235,7 @@ def test_the_reach_among_drawn_rows_is_that_of_their_own_cloud():
 
 @pytest.mark.parametrize(("rank", "least"), [(12, 1.0), (3, 1.0), (12, 1e-5), (12, 1e-7), (12, 1e-12)])
 def test_the_nuclear_norm_is_the_sum_of_singular_values_however_near_to_singular(rank, least):
-    from probes.nuclear import nuclear_norm
+    from probes.stats.nuclear_norm import nuclear_norm
 
     rng = np.random.default_rng(0)
     left, right = (np.linalg.qr(rng.normal(size=(n, rank)))[0] for n in (20, 12))

@@ -9,9 +9,9 @@ import pytest
 import scipy.linalg
 from scipy.spatial import procrustes
 
-from probes.blocks import BLOCKS, block_sums, deal_blocks, without
 from probes.geometry import alignment, effective_rank, modality_gap, uniformity
-from probes.similarity import linear_cka, mutual_neighbours, procrustes_chance, procrustes_residual
+from probes.stats.jackknife import BLOCKS, block_sums, deal_blocks, without
+from probes.stats.similarity import linear_cka, mutual_neighbours, procrustes_chance, procrustes_residual
 
 
 def unit(x: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from probes.intervals import (
+from probes.stats.intervals import (
     as_score,
     bootstrap,
     exact_proportion,

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from probes import edited, paired
+from probes import edited
 from probes.edits import EDITS, EXCHANGES, PLACES, scales
 from probes.edits.colour import luma
 from probes.embeddings import EmbeddingTable, embed
@@ -16,6 +16,7 @@ from probes.gap_shares import gap_shares
 from probes.interventions import LEAST_IMAGES, _beside, _Measured, interventions
 from probes.result import ProbeResult
 from probes.sight import Sight
+from probes.stats import paired
 
 CLASSES, SIDE = 4, 16
 FAMILIES = ("colour", "border", "texture", "frequency", "codec")

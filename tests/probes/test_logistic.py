@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from probes.logistic import LogisticFits
+from probes.stats.logistic import LogisticFits
 
 
 def _cloud(shift, n=300, d=20):

@@ -7,9 +7,9 @@ import pytest
 from sklearn.linear_model import Ridge
 
 from probes.few_shot import few_shot_accuracy
-from probes.intervals import Z
-from probes.ratio import ratio_interval
-from probes.refit import refit_predictions, ridge_map
+from probes.stats.intervals import Z
+from probes.stats.ratio import ratio_interval
+from probes.stats.ridge import refit_predictions, ridge_map
 from probes.transfer import transfer
 
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from probes.blocks import deal_blocks
 from probes.drift import drift
 from probes.shift import class_shifts, shift_cosine
-from probes.similarity import representational_similarity
+from probes.stats.jackknife import deal_blocks
+from probes.stats.similarity import representational_similarity
 
 
 def test_rsa_is_spearmans_correlation_of_the_cosines_with_and_without_a_block():

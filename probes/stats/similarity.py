@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from probes.blocks import BlockEstimate, block_sums, each_without, without
-from probes.nuclear import nuclear_norm
+from probes.stats.jackknife import BlockEstimate, block_sums, each_without, without
+from probes.stats.nuclear_norm import nuclear_norm
 
 _ROWS_AT_ONCE = 1024
 

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from scipy import stats
 
-from probes.intervals import Interval, Z
+from probes.stats.intervals import Interval, Z
 
 
 def middle_and_error(values: np.ndarray, *, reach: float = 1.0) -> tuple[float, float]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from probes.intervals import Interval, Z, subtract
+from probes.stats.intervals import Interval, Z, subtract
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from probes.intervals import Interval, jackknife
+from probes.stats.intervals import Interval, jackknife
 
 BLOCKS = 30
 """Enough for Student's quantile to be near the normal one (2.05 against 1.96), few enough to be cheap."""

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from probes.auc import auc_over_cells
-from probes.logistic import LogisticFits
+from probes.stats.auc import auc_over_cells
+from probes.stats.logistic import LogisticFits
 
 STRENGTHS = (0.001, 0.01, 0.1, 1.0)
 """scikit-learn's `C`, on standardised coordinates: from nearly the difference of means to nearly unregularised."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from probes.intervals import Interval, Z
+from probes.stats.intervals import Interval, Z
 
 
 def ratio_interval(first: float, second: float, *, variances: tuple[float, float], covariance: float) -> Interval | None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from probes.folds import stratified_folds
+from probes.stats.folds import stratified_folds
 
 PENALTIES = tuple(10.0**power for power in range(-7, 1))
 """Ridge penalties, as shares of the mean variance of a coordinate."""

@@ -1,0 +1,1 @@
+"""Statistics that several probes share: intervals, resampling, classifiers on embeddings."""
