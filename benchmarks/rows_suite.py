@@ -9,8 +9,8 @@ from pairs import Row, median_cpu, once
 
 
 def rows(effort: int) -> list[Row]:
+    from probes.compute.memoize import forget
     from probes.registry import PROBES
-    from probes.remember import forget
 
     n = (5_000, 50_000, 50_000)[effort]
     student, teacher, weights = made.table(n, "student", encoder=1), made.table(n, "teacher"), made.class_weights()

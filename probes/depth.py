@@ -6,9 +6,10 @@ from collections.abc import Callable
 
 import numpy as np
 
+from probes.compute.memoize import content, remembered
+from probes.compute.threads import one_thread
 from probes.embeddings import DOMAINS
 from probes.inputs import check_sights, versions
-from probes.remember import content, remembered
 from probes.result import ProbeResult, Score
 from probes.sight import Sight
 from probes.stages import features_at, stage_names
@@ -17,7 +18,6 @@ from probes.stats.domain_classifiers import logistic_scores
 from probes.stats.folds import balanced_sample, stratified_folds
 from probes.stats.intervals import as_score, paired_proportions, wilson
 from probes.stats.ridge import refit_predictions
-from probes.threads import one_thread
 
 WIDEST = 128
 """Coordinates kept at each depth: the principal ones of the standardised features, found without labels or domains."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from probes.compute.threads import one_thread
 from probes.embeddings import DOMAINS, EmbeddingTable
 from probes.found_components import found_components
 from probes.found_names import Vocabulary, found_names, read_images
@@ -15,7 +16,6 @@ from probes.inputs import check_sights, versions
 from probes.result import ProbeResult
 from probes.sight import Sight
 from probes.stats.sampling import sample_rows
-from probes.threads import one_thread
 from probes.vocabulary import BUILT_IN, read_vocabulary
 
 LEAST_IMAGES = 8

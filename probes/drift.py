@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from scipy import stats
 
+from probes.compute.threads import cores, one_thread
 from probes.embeddings import DOMAINS, EmbeddingTable
 from probes.geometry import alignment, effective_rank, modality_gap, uniformity
 from probes.inputs import check_tables, versions
@@ -25,7 +26,6 @@ from probes.stats.similarity import (
     procrustes_residual,
     representational_similarity,
 )
-from probes.threads import cores, one_thread
 
 FEWEST = 20
 """Below this a domain's neighbours, ranks and jackknife blocks mean nothing."""

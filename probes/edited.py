@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from probes.compute.memoize import content, keep, recall
 from probes.edits import EDITS, Material
-from probes.remember import content, keep, recall
 from probes.sight import Sight
 from probes.stats.sampling import partners
 

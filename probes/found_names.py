@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from probes.compute.memoize import content, remembered
 from probes.naming import LEAST_EFFECT, centred, own_words, word_shift
-from probes.remember import content, remembered
 from probes.result import Score
 from probes.sight import EmbedText, Sight
 from probes.stats import paired

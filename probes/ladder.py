@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from probes.compute.memoize import content, remembered
+from probes.compute.threads import one_thread
 from probes.edits.colour import grey
 from probes.edits.scales import low_pass
 from probes.edits.traces import jpeg
 from probes.embeddings import DOMAINS
 from probes.inputs import check_sights, versions
 from probes.pixel_features import pixel_features
-from probes.remember import content, remembered
 from probes.result import ProbeResult, Score
 from probes.sight import Sight
 from probes.stats.auc import CrossFittedAuc, auc_interval, auc_over_cells, difference_interval
@@ -21,7 +22,6 @@ from probes.stats.domain_classifiers import file_fact_scores, logistic_scores
 from probes.stats.folds import balanced_sample, stratified_folds
 from probes.stats.intervals import as_score
 from probes.stats.ratio import ratio_interval
-from probes.threads import one_thread
 
 if TYPE_CHECKING:
     from torch import Tensor

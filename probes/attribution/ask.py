@@ -14,7 +14,7 @@ from probes.attribution.methods import Lens
 from probes.attribution.request import Target, lens_of, target_directions
 from probes.attribution.scalars import DomainLogit, domain_logit
 from probes.attribution.undisturbed import undisturbed
-from probes.remember import content
+from probes.compute.memoize import content
 from probes.sight import Sight
 from probes.stats.auc import auc_interval
 

@@ -16,9 +16,9 @@ from probes.attribution.methods import METHODS, check_method
 from probes.attribution.request import STEPS, Target, absent_colour, lens_of
 from probes.attribution.sample import draw
 from probes.attribution.undisturbed import undisturbed
+from probes.compute.memoize import remembered
 from probes.embeddings import DOMAINS
 from probes.inputs import check_sights, versions
-from probes.remember import remembered
 from probes.result import ProbeResult, Score
 from probes.sight import Sight
 from probes.stats.auc import auc_interval

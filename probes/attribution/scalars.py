@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from probes.compute.threads import one_thread
 from probes.embeddings import EmbeddingTable
 from probes.stats.auc import CrossFittedAuc, auc_over_cells
 from probes.stats.domain_classifiers import logistic_scores
 from probes.stats.folds import balanced_sample, stratified_folds
-from probes.threads import one_thread
 
 SCALARS = ("zero_shot", "domain")
 

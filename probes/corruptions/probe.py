@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from probes.compute.memoize import content, remembered
 from probes.corruptions.kinds import CORRUPTIONS, corrupt
 from probes.corruptions.severity import SEVERITIES, setting
 from probes.embeddings import DOMAINS
 from probes.inputs import check_sights, versions
-from probes.remember import content, remembered
 from probes.result import ProbeResult, Score
 from probes.sight import Sight
 from probes.stats import paired

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from probes.threads import ONE_THREAD, cores
+from probes.compute.threads import ONE_THREAD, cores
 
 TILE = 1024
 """Rows of a tile: 4 MiB of float32, which stays in the cache between the product and what is made of it."""

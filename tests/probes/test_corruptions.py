@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from probes import remember
+from probes.compute import memoize
 from probes.corruptions.blur import disc, enlarged, smear
 from probes.corruptions.kinds import CORRUPTIONS, corrupt
 from probes.corruptions.probe import LEAST_IMAGES, corruptions
@@ -179,7 +179,7 @@ FEW = {"kinds": ("impulse_noise", "gaussian_noise", "contrast"), "class_weights"
 
 @pytest.fixture(autouse=True)
 def _forget():
-    remember.forget()
+    memoize.forget()
 
 
 def test_an_encoder_that_hangs_on_one_pixel_loses_more_than_its_teacher():

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from probes import remember
+from probes.compute import memoize
 from probes.depth import depth, principal
 from probes.embeddings import embed
 from probes.sight import Sight
@@ -140,7 +140,7 @@ def _sight(net, name, *, mark: bool, images=160):
 
 @pytest.fixture
 def net():
-    remember.forget()
+    memoize.forget()
     torch.manual_seed(0)
     return Net().eval()
 

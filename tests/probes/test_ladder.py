@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from probes import remember
+from probes.compute import memoize
 from probes.embeddings import embed
 from probes.ladder import RUNGS, climb, ladder
 from probes.pixel_features import pixel_features
@@ -16,7 +16,7 @@ from probes.sight import Sight
 
 @pytest.fixture(autouse=True)
 def _forget():
-    remember.forget()
+    memoize.forget()
 
 
 class Eye(nn.Module):

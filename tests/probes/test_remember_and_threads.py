@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from probes import remember, threads
+from probes.compute import memoize, threads
+from probes.compute.threads import one_thread
 from probes.registry import PROBES
-from probes.threads import one_thread
 
 
 @pytest.fixture(autouse=True)
 def _empty_memory():
-    remember.forget()
+    memoize.forget()
     yield
-    remember.forget()
+    memoize.forget()
 
 
 @pytest.mark.parametrize("name", ["transfer", "separability", "drift"])
@@ -55,31 +55,31 @@ def test_what_a_result_hands_out_does_not_reach_the_memory(make_pair):
 def test_the_memory_makes_once_and_is_bounded():
     made = []
 
-    for number in list(range(remember.ENTRIES + 5)) * 2:
-        remember.remembered(str(number % (remember.ENTRIES + 5)), lambda number=number: made.append(number))
-    remember.remembered("4", lambda: made.append("again"))
-    remember.remembered("4", lambda: made.append("never"))
+    for number in list(range(memoize.ENTRIES + 5)) * 2:
+        memoize.remembered(str(number % (memoize.ENTRIES + 5)), lambda number=number: made.append(number))
+    memoize.remembered("4", lambda: made.append("again"))
+    memoize.remembered("4", lambda: made.append("never"))
 
-    assert len(remember._memory) == remember.ENTRIES
+    assert len(memoize._memory) == memoize.ENTRIES
     assert "never" not in made
 
 
 def test_a_failure_is_not_remembered():
     with pytest.raises(ZeroDivisionError):
-        remember.remembered("key", lambda: 1 / 0)
+        memoize.remembered("key", lambda: 1 / 0)
 
-    assert remember.remembered("key", lambda: 7) == 7
+    assert memoize.remembered("key", lambda: 7) == 7
 
 
 def test_the_key_is_of_content_and_not_of_names(make_pair, make_table):
     student, _, _ = make_pair()
     renamed = make_table(student.embeddings, student.labels, student.domain == "synthetic", "other", normalize=False)
 
-    assert remember.content(student, 1) == remember.content(renamed, 1)
-    assert remember.content(student, 1) != remember.content(student, 2)
-    assert remember.content(np.zeros(4)) != remember.content(np.zeros((2, 2)))
-    assert remember.content(np.zeros(4)) != remember.content(np.zeros(4, dtype=np.float32))
-    assert remember.content(student) != remember.content(student.select(np.arange(199)))
+    assert memoize.content(student, 1) == memoize.content(renamed, 1)
+    assert memoize.content(student, 1) != memoize.content(student, 2)
+    assert memoize.content(np.zeros(4)) != memoize.content(np.zeros((2, 2)))
+    assert memoize.content(np.zeros(4)) != memoize.content(np.zeros(4, dtype=np.float32))
+    assert memoize.content(student) != memoize.content(student.select(np.arange(199)))
 
 
 def test_linear_algebra_runs_on_one_thread_and_gets_its_threads_back():
