@@ -205,7 +205,7 @@ def judge(encoder: nn.Module, scene: Scene, world: World, draw: Draw, *, limit: 
     from diagnose.tables import table_of
     from probes.interventions import interventions
     from probes.sight import Sight
-    from probes.transfer import transfer
+    from probes.transfer.probe import transfer
 
     given, _ = same_mix((images_of(scene.real, "real", scene), images_of(scene.synthetic, "synthetic", scene)), seed=draw.seed)
     student, teacher = subject_of(encoder, draw, scene.real.images.shape[-1]), teacher_of(world, draw)

@@ -18,7 +18,7 @@ from probes.ladder import ladder
 from probes.result import ProbeResult
 from probes.separability import separability
 from probes.sight import Sight
-from probes.transfer import transfer
+from probes.transfer.probe import transfer
 
 Progress = Callable[[int, int], None]
 """`progress(done, total)`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from probes.calibration import calibration_error, softmax_confidence
+from probes.transfer.calibration import calibration_error, softmax_confidence
 
 
 def test_the_error_is_the_weighted_gap_of_the_bins():

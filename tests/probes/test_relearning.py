@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from sklearn.linear_model import Ridge
 
-from probes.few_shot import few_shot_accuracy
 from probes.stats.intervals import Z
 from probes.stats.ratio import ratio_interval
 from probes.stats.ridge import refit_predictions, ridge_map
-from probes.transfer import transfer
+from probes.transfer.few_shot import few_shot_accuracy
+from probes.transfer.probe import transfer
 
 
 def test_the_ridge_map_is_that_of_scikit_learn_at_the_same_penalty():

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from probes.linear_probe import cross_fitted_predictions
-from probes.transfer import transfer
+from probes.transfer.linear_probe import cross_fitted_predictions
+from probes.transfer.probe import transfer
 
 
 def by_answers(make_table, labels, synthetic, answers, name="student", classes=3):

@@ -7,15 +7,15 @@ from functools import partial
 
 import numpy as np
 
-from probes.calibration import BINS, calibration_error, softmax_confidence
 from probes.compute.memoize import content, remembered
 from probes.compute.threads import one_thread
 from probes.embeddings import DOMAINS, EmbeddingTable
 from probes.inputs import check_tables, versions
-from probes.linear_probe import cross_fitted_predictions, linear_predictions
-from probes.relearning import few_shot_scores, refit_scores, sampled
 from probes.result import ProbeResult, Score
 from probes.stats.intervals import as_score, paired_proportions, smallest_proportion, subtract, wilson
+from probes.transfer.calibration import BINS, calibration_error, softmax_confidence
+from probes.transfer.linear_probe import cross_fitted_predictions, linear_predictions
+from probes.transfer.relearning import few_shot_scores, refit_scores, sampled
 
 UNIT = (0.0, 1.0)
 

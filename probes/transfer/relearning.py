@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from probes.embeddings import DOMAINS, EmbeddingTable, give_back
-from probes.few_shot import SHOTS, few_shot_accuracy
 from probes.result import Score
 from probes.stats.folds import stratified_folds
 from probes.stats.intervals import Interval, as_score, paired_proportions, wilson
 from probes.stats.ratio import ratio_interval
 from probes.stats.ridge import Moments, answers_of, ridge_of, spectrum_of
+from probes.transfer.few_shot import SHOTS, few_shot_accuracy
 
 UNIT = (0.0, 1.0)
 ACROSS = -1

@@ -1,0 +1,1 @@
+"""Zero-shot, few-shot and linear accuracy on real and synthetic images."""
