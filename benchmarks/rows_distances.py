@@ -65,7 +65,7 @@ def _apart(ours: dict[str, float], theirs: dict[str, float]) -> str:
 
 
 def rows(effort: int) -> list[Row]:
-    from probes.distances import all_distances
+    from probes.separability.distances import all_distances
 
     n = (2_000, 5_000, 10_000)[effort]
     whole = made.embeddings(2 * n, shift=0.05)

@@ -16,7 +16,7 @@ from probes.drift import drift
 from probes.interventions import interventions
 from probes.ladder import ladder
 from probes.result import ProbeResult
-from probes.separability import separability
+from probes.separability.probe import separability
 from probes.sight import Sight
 from probes.transfer.probe import transfer
 

@@ -9,7 +9,7 @@ import pytest
 from scipy.stats import norm
 from sklearn.metrics import roc_auc_score
 
-from probes.permutation import ShuffledDomains, shuffled
+from probes.separability.permutation import ShuffledDomains, shuffled
 from probes.stats.auc import auc_interval, auc_over_cells, difference_interval
 from probes.stats.domain_classifiers import file_fact_scores, logistic_scores, neighbour_scores
 from probes.stats.folds import balanced_sample, sample_domain, stratified_folds

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from probes.direction import direction_scores, erase_domain, eraser, logit_share, spread_of
+from probes.separability.linear_erasure import direction_scores, erase_domain, eraser, logit_share, spread_of
 from probes.stats.folds import stratified_folds
 
 CLASSES, D = 3, 10

@@ -8,9 +8,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from probes.balls import precision_recall
-from probes.distance_scores import distance_scores
-from probes.distances import all_distances, cmmd, frechet_distance, kernel_inception_distance, median_bandwidth
+from probes.separability.distance_scores import distance_scores
+from probes.separability.distances import all_distances, cmmd, frechet_distance, kernel_inception_distance, median_bandwidth
+from probes.separability.precision_recall import precision_recall
 
 
 @pytest.fixture(scope="module")
@@ -152,7 +152,7 @@ def _world(seed, shift, n=100):
 def test_the_pass_over_kernels_gives_the_plain_distances_of_the_halves():
     """One pass over all kernels must equal the functions of two clouds on the very halves."""
     x, labels, synthetic = _world(0, 1.0)
-    from probes.distance_scores import _halves, _mean_kernels
+    from probes.separability.distance_scores import _halves, _mean_kernels
 
     halves = _halves(labels, synthetic, seed=0)
     found = {name: values[1] for name, values in _mean_kernels(x, halves, seed=0).items()}
@@ -216,8 +216,8 @@ def test_the_least_of_a_row_are_those_of_sorting(columns):
 
 def test_the_reach_among_drawn_rows_is_that_of_their_own_cloud():
     """Also of a row in a lump of sixty of which no other was drawn."""
-    from probes.balls import Balls
-    from probes.distance_scores import NEIGHBOURS, reaches
+    from probes.separability.distance_scores import NEIGHBOURS, reaches
+    from probes.separability.precision_recall import Balls
 
     rng = np.random.default_rng(0)
     x = rng.normal(size=(400, 12))

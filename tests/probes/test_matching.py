@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from probes.matching import match_content
-from probes.separability import separability
+from probes.separability.content_matching import match_content
+from probes.separability.probe import separability
 
 FEW = {"permutations": 19}
 

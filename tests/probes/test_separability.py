@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from probes.separability import separability
+from probes.separability.probe import separability
 
 FEW = {"permutations": 39}
 

@@ -8,13 +8,13 @@ import numpy as np
 
 from probes.compute.memoize import content, remembered
 from probes.compute.threads import one_thread
-from probes.direction import direction_scores
-from probes.distance_scores import NEIGHBOURS, REPEATS, distance_scores
 from probes.embeddings import EmbeddingTable
 from probes.inputs import check_tables, versions
-from probes.matching import MatchedPairs, match_content
-from probes.permutation import PermutationTest, ShuffledDomains
 from probes.result import ProbeResult, Score
+from probes.separability.content_matching import MatchedPairs, match_content
+from probes.separability.distance_scores import NEIGHBOURS, REPEATS, distance_scores
+from probes.separability.linear_erasure import direction_scores
+from probes.separability.permutation import PermutationTest, ShuffledDomains
 from probes.stats.auc import CrossFittedAuc, auc_interval, auc_over_cells, difference_interval
 from probes.stats.domain_classifiers import STRENGTHS, DomainScores, file_fact_scores, logistic_scores, neighbour_scores
 from probes.stats.folds import balanced_sample, stratified_folds

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from scipy import stats
 
-from probes.balls import Balls, ball_shares
-from probes.distances import (
+from probes.result import Score
+from probes.separability.distances import (
     CMMD_BANDWIDTH,
     CMMD_SCALE,
     Gaussian,
@@ -17,7 +17,7 @@ from probes.distances import (
     median_bandwidth,
     polynomial_kernel,
 )
-from probes.result import Score
+from probes.separability.precision_recall import Balls, ball_shares
 from probes.stats.folds import stratified_folds
 from probes.stats.intervals import LEVEL, as_score
 from probes.stats.similarity import nearest_by_cosine

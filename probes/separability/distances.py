@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from probes.balls import Balls, ball_shares, refuse_few
+from probes.separability.precision_recall import Balls, ball_shares, refuse_few
 from probes.stats.nuclear_norm import nuclear_norm
 from probes.stats.pairwise_tiles import cube_sum, over_tiles, reach_and_cubes
 

@@ -1,0 +1,1 @@
+"""How well an encoder tells synthetic from real images."""
