@@ -19,7 +19,7 @@ from pathlib import Path
 
 PRELOAD = [
     *("app.cli", "app.inputs", "app.synthesize_command", "distill.grid", "distill.synthesize", "diagnose.run", "diagnose.load"),
-    *("probes.registry", "probes.transfer.probe", "probes.separability.probe", "probes.drift", "diffusers", "timm", "open_clip"),
+    *("probes.registry", "probes.transfer.probe", "probes.separability.probe", "probes.drift.probe", "diffusers", "timm", "open_clip"),
 ]
 """What the server imports; whatever a command needs beside takes its time in each child."""
 

@@ -12,7 +12,7 @@ from probes.attribution.probe import attribution
 from probes.corruptions.probe import corruptions
 from probes.depth import depth
 from probes.discovery import discovery
-from probes.drift import drift
+from probes.drift.probe import drift
 from probes.interventions import interventions
 from probes.ladder import ladder
 from probes.result import ProbeResult

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from probes.drift import drift
+from probes.drift.probe import drift
 
 MEASURES = ("cosine", "cka", "procrustes", "knn_overlap", "modality_gap", "alignment", "uniformity", "effective_rank")
 

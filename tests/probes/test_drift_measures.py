@@ -9,7 +9,7 @@ import pytest
 import scipy.linalg
 from scipy.spatial import procrustes
 
-from probes.geometry import alignment, effective_rank, modality_gap, uniformity
+from probes.drift.geometry import alignment, effective_rank, modality_gap, uniformity
 from probes.stats.jackknife import BLOCKS, block_sums, deal_blocks, without
 from probes.stats.similarity import linear_cka, mutual_neighbours, procrustes_chance, procrustes_residual
 

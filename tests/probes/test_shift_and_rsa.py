@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from probes.drift import drift
-from probes.shift import class_shifts, shift_cosine
+from probes.drift.domain_shift import class_shifts, shift_cosine
+from probes.drift.probe import drift
 from probes.stats.jackknife import deal_blocks
 from probes.stats.similarity import representational_similarity
 

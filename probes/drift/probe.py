@@ -10,11 +10,11 @@ import numpy as np
 from scipy import stats
 
 from probes.compute.threads import cores, one_thread
+from probes.drift.domain_shift import class_shifts, shift_cosine
+from probes.drift.geometry import alignment, effective_rank, modality_gap, uniformity
 from probes.embeddings import DOMAINS, EmbeddingTable
-from probes.geometry import alignment, effective_rank, modality_gap, uniformity
 from probes.inputs import check_tables, versions
 from probes.result import Direction, ProbeResult, Score
-from probes.shift import class_shifts, shift_cosine
 from probes.stats.folds import sample_domain
 from probes.stats.intervals import LEVEL, Interval, as_score, mean_interval
 from probes.stats.jackknife import BLOCKS, BlockEstimate, deal_blocks

@@ -1,0 +1,1 @@
+"""How far a student's embeddings are from its teacher's."""
