@@ -10,7 +10,7 @@ import numpy as np
 
 from probes.attribution.probe import attribution
 from probes.corruptions.probe import corruptions
-from probes.depth import depth
+from probes.depth.probe import depth
 from probes.discovery import discovery
 from probes.drift.probe import drift
 from probes.interventions import interventions

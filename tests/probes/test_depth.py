@@ -8,10 +8,10 @@ import torch
 from torch import nn
 
 from probes.compute import memoize
-from probes.depth import depth, principal
+from probes.depth.probe import depth, principal
+from probes.depth.stages import features_at, pooled, stage_names
 from probes.embeddings import embed
 from probes.sight import Sight
-from probes.stages import features_at, pooled, stage_names
 
 
 class Block(nn.Module):

@@ -1,0 +1,1 @@
+"""Separability at every stage of a network."""
