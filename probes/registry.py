@@ -14,7 +14,7 @@ from probes.depth.probe import depth
 from probes.discovery import discovery
 from probes.drift.probe import drift
 from probes.interventions import interventions
-from probes.ladder import ladder
+from probes.ladder.probe import ladder
 from probes.result import ProbeResult
 from probes.separability.probe import separability
 from probes.sight import Sight

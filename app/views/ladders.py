@@ -23,7 +23,7 @@ RUNGS = {
     "grey": "no colour",
     "low_pass": "no detail",
 }
-"""Rung of `probes.ladder` -> what is alike from there on; each keeps what the ones before did."""
+"""Rung of `probes.ladder.probe` -> what is alike from there on; each keeps what the ones before did."""
 
 FALLS = {
     "codec": "how the files were compressed",

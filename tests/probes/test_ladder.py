@@ -9,8 +9,8 @@ from torch import nn
 
 from probes.compute import memoize
 from probes.embeddings import embed
-from probes.ladder import RUNGS, climb, ladder
-from probes.pixel_features import pixel_features
+from probes.ladder.pixel_features import pixel_features
+from probes.ladder.probe import RUNGS, climb, ladder
 from probes.sight import Sight
 
 

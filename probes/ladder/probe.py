@@ -14,7 +14,7 @@ from probes.edits.scales import low_pass
 from probes.edits.traces import jpeg
 from probes.embeddings import DOMAINS
 from probes.inputs import check_sights, versions
-from probes.pixel_features import pixel_features
+from probes.ladder.pixel_features import pixel_features
 from probes.result import ProbeResult, Score
 from probes.sight import Sight
 from probes.stats.auc import CrossFittedAuc, auc_interval, auc_over_cells, difference_interval

@@ -1,0 +1,1 @@
+"""Separability with confounds removed one after another."""
