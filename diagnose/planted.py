@@ -203,7 +203,7 @@ def judge(encoder: nn.Module, scene: Scene, world: World, draw: Draw, *, limit: 
     from diagnose import causes, evidence, statement
     from diagnose.class_mix import same_mix
     from diagnose.tables import table_of
-    from probes.interventions import interventions
+    from probes.interventions.probe import interventions
     from probes.sight import Sight
     from probes.transfer.probe import transfer
 

@@ -13,7 +13,7 @@ from probes.corruptions.probe import corruptions
 from probes.depth.probe import depth
 from probes.discovery import discovery
 from probes.drift.probe import drift
-from probes.interventions import interventions
+from probes.interventions.probe import interventions
 from probes.ladder.probe import ladder
 from probes.result import ProbeResult
 from probes.separability.probe import separability

@@ -15,7 +15,7 @@ from diagnose import edited_samples, samples
 from diagnose.subjects import Images
 from diagnose.tables import table_of
 from probes.edits import EDITS
-from probes.interventions import interventions
+from probes.interventions.probe import interventions
 from probes.result import ProbeResult
 from probes.sight import Sight
 

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from probes import edited
 from probes.edits import EDITS, EXCHANGES, PLACES, scales
 from probes.edits.colour import luma
 from probes.embeddings import EmbeddingTable, embed
-from probes.gap_shares import gap_shares
-from probes.interventions import LEAST_IMAGES, _beside, _Measured, interventions
+from probes.interventions import predictions
+from probes.interventions.gap_shares import gap_shares
+from probes.interventions.probe import LEAST_IMAGES, _beside, _Measured, interventions
 from probes.result import ProbeResult
 from probes.sight import Sight
 from probes.stats import paired
@@ -166,7 +166,7 @@ def test_a_planted_cue_serves_real_images_better_from_their_own_class_than_from_
 def test_what_a_synthetic_cue_decides_on_real_images_is_counted_as_the_formula_says():
     """Four real images of class 0: right with the cue of the own class, wrong with that of another; the teacher and real cues do less."""
     labels = np.zeros(4, dtype=np.int64)
-    plan = edited.Plan(np.arange(4), labels, np.full(4, "real"), (), np.eye(CLASSES), seed=0)
+    plan = predictions.Plan(np.arange(4), labels, np.full(4, "real"), (), np.eye(CLASSES), seed=0)
     ours = {f"{kind}_chroma": np.array(said) for kind, said in
             {"matched": [0, 0, 0, 1], "crossed": [1, 1, 0, 1], "control": [0, 0, 1, 0], "swapped": [0, 1, 1, -1]}.items()}  # fmt: skip
     theirs = {"matched_chroma": np.array([0, 0, 0, 0]), "crossed_chroma": np.array([0, 1, 0, 0])}
@@ -237,7 +237,7 @@ def test_false_alarms_over_the_whole_list_stay_below_five_percent():
     domain = np.where(np.arange(120) < 60, "real", "synthetic")
     names = tuple(name for name, edit in EDITS.items() if not edit.masked)
     asked = (*names, *_beside(names, 10, judged=True))
-    plan = edited.Plan(np.arange(120), labels, domain, asked, np.eye(10), seed=0)
+    plan = predictions.Plan(np.arange(120), labels, domain, asked, np.eye(10), seed=0)
     measured, rng, times = _Measured(plan, names, 10), np.random.default_rng(0), 40
     fired = 0
     for _ in range(times):
@@ -251,7 +251,7 @@ def test_false_alarms_over_the_whole_list_stay_below_five_percent():
 def test_one_follower_of_partners_is_counted_as_the_formula_says(found):
     """Four images of class 0 with a partner of class 1 and C = 4: followed, another wrong class, right, followed."""
     labels = np.zeros(4, dtype=np.int64)
-    plan = edited.Plan(np.arange(4), labels, np.full(4, "real"), (), np.eye(CLASSES), seed=0)
+    plan = predictions.Plan(np.arange(4), labels, np.full(4, "real"), (), np.eye(CLASSES), seed=0)
     measured = _Measured(plan, (), CLASSES)
     measured.partner_label = np.ones(4, dtype=np.int64)
 
@@ -311,7 +311,7 @@ def test_without_a_teacher_there_is_accuracy_but_no_excess():
 def test_the_size_of_a_batch_changes_nothing(monkeypatch):
     given = world("colour", count=20)
     whole = interventions(*pair("colour", given), class_weights=np.eye(CLASSES), draws=50)
-    monkeypatch.setattr(edited, "VALUES_AT_ONCE", 3 * SIDE * SIDE * 7)
+    monkeypatch.setattr(predictions, "VALUES_AT_ONCE", 3 * SIDE * SIDE * 7)
 
     parts = interventions(*pair("colour", given), class_weights=np.eye(CLASSES), draws=50)
 

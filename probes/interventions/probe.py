@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from probes.edited import CONTROL, CROSSED, Answers, Plan, ask, ask_beside, kind_of
 from probes.edits import EDITS, FAMILIES, MASKED, PLACES
 from probes.embeddings import DOMAINS
-from probes.gap_shares import gap_shares
 from probes.inputs import check_sights, versions
+from probes.interventions.gap_shares import gap_shares
+from probes.interventions.predictions import CONTROL, CROSSED, Answers, Plan, ask, ask_beside, kind_of
 from probes.result import ProbeResult, Score
 from probes.sight import Sight
 from probes.stats import paired
