@@ -18,8 +18,8 @@ from typing import Literal
 from diagnose import verdict
 from diagnose.facts import Measured
 from diagnose.schema import Estimate
+from probes.discovery.vocabulary import BUILT_IN, FAMILY_OF_KIND
 from probes.edits import EDITS, PLACES
-from probes.vocabulary import BUILT_IN, FAMILY_OF_KIND
 
 SUBSTANCES = ("colour", "texture", "shape", "frequency", "codec")
 """Families that say what a cue is made of; keys of `probes.edits.FAMILIES`."""

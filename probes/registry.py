@@ -11,7 +11,7 @@ import numpy as np
 from probes.attribution.probe import attribution
 from probes.corruptions.probe import corruptions
 from probes.depth.probe import depth
-from probes.discovery import discovery
+from probes.discovery.probe import discovery
 from probes.drift.probe import drift
 from probes.interventions.probe import interventions
 from probes.ladder.probe import ladder

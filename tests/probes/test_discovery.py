@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from probes.discovery import discovery
+from probes.discovery.neural_pca import neural_pca
+from probes.discovery.probe import discovery
+from probes.discovery.slicing import error_slices
 from probes.embeddings import EmbeddingTable
-from probes.neural_pca import neural_pca
 from probes.result import ProbeResult
 from probes.sight import Sight
-from probes.slices import error_slices
 
 NAMES = ("cat", "dog", "ship", "frog")
 COLOURS = ("red", "green", "blue", "pink")

@@ -7,9 +7,9 @@ import hashlib
 import numpy as np
 import pytest
 
-from probes.naming import best_word, own_words, word_shift
-from probes.vocabulary import BUILT_IN, CONTEXTS, read_vocabulary
-from probes.words import LEAST_SHARED, learn_words
+from probes.discovery.concept_directions import LEAST_SHARED, learn_words
+from probes.discovery.concept_shift import best_word, own_words, word_shift
+from probes.discovery.vocabulary import BUILT_IN, CONTEXTS, read_vocabulary
 
 NAMES = ("cat", "dog", "ship", "frog")
 D = 32

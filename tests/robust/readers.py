@@ -87,7 +87,7 @@ def class_names(file: Path, folder: Path) -> None:
 
 
 def vocabulary(file: Path, folder: Path) -> None:
-    from probes.vocabulary import read_vocabulary
+    from probes.discovery.vocabulary import read_vocabulary
 
     read_vocabulary(file)
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from probes.found_names import Found, Seen, Vocabulary, plain
-from probes.naming import best_word
-from probes.neural_pca import Components, neural_pca
+from probes.discovery.concept_shift import best_word
+from probes.discovery.concepts import Found, Seen, Vocabulary, plain
+from probes.discovery.neural_pca import Components, neural_pca
 from probes.result import Score
 from probes.stats import paired
 from probes.stats.auc import auc_interval, auc_over_cells, difference_interval

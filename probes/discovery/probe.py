@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 
 from probes.compute.threads import one_thread
+from probes.discovery.components import found_components
+from probes.discovery.concepts import Vocabulary, found_names, read_images
+from probes.discovery.error_slices import found_slices
+from probes.discovery.vocabulary import BUILT_IN, read_vocabulary
 from probes.embeddings import DOMAINS, EmbeddingTable
-from probes.found_components import found_components
-from probes.found_names import Vocabulary, found_names, read_images
-from probes.found_slices import found_slices
 from probes.inputs import check_sights, versions
 from probes.result import ProbeResult
 from probes.sight import Sight
 from probes.stats.sampling import sample_rows
-from probes.vocabulary import BUILT_IN, read_vocabulary
 
 LEAST_IMAGES = 8
 """Images of a class in each domain below which its components say nothing: half of them are only looked at."""
@@ -45,7 +45,7 @@ def discovery(
         seed: seed of samples, halves, mixture, made-up words and shuffles.
         progress: called as `progress(done, total)` in steps.
         limit: images of each domain, spread over the classes.
-        vocabulary: kind -> words, a file of words (see `probes.vocabulary.read_vocabulary`), or None for the built-in list.
+        vocabulary: kind -> words, a file of words (see `probes.discovery.probe.vocabulary.read_vocabulary`), or None for the built-in list.
         components: components that are reported, chosen on one half of the images and scored on the other.
         slices: groups of real images.
         permutations: shuffles behind each p-value.

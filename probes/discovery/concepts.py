@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 
 from probes.compute.memoize import content, remembered
-from probes.naming import LEAST_EFFECT, centred, own_words, word_shift
+from probes.discovery.concept_directions import Words, directions, learn_words
+from probes.discovery.concept_shift import LEAST_EFFECT, centred, own_words, word_shift
+from probes.discovery.vocabulary import FAMILY_OF_KIND
 from probes.result import Score
 from probes.sight import EmbedText, Sight
 from probes.stats import paired
 from probes.stats.intervals import as_score
-from probes.vocabulary import FAMILY_OF_KIND
-from probes.words import Words, directions, learn_words
 
 LEAST_PRESENT = 20
 """Real images of other classes with and without what a word names, below which its use is not measured."""

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from probes.found_components import LEAST_ALIKE, TOP
-from probes.found_names import Found, Seen, Vocabulary
-from probes.naming import best_word
-from probes.slices import error_slices
+from probes.discovery.components import LEAST_ALIKE, TOP
+from probes.discovery.concept_shift import best_word
+from probes.discovery.concepts import Found, Seen, Vocabulary
+from probes.discovery.slicing import error_slices
 from probes.stats.intervals import as_score, paired_proportions, wilson
 
 

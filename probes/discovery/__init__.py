@@ -1,0 +1,1 @@
+"""Concepts, components and error slices that nobody named beforehand."""
