@@ -24,8 +24,8 @@ def rows(effort: int) -> list[Row]:
     from captum.attr import IntegratedGradients, LayerGradCam, Occlusion
 
     from distill.student import attach_projection, build_backbone
-    from probes.attribution.methods import explain, focus
-    from probes.attribution.undisturbed import undisturbed
+    from probes.attribution.methods.preserved_state import undisturbed
+    from probes.attribution.methods.registry import explain, focus
 
     n = (4, 12, 32)[effort]
     torch.manual_seed(0)

@@ -262,7 +262,7 @@ def locate(sight: Any, scene: Scene, class_weights: np.ndarray, *, seed: int, co
         seed: seed of the choice of images.
         count: images asked.
     """
-    from probes.attribution.localisation import overlap, pointing_game
+    from probes.attribution.metrics.localisation import overlap, pointing_game
     from probes.attribution.request import maps
 
     marked = np.flatnonzero(scene.synthetic.masks.any(axis=(1, 2)))

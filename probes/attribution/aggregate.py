@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from probes.attribution.faithfulness import into_cells
+from probes.attribution.metrics.faithfulness import into_cells
 from probes.attribution.reading import Reading, rank_correlation
 from probes.embeddings import DOMAINS
 from probes.result import Direction, Score

@@ -10,10 +10,10 @@ import numpy as np
 
 from probes.attribution.aggregate import MOST_CLASSES
 from probes.attribution.look import Look, Subjects, look_at
-from probes.attribution.methods import Lens
+from probes.attribution.methods.preserved_state import undisturbed
+from probes.attribution.methods.registry import Lens
 from probes.attribution.request import Target, lens_of, target_directions
 from probes.attribution.scalars import DomainLogit, domain_logit
-from probes.attribution.undisturbed import undisturbed
 from probes.compute.memoize import content
 from probes.sight import Sight
 from probes.stats.auc import auc_interval

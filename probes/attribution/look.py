@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from probes.attribution.aggregate import mean_maps, pictures, values_by_class
-from probes.attribution.faithfulness import into_cells
-from probes.attribution.integrated import mean_gradients, pixel_maps
-from probes.attribution.methods import Lens, available, explain
-from probes.attribution.randomised import randomised
+from probes.attribution.methods.integrated_gradients import mean_gradients, pixel_maps
+from probes.attribution.methods.registry import Lens, available, explain
+from probes.attribution.metrics.faithfulness import into_cells
+from probes.attribution.metrics.parameter_randomisation import randomised
+from probes.attribution.metrics.spectrum import BANDS, band_shares, used_contributions
 from probes.attribution.reading import Reading, believe, values_of
-from probes.attribution.spectrum import BANDS, band_shares, used_contributions
 
 if TYPE_CHECKING:
     from torch import Tensor

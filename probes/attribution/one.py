@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from probes.attribution.methods import check_method, explain, focus
+from probes.attribution.methods.preserved_state import undisturbed
+from probes.attribution.methods.registry import check_method, explain, focus
 from probes.attribution.request import STEPS
 from probes.attribution.scalars import predicted_classes, zero_shot_directions
-from probes.attribution.undisturbed import undisturbed
 
 if TYPE_CHECKING:
     from probes.sight import Encode

@@ -9,13 +9,13 @@ import numpy as np
 
 from probes.attribution.aggregate import SMALLEST, agreement_scores, excess_scores, pictures, scores_by_domain
 from probes.attribution.ask import Answer, Asked, ask, resized
-from probes.attribution.faithfulness import CELLS, FRACTIONS
-from probes.attribution.foreground import Foreground, discover
 from probes.attribution.look import Look
-from probes.attribution.methods import METHODS, check_method
+from probes.attribution.methods.preserved_state import undisturbed
+from probes.attribution.methods.registry import METHODS, check_method
+from probes.attribution.metrics.faithfulness import CELLS, FRACTIONS
+from probes.attribution.metrics.object_masks import Foreground, discover
 from probes.attribution.request import STEPS, Target, absent_colour, lens_of
 from probes.attribution.sample import draw
-from probes.attribution.undisturbed import undisturbed
 from probes.compute.memoize import remembered
 from probes.embeddings import DOMAINS
 from probes.inputs import check_sights, versions

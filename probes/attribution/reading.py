@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from probes.attribution.energy import border_region, centre_region, energy_share
-from probes.attribution.faithfulness import Curves, curves, into_cells, misplaced
-from probes.attribution.localisation import overlap, pointing_game
-from probes.attribution.spectrum import BANDS, map_band_shares, white_shares
+from probes.attribution.metrics.energy import border_region, centre_region, energy_share
+from probes.attribution.metrics.faithfulness import Curves, curves, into_cells, misplaced
+from probes.attribution.metrics.localisation import overlap, pointing_game
+from probes.attribution.metrics.spectrum import BANDS, map_band_shares, white_shares
 from probes.result import Score
 from probes.stats.intervals import as_score, mean_interval
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from probes.attribution.methods import Lens
+    from probes.attribution.methods.registry import Lens
 
 INFORMATIVE = "informative"
 

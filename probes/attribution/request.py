@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from probes.attribution.methods import Lens, check_method, explain, focus
+from probes.attribution.methods.preserved_state import undisturbed
+from probes.attribution.methods.registry import Lens, check_method, explain, focus
 from probes.attribution.scalars import SCALARS, domain_logit, predicted_classes, zero_shot_directions
-from probes.attribution.undisturbed import undisturbed
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -11,7 +11,7 @@ from torch import nn
 
 from probes.attribution import attribution, maps
 from probes.attribution.aggregate import values_by_class
-from probes.attribution.methods import METHODS
+from probes.attribution.methods.registry import METHODS
 from probes.attribution.one import explain_one
 from probes.attribution.request import absent_colour
 from probes.attribution.sample import draw

@@ -10,17 +10,17 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from probes.attribution.energy import border_region, centre_region, energy_share
-from probes.attribution.faithfulness import Curves, curves, into_cells, misplaced
-from probes.attribution.foreground import cut
-from probes.attribution.integrated import mean_gradients
-from probes.attribution.localisation import overlap, pointing_game
-from probes.attribution.methods import METHODS, Lens, explain, focus
+from probes.attribution.methods.integrated_gradients import mean_gradients
+from probes.attribution.methods.preserved_state import undisturbed
+from probes.attribution.methods.registry import METHODS, Lens, explain, focus
+from probes.attribution.methods.spatial_layers import last_spatial_layer, trace
+from probes.attribution.metrics.energy import border_region, centre_region, energy_share
+from probes.attribution.metrics.faithfulness import Curves, curves, into_cells, misplaced
+from probes.attribution.metrics.localisation import overlap, pointing_game
+from probes.attribution.metrics.object_masks import cut
+from probes.attribution.metrics.spectrum import band_of, map_band_shares, used_contributions, white_shares
 from probes.attribution.reading import INFORMATIVE, believe, rank_correlation
 from probes.attribution.scalars import predicted_classes, zero_shot_directions
-from probes.attribution.spatial import last_spatial_layer, trace
-from probes.attribution.spectrum import band_of, map_band_shares, used_contributions, white_shares
-from probes.attribution.undisturbed import undisturbed
 
 GREY = torch.full((3, 1, 1), 0.5)
 SIDE = 16
@@ -354,7 +354,7 @@ def test_frequencies_share_out_exactly_what_the_pixels_do(conv, images):
 
 def test_a_model_of_one_frequency_uses_the_band_of_that_frequency(images):
     """Weight = a cosine of five cycles in 16 pixels, 0.625 of the Nyquist frequency: high. Of one cycle: low. Constant: mean."""
-    from probes.attribution.spectrum import band_shares
+    from probes.attribution.metrics.spectrum import band_shares
 
     for cycles, band in ((5, 3), (3, 2), (1, 1), (0, 0)):
         wave = torch.cos(2 * torch.pi * cycles * torch.arange(SIDE) / SIDE).expand(3, SIDE, SIDE) * 1e-3

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from probes.attribution.methods import Lens
+    from probes.attribution.methods.registry import Lens
 
 _ONE_AT_A_TIME = threading.RLock()
 

@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from probes.attribution.attention import attention_flow, over_patches, recorded_attention
-from probes.attribution.cam import grad_cam
-from probes.attribution.integrated import integrated_gradients
-from probes.attribution.occlusion import occlusion
-from probes.attribution.spatial import SpatialLayer, last_spatial_layer, trace
+from probes.attribution.methods.attention import attention_flow, over_patches, recorded_attention
+from probes.attribution.methods.grad_cam import grad_cam
+from probes.attribution.methods.integrated_gradients import integrated_gradients
+from probes.attribution.methods.occlusion import occlusion
+from probes.attribution.methods.spatial_layers import SpatialLayer, last_spatial_layer, trace
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

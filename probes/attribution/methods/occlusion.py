@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from probes.attribution.methods import Lens
+    from probes.attribution.methods.registry import Lens
 
 
 def positions(length: int, window: int, stride: int) -> list[int]:

@@ -9,7 +9,7 @@ import numpy as np
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from probes.attribution.methods import Lens
+    from probes.attribution.methods.registry import Lens
 
 
 def mean_gradients(lens: Lens, images: Tensor, directions: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from probes.attribution.methods import Lens
+    from probes.attribution.methods.registry import Lens
 
 
 def randomised(lens: Lens, *, seed: int) -> Lens:

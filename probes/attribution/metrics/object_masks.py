@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from probes.attribution.energy import border_region
-from probes.attribution.spatial import last_spatial_layer, trace
+from probes.attribution.methods.spatial_layers import last_spatial_layer, trace
+from probes.attribution.metrics.energy import border_region
 from probes.result import Score
 from probes.stats.intervals import as_score, mean_interval
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from probes.attribution.methods import Lens
+    from probes.attribution.methods.registry import Lens
 
 FINEST = 16
 """Cells a side beyond which the patches are averaged: an eigenproblem of 256 patches an image is enough."""

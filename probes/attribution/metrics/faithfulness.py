@@ -10,7 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from probes.attribution.methods import Lens
+    from probes.attribution.methods.registry import Lens
 
 CELLS = 8
 """Cells a side that are removed as a whole: single pixels would make salt and pepper, which any network falls for."""

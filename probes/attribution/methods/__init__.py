@@ -1,0 +1,1 @@
+"""Attribution methods, and what an encoder must offer for each."""

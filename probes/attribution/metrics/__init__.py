@@ -1,0 +1,1 @@
+"""Measures of attribution maps: faithfulness, localisation, spectrum, randomisation."""
