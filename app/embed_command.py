@@ -166,7 +166,7 @@ def _embed_rows(subject: Any, split: Any, rows: range, *, size: int, batch_size:
 
     from distill.division import whole_batches
     from distill.streamed import streamed
-    from probes.evaluating import evaluating
+    from probes.eval_mode import evaluating
 
     def embedded(batch: tuple[range, Any, dict[str, Any]]) -> tuple[Any, dict[str, Any]]:
         _, pixels, known = batch

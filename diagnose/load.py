@@ -22,7 +22,7 @@ from distill.levels import levels_of
 from distill.metrics import read_metrics
 from distill.mixture import limited
 from distill.teacher import Teacher, load_teacher
-from probes.sight import EmbedText
+from probes.probe_input import EmbedText
 
 
 @dataclass(frozen=True)

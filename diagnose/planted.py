@@ -204,7 +204,7 @@ def judge(encoder: nn.Module, scene: Scene, world: World, draw: Draw, *, limit: 
     from diagnose.class_mix import same_mix
     from diagnose.tables import table_of
     from probes.interventions.probe import interventions
-    from probes.sight import Sight
+    from probes.probe_input import Sight
     from probes.transfer.probe import transfer
 
     given, _ = same_mix((images_of(scene.real, "real", scene), images_of(scene.synthetic, "synthetic", scene)), seed=draw.seed)

@@ -23,9 +23,9 @@ from diagnose.tables import distinct, ids_of, table_of
 from distill.atomic import write_then_rename
 from probes.compute.threads import one_at_a_time, side_by_side
 from probes.embeddings import EmbeddingTable, key
+from probes.probe_input import EmbedText, Sight
 from probes.registry import PROBES, measure, probe_names
 from probes.result import SCHEMA_VERSION, DiagnosticError, ProbeResult
-from probes.sight import EmbedText, Sight
 
 Progress = Callable[[str, int, int], None]
 """`progress(what, done, total)`."""

@@ -9,9 +9,9 @@ from diagnose.class_mix import comparable
 from diagnose.load import Loaded
 from diagnose.subjects import Subject
 from diagnose.tables import distinct, table_of
+from probes.probe_input import Sight
 from probes.registry import find_probe, measure
 from probes.result import ProbeResult
-from probes.sight import Sight
 
 
 def run_probe(

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from probes.evaluating import evaluating
+from probes.eval_mode import evaluating
 from probes.result import DiagnosticError
 
 if TYPE_CHECKING:

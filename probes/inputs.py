@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 import numpy as np
 
 from probes.embeddings import BLOCK_ROWS, DOMAINS, EmbeddingTable
-from probes.sight import Sight
+from probes.probe_input import Sight
 
 COMPARED = 64
 """Images of two encoders that are compared pixel by pixel where they do not share one array: other images differ in the first of them."""

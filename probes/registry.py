@@ -15,9 +15,9 @@ from probes.discovery.probe import discovery
 from probes.drift.probe import drift
 from probes.interventions.probe import interventions
 from probes.ladder.probe import ladder
+from probes.probe_input import Sight
 from probes.result import ProbeResult
 from probes.separability.probe import separability
-from probes.sight import Sight
 from probes.transfer.probe import transfer
 
 Progress = Callable[[int, int], None]

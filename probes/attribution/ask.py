@@ -15,7 +15,7 @@ from probes.attribution.methods.registry import Lens
 from probes.attribution.request import Target, lens_of, target_directions
 from probes.attribution.scalars import DomainLogit, domain_logit
 from probes.compute.memoize import content
-from probes.sight import Sight
+from probes.probe_input import Sight
 from probes.stats.auc import auc_interval
 
 

@@ -12,7 +12,7 @@ from probes.attribution.request import STEPS
 from probes.attribution.scalars import predicted_classes, zero_shot_directions
 
 if TYPE_CHECKING:
-    from probes.sight import Encode
+    from probes.probe_input import Encode
 
 
 def explain_one(

@@ -19,8 +19,8 @@ from probes.attribution.sample import draw
 from probes.compute.memoize import remembered
 from probes.embeddings import DOMAINS
 from probes.inputs import check_sights, versions
+from probes.probe_input import Sight
 from probes.result import ProbeResult, Score
-from probes.sight import Sight
 from probes.stats.auc import auc_interval
 from probes.stats.intervals import as_score
 

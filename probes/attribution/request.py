@@ -13,7 +13,7 @@ from probes.attribution.scalars import SCALARS, domain_logit, predicted_classes,
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from probes.sight import Sight
+    from probes.probe_input import Sight
 
 Target = Literal["true", "predicted"]
 STEPS = 16

@@ -11,8 +11,8 @@ from probes.corruptions.kinds import CORRUPTIONS, corrupt
 from probes.corruptions.severity import SEVERITIES, setting
 from probes.embeddings import DOMAINS
 from probes.inputs import check_sights, versions
+from probes.probe_input import Sight
 from probes.result import ProbeResult, Score
-from probes.sight import Sight
 from probes.stats import paired
 from probes.stats.intervals import as_score, wilson
 from probes.stats.sampling import sample_rows

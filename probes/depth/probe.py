@@ -11,8 +11,8 @@ from probes.compute.threads import one_thread
 from probes.depth.stages import features_at, stage_names
 from probes.embeddings import DOMAINS
 from probes.inputs import check_sights, versions
+from probes.probe_input import Sight
 from probes.result import ProbeResult, Score
-from probes.sight import Sight
 from probes.stats.auc import auc_interval, auc_over_cells
 from probes.stats.domain_classifiers import logistic_scores
 from probes.stats.folds import balanced_sample, stratified_folds

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from probes.evaluating import evaluating
+from probes.eval_mode import evaluating
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

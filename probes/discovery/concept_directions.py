@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from probes.discovery.vocabulary import CONTEXTS, PLAIN
-from probes.sight import EmbedText
+from probes.probe_input import EmbedText
 
 DECOYS = 100
 """Words that do not exist; what a tower makes of them is what it makes of any word it has not learnt."""

@@ -13,8 +13,8 @@ from probes.compute.memoize import content, remembered
 from probes.discovery.concept_directions import Words, directions, learn_words
 from probes.discovery.concept_shift import LEAST_EFFECT, centred, own_words, word_shift
 from probes.discovery.vocabulary import FAMILY_OF_KIND
+from probes.probe_input import EmbedText, Sight
 from probes.result import Score
-from probes.sight import EmbedText, Sight
 from probes.stats import paired
 from probes.stats.intervals import as_score
 

@@ -14,8 +14,8 @@ from probes.discovery.error_slices import found_slices
 from probes.discovery.vocabulary import BUILT_IN, read_vocabulary
 from probes.embeddings import DOMAINS, EmbeddingTable
 from probes.inputs import check_sights, versions
+from probes.probe_input import Sight
 from probes.result import ProbeResult
-from probes.sight import Sight
 from probes.stats.sampling import sample_rows
 
 LEAST_IMAGES = 8

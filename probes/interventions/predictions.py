@@ -10,7 +10,7 @@ import numpy as np
 
 from probes.compute.memoize import content, keep, recall
 from probes.edits import EDITS, Material
-from probes.sight import Sight
+from probes.probe_input import Sight
 from probes.stats.sampling import partners
 
 if TYPE_CHECKING:

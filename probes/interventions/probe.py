@@ -11,8 +11,8 @@ from probes.embeddings import DOMAINS
 from probes.inputs import check_sights, versions
 from probes.interventions.gap_shares import gap_shares
 from probes.interventions.predictions import CONTROL, CROSSED, Answers, Plan, ask, ask_beside, kind_of
+from probes.probe_input import Sight
 from probes.result import ProbeResult, Score
-from probes.sight import Sight
 from probes.stats import paired
 from probes.stats.intervals import as_score, paired_proportions, wilson
 from probes.stats.sampling import sample_rows

@@ -15,8 +15,8 @@ from probes.edits.traces import jpeg
 from probes.embeddings import DOMAINS
 from probes.inputs import check_sights, versions
 from probes.ladder.pixel_features import pixel_features
+from probes.probe_input import Sight
 from probes.result import ProbeResult, Score
-from probes.sight import Sight
 from probes.stats.auc import CrossFittedAuc, auc_interval, auc_over_cells, difference_interval
 from probes.stats.domain_classifiers import file_fact_scores, logistic_scores
 from probes.stats.folds import balanced_sample, stratified_folds

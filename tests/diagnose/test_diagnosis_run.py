@@ -16,9 +16,9 @@ from diagnose import report as reports
 from diagnose import run
 from diagnose.schema import Report
 from diagnose.subjects import Images, Subject
+from probes.probe_input import Sight
 from probes.registry import PROBES
 from probes.result import DiagnosticError, ProbeResult, Score
-from probes.sight import Sight
 
 
 def counted(subject: Subject) -> tuple[Subject, list[int]]:

@@ -16,8 +16,8 @@ from diagnose.subjects import Images
 from diagnose.tables import table_of
 from probes.edits import EDITS
 from probes.interventions.probe import interventions
+from probes.probe_input import Sight
 from probes.result import ProbeResult
-from probes.sight import Sight
 
 CLASSES, COUNT, SIDE = ("ant", "bee", "cat"), 30, 16
 EDITS_ASKED = ("grey", "noise", "patch_shuffle_2", "swapped_chroma", "swapped_noise", "matched_border")

@@ -17,9 +17,9 @@ from probes.attribution.request import absent_colour
 from probes.attribution.sample import draw
 from probes.attribution.scalars import domain_logit
 from probes.embeddings import embed
+from probes.probe_input import Sight
 from probes.registry import IMAGE_PROBES
 from probes.result import ProbeResult
-from probes.sight import Sight
 
 SIDE, COUNT, CLASSES = 16, 160, 2
 CORNER = np.zeros((SIDE, SIDE), dtype=bool)

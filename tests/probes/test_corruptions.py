@@ -17,7 +17,7 @@ from probes.corruptions.probe import LEAST_IMAGES, corruptions
 from probes.corruptions.severity import CIFAR, IMAGENET, setting
 from probes.corruptions.weather import plasma
 from probes.embeddings import embed
-from probes.sight import Sight
+from probes.probe_input import Sight
 from probes.stats import paired
 
 every_kind = pytest.mark.parametrize("kind", list(CORRUPTIONS))

@@ -11,7 +11,7 @@ from probes.compute import memoize
 from probes.depth.probe import depth, principal
 from probes.depth.stages import features_at, pooled, stage_names
 from probes.embeddings import embed
-from probes.sight import Sight
+from probes.probe_input import Sight
 
 
 class Block(nn.Module):

@@ -9,8 +9,8 @@ from probes.discovery.neural_pca import neural_pca
 from probes.discovery.probe import discovery
 from probes.discovery.slicing import error_slices
 from probes.embeddings import EmbeddingTable
+from probes.probe_input import Sight
 from probes.result import ProbeResult
-from probes.sight import Sight
 
 NAMES = ("cat", "dog", "ship", "frog")
 COLOURS = ("red", "green", "blue", "pink")

@@ -9,8 +9,8 @@ import pytest
 
 from probes.embeddings import EmbeddingTable
 from probes.inputs import check_sights, check_tables
+from probes.probe_input import Sight
 from probes.registry import IMAGE_PROBES, measure
-from probes.sight import Sight
 
 COUNT = 80
 PIXELS = np.random.default_rng(0).integers(0, 255, (COUNT, 3, 8, 8), dtype=np.uint8)

@@ -14,8 +14,8 @@ from probes.embeddings import EmbeddingTable, embed
 from probes.interventions import predictions
 from probes.interventions.gap_shares import gap_shares
 from probes.interventions.probe import LEAST_IMAGES, _beside, _Measured, interventions
+from probes.probe_input import Sight
 from probes.result import ProbeResult
-from probes.sight import Sight
 from probes.stats import paired
 
 CLASSES, SIDE = 4, 16

@@ -11,7 +11,7 @@ from probes.compute import memoize
 from probes.embeddings import embed
 from probes.ladder.pixel_features import pixel_features
 from probes.ladder.probe import RUNGS, climb, ladder
-from probes.sight import Sight
+from probes.probe_input import Sight
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from probes.evaluating import evaluating
+from probes.eval_mode import evaluating
 
 
 @contextmanager

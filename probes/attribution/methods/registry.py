@@ -16,7 +16,7 @@ from probes.attribution.methods.spatial_layers import SpatialLayer, last_spatial
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from probes.sight import Encode
+    from probes.probe_input import Encode
 
 _NUMBERS_AT_ONCE = 2**27
 """Activations held at once while gradients are taken: half a gigabyte of float32."""
