@@ -72,7 +72,7 @@ def teach(
     resume: Resume = False,
 ) -> None:
     """Train a small CLIP teacher from scratch; open_clip loads what comes out."""
-    from distill.data import load_split
+    from distill.data.split import load_split
     from distill.teach import TeachConfig
     from distill.teach import teach as run
 

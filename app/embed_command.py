@@ -58,7 +58,7 @@ def embed(
         raise FileExistsError(f"`out` must be a new folder, got {out}; choose another.")
     from app.cli import _progress
     from diagnose.load import load_subject
-    from distill.data import load_split
+    from distill.data.split import load_split
     from distill.experiment import common_size
     from distill.student import is_fresh
 
@@ -95,7 +95,7 @@ def embed_in_parts(
 
     Args:
         subject: `diagnose.subjects.Subject`.
-        split: `distill.data.Split`.
+        split: `distill.data.split.Split`.
         out: the table's folder.
         size: side of the images.
         batch_size: images in one forward pass.
@@ -164,8 +164,8 @@ def _embed_rows(subject: Any, split: Any, rows: range, *, size: int, batch_size:
     import numpy as np
     import torch
 
+    from distill.data.prefetch import streamed
     from distill.division import whole_batches
-    from distill.streamed import streamed
     from probes.eval_mode import evaluating
 
     def embedded(batch: tuple[range, Any, dict[str, Any]]) -> tuple[Any, dict[str, Any]]:

@@ -38,7 +38,7 @@ def open_models(
         FileNotFoundError, ValueError, DistillError: for anything that cannot be used, each naming the remedy.
     """
     from diagnose.load import Loaded, load_images, load_subject, load_teacher_subject
-    from distill.data import load_split
+    from distill.data.split import load_split
     from distill.prompts import DEFAULT_TEMPLATES
     from distill.teacher import read_class_weights
 

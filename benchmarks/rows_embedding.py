@@ -33,7 +33,7 @@ def _ours(subject: object, split: object, folder: Path) -> Path:
 
 def _decode(split: object) -> None:
     """Read, decode and resize as embedding does, for nobody."""
-    from distill.streamed import streamed
+    from distill.data.prefetch import streamed
 
     for _ in streamed(split, SIDE, [range(start, min(start + BATCH, len(split))) for start in range(0, len(split), BATCH)]):
         pass
@@ -63,7 +63,7 @@ def rows(effort: int) -> list[Row]:
     from diagnose.load import load_subject
     from distill.allocator import keep_freed_memory
     from distill.checkpoint import load_encoder
-    from distill.data import load_split
+    from distill.data.split import load_split
     from probes.embeddings import EmbeddingTable
 
     keep_freed_memory(threads=True)  # as the command does when it starts; the others have it too

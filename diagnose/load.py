@@ -13,14 +13,14 @@ from diagnose.class_mix import in_one_list
 from diagnose.subjects import Domain, Images, Subject
 from distill.checkpoint import load_encoder, load_student, read_description
 from distill.config import Experiment, read_experiment
-from distill.data import Split, require_same_classes
+from distill.data.mixtures import limited
+from distill.data.split import Split, require_same_classes
 from distill.encoder import parameter_count, weights_hash
 from distill.errors import DistillError
 from distill.experiment import common_size, open_experiment
 from distill.folded import folded
 from distill.levels import levels_of
 from distill.metrics import read_metrics
-from distill.mixture import limited
 from distill.teacher import Teacher, load_teacher
 from probes.probe_input import EmbedText
 

@@ -12,7 +12,7 @@ from probes.planted.cue import Style
 from probes.planted.plant import plant, tie
 
 if TYPE_CHECKING:
-    from distill.data import Split
+    from distill.data.split import Split
     from distill.teacher import Teacher
 
 POCKET = "pocket"
@@ -119,7 +119,7 @@ def open_world(data: str, *, test: str | None, teacher: str | None, out: Path, i
 
 
 def _splits(data: str, test: str | None) -> tuple[Split, Split, str]:
-    from distill.data import load_split, require_same_classes
+    from distill.data.split import load_split, require_same_classes
 
     if data == POCKET:
         from distill.packs.pocket import pocket_split
@@ -139,7 +139,7 @@ def _splits(data: str, test: str | None) -> tuple[Split, Split, str]:
 
 
 def _cifake(data: str) -> dict[str, str] | None:
-    from distill.packs.cifake import find
+    from distill.data.cifake import find
 
     try:
         parts = find(data) if Path(data).is_dir() else {}
@@ -150,7 +150,7 @@ def _cifake(data: str) -> dict[str, str] | None:
 
 def _taught(train: Split, out: Path, *, size: int, epochs: int) -> Path:
     """Teach a small CLIP on clean real images, once for a folder."""
-    from distill.mixture import limited
+    from distill.data.mixtures import limited
     from distill.teach import TeachConfig, teach
 
     folder = out / "teacher"

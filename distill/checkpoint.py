@@ -18,10 +18,10 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from distill.atomic import write_then_rename
+from distill.data.decode import MAX_SIZE
 from distill.encoder import Encoder, parameter_count, refuse_bad_weights
 from distill.errors import DistillError
 from distill.hf_vision import Pooled
-from distill.images import MAX_SIZE
 from distill.outside import parse_json, read_toml
 from distill.student import FORMS, Transformed, attach_projection, build_backbone, feature_width, is_fresh
 

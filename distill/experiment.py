@@ -10,10 +10,10 @@ from pathlib import Path
 from torch import Tensor
 
 from distill.config import DataConfig, Experiment
-from distill.data import Split, load_split, require_same_classes
+from distill.data.mixtures import limited, mix
+from distill.data.split import Split, load_split, require_same_classes
 from distill.losses import needs_of
 from distill.losses.unmet import refuse_unmet
-from distill.mixture import limited, mix
 from distill.stream import Shards, refuse_unmet_by_stream
 from distill.teacher import Teacher, load_teacher
 from distill.texts import write_texts

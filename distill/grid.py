@@ -19,7 +19,8 @@ from filelock import FileLock, Timeout
 from distill.atomic import sweep, write_then_rename
 from distill.checkpoint import fill_weights, read_weights
 from distill.config import Experiment, read_experiment
-from distill.data import Split
+from distill.data.pixel_cache import cache_folder
+from distill.data.split import Split
 from distill.encoder import Encoder
 from distill.errors import DistillError
 from distill.experiment import Opened, open_experiment
@@ -27,7 +28,6 @@ from distill.loop import make_accelerator
 from distill.losses import needs_of
 from distill.metrics import MetricsLog
 from distill.parallel import threads_each, train_at_once
-from distill.pixels import cache_folder
 from distill.stream import stream_images
 from distill.student import attach_projection, build_backbone
 from distill.targets import TeacherTargets

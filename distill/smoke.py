@@ -16,7 +16,7 @@ from PIL import Image
 
 from distill.checkpoint import save_student
 from distill.config import Experiment, TextConfig
-from distill.shards import expand_braces
+from distill.data.shards import expand_braces
 from distill.student import attach_projection, build_backbone
 from distill.teach import TeachConfig, _build, _export
 from distill.texts import places

@@ -18,11 +18,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from distill.columns import as_dataset
+from distill.data.columns import as_dataset
+from distill.data.decode import BadImageError, decode, fit
+from distill.data.pixel_cache import scan
+from distill.data.shards import expand_braces, read_shards
 from distill.errors import DistillError
-from distill.images import BadImageError, decode, fit
-from distill.pixels import scan
-from distill.shards import expand_braces, read_shards
 from distill.targets import TeacherTargets
 from distill.teacher import Teacher
 from distill.train import TrainingImages

@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from distill.data.decode import MAX_SIZE
 from distill.encoder import Encoder
 from distill.errors import DistillError
-from distill.images import MAX_SIZE
 from distill.onednn import shielded
 from distill.plugins import load_plugin, plugin_names
 

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from distill.atomic import write_then_rename
 from distill.checkpoint import save_tensors
-from distill.data import Split
+from distill.data.split import Split
 from distill.errors import DistillError
 from distill.loop import Loop, TrainingConfig, make_accelerator
 from distill.metrics import MetricsLog

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from distill.data import Split
+    from distill.data.split import Split
 
 
 def places(template: str) -> list[str]:

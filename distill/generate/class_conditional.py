@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from distill.atomic import write_then_rename
-from distill.data import Split
+from distill.data.split import Split
 from distill.errors import DistillError
 from distill.generate.autoencoder import build, encode, scaled
 from distill.generate.settings import require_same_settings

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from distill.images import decode
+from distill.data.decode import decode
 from distill.teacher import Teacher
 
 

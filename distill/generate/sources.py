@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from distill.data import Split, load_split
+from distill.data.split import Split, load_split
 
 
 def open_images(spec: str, *, domain: str = "real") -> Split:

@@ -17,8 +17,8 @@ import pytest
 from app import embed_command
 from app.embed_command import embed_in_parts
 from diagnose.load import load_subject
-from distill.columns import as_dataset
-from distill.data import load_split
+from distill.data.columns import as_dataset
+from distill.data.split import load_split
 from probes.embeddings import EmbeddingTable
 from probes.result import DiagnosticError
 

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from app.cli import app
 from app.synthesize_command import read_classes
-from distill.data import load_split
+from distill.data.split import load_split
 
 RUN = CliRunner()
 

@@ -17,7 +17,7 @@ import torch
 from app.embed_command import embed_in_parts
 from diagnose.load import load_subject
 from distill.checkpoint import read_tensors
-from distill.data import load_split
+from distill.data.split import load_split
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from distill.contexts import plain_prompts
-from distill.data import Split, load_split
+from distill.data.split import Split, load_split
 from distill.errors import DistillError
 from distill.generate.autoencoder import build, encode
 from distill.generate.class_conditional import NAME, ClassConditionalConfig, train_generator

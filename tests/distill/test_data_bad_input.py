@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from distill.data import load_split
+from distill.data.split import load_split
 
 
 @pytest.fixture(autouse=True)

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from distill.data import Split, load_split, require_same_classes
-from distill.packs import cifake
+from distill.data import cifake
+from distill.data.split import Split, load_split, require_same_classes
 
 pytestmark = pytest.mark.cifake
 

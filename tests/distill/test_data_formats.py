@@ -15,9 +15,9 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from distill.data import Split, load_split
-from distill.packs import cifake
-from distill.shards import expand_braces
+from distill.data import cifake
+from distill.data.shards import expand_braces
+from distill.data.split import Split, load_split
 
 CLASSES = ("cat", "dog")
 

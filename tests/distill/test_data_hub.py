@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from distill import hub, reach
-from distill.data import load_split
+from distill import reach
+from distill.data import hub
+from distill.data.split import load_split
 from distill.errors import DistillError
 
 

@@ -16,9 +16,9 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from distill import pixels as module
-from distill.data import load_split
-from distill.images import decode, fit
+from distill.data import pixel_cache as module
+from distill.data.decode import decode, fit
+from distill.data.split import load_split
 
 
 @pytest.fixture(autouse=True)
@@ -147,7 +147,7 @@ def test_bad_image_leaves_no_partial_file(tmp_path: Path, cache: Path) -> None:
 
 def test_two_processes_at_once_both_get_the_whole_array(tmp_path: Path, cache: Path) -> None:
     path = store(tmp_path, [picture(seed) for seed in range(600)])
-    script = "import sys; from distill.data import load_split; print(int(load_split(sys.argv[1]).pixels().sum()))"
+    script = "import sys; from distill.data.split import load_split; print(int(load_split(sys.argv[1]).pixels().sum()))"
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
     command = [sys.executable, "-c", script, str(path)]
 

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from distill.data import Split, load_split, require_same_classes
+from distill.data.split import Split, load_split, require_same_classes
 
 
 @pytest.fixture(autouse=True)

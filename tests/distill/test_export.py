@@ -18,7 +18,7 @@ from torch import nn
 
 from distill import export_onnx
 from distill.checkpoint import load_encoder, load_student, save_student
-from distill.data import Split, load_split
+from distill.data.split import Split, load_split
 from distill.errors import DistillError
 from distill.export import export_student
 from distill.export_open_clip import join

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from distill.images import BadImageError, decode, decode_with_facts, facts, fit
+from distill.data.decode import BadImageError, decode, decode_with_facts, facts, fit
 
 
 def noise(height: int = 12, width: int = 16, channels: int = 3) -> np.ndarray:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from distill.config import read_experiment
-from distill.data import Split, load_split
+from distill.data.split import Split, load_split
 from distill.experiment import open_experiment
 from distill.grid import recipes
 from distill.levels import levels, levels_of

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from distill.config import read_experiment
-from distill.data import Split, load_split
+from distill.data.mixtures import apportion, limited, mix, stratified
+from distill.data.split import Split, load_split
 from distill.experiment import open_experiment
-from distill.mixture import apportion, limited, mix, stratified
 
 
 @pytest.fixture(scope="module")

@@ -112,7 +112,7 @@ def test_captions_name_digit_ink_and_ground(scenes: pd.DataFrame) -> None:
 
 
 def test_files_are_jpeg_of_the_one_quality() -> None:
-    from distill.images import facts
+    from distill.data.decode import facts
 
     found = facts(compose(draw_scenes(3, "heldout", 1), "heldout", 1)[0])
 

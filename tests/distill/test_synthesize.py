@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from distill.contexts import Contexts, diverse_prompts, plain_prompts
-from distill.data import load_split
+from distill.data.split import load_split
 from distill.errors import DistillError
 from distill.generate.draw import Painter
 from distill.generate.pipelines import load_pipeline

@@ -14,7 +14,7 @@ import torch
 from torch.nn import functional as F
 
 from distill.checkpoint import read_tensors
-from distill.data import load_split
+from distill.data.split import load_split
 from distill.encoder import weights_hash
 from distill.errors import DistillError
 from distill.prompts import fill

@@ -14,7 +14,7 @@ Reader = Callable[[Path, Path], object]
 
 def images(file: Path, folder: Path) -> None:
     """As one image of an image folder."""
-    from distill.data import load_split
+    from distill.data.split import load_split
 
     split = load_split(_image_folder(file, folder), domain="real")
     split.validate()
@@ -24,7 +24,7 @@ def images(file: Path, folder: Path) -> None:
 
 def images_skipped(file: Path, folder: Path) -> int:
     """As one image of a folder whose bad images are left out; gives how many were."""
-    from distill.data import load_split
+    from distill.data.split import load_split
 
     return load_split(_image_folder(file, folder), domain="real", skip_bad=True).skipped
 
@@ -41,7 +41,7 @@ def _image_folder(file: Path, folder: Path) -> Path:
 
 
 def source(file: Path, folder: Path) -> None:
-    from distill.data import load_split
+    from distill.data.split import load_split
 
     split = load_split(file, domain="real")
     split.validate()
@@ -53,7 +53,7 @@ def metadata(file: Path, folder: Path) -> None:
     """As the table of captions in an image folder."""
     from bad_images import noise, saved
 
-    from distill.data import load_split
+    from distill.data.split import load_split
 
     for name in ("cat", "dog"):
         (folder / "images" / name).mkdir(parents=True)

@@ -82,7 +82,7 @@ def test_no_archive_is_extracted() -> None:
 
 @pytest.mark.parametrize("name", ["leads out.tar", "leads out in the middle.tar", "from the root.tar", "link.tar", "hard link.tar"])
 def test_nothing_is_written_by_reading_an_archive(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from distill.data import load_split
+    from distill.data.split import load_split
 
     place = tmp_path / "a" / "b" / "c"
     place.mkdir(parents=True)
@@ -99,7 +99,7 @@ def test_nothing_is_written_by_reading_an_archive(name: str, tmp_path: Path, mon
 
 @pytest.mark.timeout(120)
 def test_pipes_and_devices_are_not_waited_for(tmp_path: Path) -> None:
-    from distill.data import load_split
+    from distill.data.split import load_split
 
     for name in ("cat", "dog"):
         (tmp_path / name).mkdir()
@@ -117,7 +117,7 @@ def test_pipes_and_devices_are_not_waited_for(tmp_path: Path) -> None:
 
 @pytest.mark.timeout(120)
 def test_file_full_of_holes_is_refused_before_it_is_read(tmp_path: Path) -> None:
-    from distill.data import load_split
+    from distill.data.split import load_split
 
     (tmp_path / "cat").mkdir()
     with (tmp_path / "cat" / "holes.png").open("wb") as file:

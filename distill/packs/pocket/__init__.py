@@ -15,8 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from distill.columns import IMAGE_TYPE, as_dataset
-from distill.data import Split
+from distill.data.columns import IMAGE_TYPE, as_dataset
+from distill.data.split import Split
 from distill.packs.pocket.captions import TASKS, captions
 from distill.packs.pocket.world import compose, decode, draw_scenes
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.csv
 
-from distill.columns import DOMAINS, IMAGE_TYPE, Source, check_unique
-from distill.images import SUFFIXES
+from distill.data.columns import DOMAINS, IMAGE_TYPE, Source, check_unique
+from distill.data.decode import SUFFIXES
 from distill.outside import parse_json
 from distill.room import check_room
 

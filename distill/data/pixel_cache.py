@@ -22,9 +22,9 @@ from rich.console import Console
 from rich.progress import Progress
 
 from distill.atomic import PARTIAL
-from distill.images import DECODER_VERSION, MAX_BYTES, BadImageError, decode, fit
+from distill.data.decode import DECODER_VERSION, MAX_BYTES, BadImageError, decode, fit
+from distill.data.shards import place_in_shard
 from distill.room import check_room
-from distill.shards import place_in_shard
 
 logger = logging.getLogger(__name__)
 

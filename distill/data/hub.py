@@ -6,7 +6,7 @@ from pathlib import Path
 
 import datasets
 
-from distill.columns import Source
+from distill.data.columns import Source
 from distill.errors import DistillError
 from distill.reach import first_line, why_unreachable
 

@@ -13,10 +13,10 @@ import numpy as np
 import pyarrow as pa
 from datasets import Dataset, concatenate_datasets
 
-from distill.columns import OURS, as_dataset, assemble, check_unique, encode
-from distill.images import MAX_SIZE, ImageFacts, fact_columns, facts
-from distill.pixels import collect, decode_all, digests, find_bad, refuse
-from distill.readers import read
+from distill.data.columns import OURS, as_dataset, assemble, check_unique, encode
+from distill.data.decode import MAX_SIZE, ImageFacts, fact_columns, facts
+from distill.data.pixel_cache import collect, decode_all, digests, find_bad, refuse
+from distill.data.readers import read
 
 logger = logging.getLogger(__name__)
 

@@ -7,9 +7,9 @@ from contextlib import closing
 
 import numpy as np
 
-from distill.data import Split
-from distill.images import BadImageError, ImageFacts, decode_with_facts, fact_columns, fit
-from distill.pixels import quiet, refuse, scan
+from distill.data.decode import BadImageError, ImageFacts, decode_with_facts, fact_columns, fit
+from distill.data.pixel_cache import quiet, refuse, scan
+from distill.data.split import Split
 
 AHEAD = 32
 """Images a decoding thread takes at once: few, so that the first batch does not wait long."""

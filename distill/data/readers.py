@@ -12,12 +12,12 @@ import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from distill.columns import IMAGE_TYPE, Source
-from distill.folders import read_folder, subfolders
-from distill.hub import read_hub
-from distill.packs.cifake import leaves, read_leaves
+from distill.data.cifake import leaves, read_leaves
+from distill.data.columns import IMAGE_TYPE, Source
+from distill.data.folders import read_folder, subfolders
+from distill.data.hub import read_hub
+from distill.data.shards import expand_braces, read_shards
 from distill.room import check_room, room
-from distill.shards import expand_braces, read_shards
 
 SPLITS = ("train", "training", "validation", "valid", "val", "dev", "test", "testing")
 """Words that name a split when a file name begins with them or a folder is called so."""

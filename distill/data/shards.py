@@ -12,8 +12,8 @@ from typing import Any, Self
 
 import pyarrow as pa
 
-from distill.columns import IMAGE_TYPE, Source
-from distill.images import MAX_BYTES, SUFFIXES
+from distill.data.columns import IMAGE_TYPE, Source
+from distill.data.decode import MAX_BYTES, SUFFIXES
 from distill.outside import parse_json, read_text
 from distill.room import check_room
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from distill.data import Split
+from distill.data.split import Split
 
 
 def apportion(weights: np.ndarray, total: int) -> np.ndarray:

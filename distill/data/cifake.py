@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from distill.columns import Source
-from distill.folders import by_path
+from distill.data.columns import Source
+from distill.data.folders import by_path
 
 CLASS_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 """The classes in CIFAR-10 order; the files count them from 1."""
