@@ -367,7 +367,7 @@ def main() -> None:
 
 
 def _is_lost_process(error: Exception) -> bool:
-    from distill.meeting import is_lost_process
+    from distill.distributed.rendezvous import is_lost_process
 
     return is_lost_process(error)
 

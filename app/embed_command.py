@@ -48,7 +48,7 @@ def embed(
     from distill.allocator import keep_freed_memory
 
     keep_freed_memory(threads=True)  # before there are threads
-    from distill.division import place_in_launch
+    from distill.distributed.sharding import place_in_launch
 
     rank, world = place_in_launch()
     if world > 1 and (out / "table.json").is_file():
@@ -106,7 +106,7 @@ def embed_in_parts(
     Returns:
         The table's folder, or None while rows are missing; and how many are.
     """
-    from distill.division import pieces, share_of
+    from distill.distributed.sharding import pieces, share_of
     from probes.table_parts import TableParts
 
     ids = split.ids
@@ -165,7 +165,7 @@ def _embed_rows(subject: Any, split: Any, rows: range, *, size: int, batch_size:
     import torch
 
     from distill.data.prefetch import streamed
-    from distill.division import whole_batches
+    from distill.distributed.sharding import whole_batches
     from probes.eval_mode import evaluating
 
     def embedded(batch: tuple[range, Any, dict[str, Any]]) -> tuple[Any, dict[str, Any]]:

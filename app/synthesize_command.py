@@ -49,7 +49,7 @@ def synthesize(
 ) -> None:
     """Draw a labelled synthetic set; start it under torchrun to share it among processes."""
     from app.cli import _progress, _say
-    from distill.division import place_in_launch
+    from distill.distributed.sharding import place_in_launch
     from distill.generate.settings import Codec, GeneratorConfig
     from distill.synthesize import SynthesisConfig
     from distill.synthesize import synthesize as run
@@ -203,7 +203,7 @@ def _train(
     progress: Any,
 ) -> tuple[str, tuple[str, ...]]:
     """Train the class-conditional generator in `out/generator`, or take the one that is finished there."""
-    from distill.division import place_in_launch
+    from distill.distributed.sharding import place_in_launch
     from distill.errors import DistillError
     from distill.generate.class_conditional import NAME, ClassConditionalConfig, train_generator
     from distill.generate.sources import few_of_each, open_images

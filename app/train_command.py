@@ -27,7 +27,7 @@ def train(
     """Train the comparison students of an experiment."""
     from app.cli import _diagnose_run, _say
     from app.inputs import check_probes
-    from distill.division import place_in_launch
+    from distill.distributed.sharding import place_in_launch
 
     if probes and not diagnose:
         raise ValueError(f"`--probe` must be given with --diagnose, got {probes[0]} alone; add --diagnose.")
@@ -49,7 +49,7 @@ def train_students(config: Path, out: Path, *, overrides: list[str], resume: boo
     """Train the students of an experiment; give the name of each that failed -> why."""
     from app.cli import _progress
     from distill.config import read_experiment
-    from distill.division import place_in_launch
+    from distill.distributed.sharding import place_in_launch
 
     experiment = read_experiment(config, overrides)
     if smoke:

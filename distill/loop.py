@@ -15,10 +15,10 @@ from torch import Tensor, nn
 
 from distill.allocator import keep_freed_memory
 from distill.checkpoint import read_tensors, save_tensors
-from distill.division import place_in_launch, share_of
+from distill.distributed.gather import gather, share_batch_norms
+from distill.distributed.rendezvous import SCHEME
+from distill.distributed.sharding import place_in_launch, share_of
 from distill.errors import DistillError
-from distill.meeting import SCHEME
-from distill.together import gather, share_batch_norms
 
 if TYPE_CHECKING:
     from accelerate import Accelerator

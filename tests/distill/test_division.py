@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from distill.division import pieces, place_in_launch, share_of, whole_batches
+from distill.distributed.sharding import pieces, place_in_launch, share_of, whole_batches
 
 
 @pytest.mark.parametrize("total", [100_000_000, 99_999_937, 1_000_003, 64, 63, 1])

@@ -10,8 +10,8 @@ from threading import Barrier
 import pytest
 from torch.distributed import DistNetworkError, HashStore, PrefixStore, Store, TCPStore
 
+from distill.distributed.rendezvous import is_lost_process, name_of_meeting
 from distill.errors import DistillError
-from distill.meeting import is_lost_process, name_of_meeting
 
 SOON = timedelta(seconds=30)
 

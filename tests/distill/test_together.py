@@ -16,10 +16,10 @@ from torch import nn
 
 from distill.checkpoint import read_tensors
 from distill.config import read_experiment
+from distill.distributed.gather import share_batch_norms
 from distill.errors import DistillError
 from distill.grid import train_grid
 from distill.metrics import read_metrics
-from distill.together import share_batch_norms
 
 STUDENTS = {
     "l2": {"loss": {"l2": 1.0}},

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch import distributed as processes
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from distill.division import share_of
+from distill.distributed.sharding import share_of
 from distill.errors import DistillError
 
 

@@ -1,0 +1,1 @@
+"""Training and embedding on several processes: rendezvous, sharding, gathering."""
