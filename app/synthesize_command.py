@@ -51,8 +51,8 @@ def synthesize(
     from app.cli import _progress, _say
     from distill.distributed.sharding import place_in_launch
     from distill.generate.settings import Codec, GeneratorConfig
-    from distill.synthesize import SynthesisConfig
-    from distill.synthesize import synthesize as run
+    from distill.generate.synthesize import SynthesisConfig
+    from distill.generate.synthesize import synthesize as run
 
     if (generator is None) == (train_on is None):
         raise ValueError(

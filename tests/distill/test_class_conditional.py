@@ -16,7 +16,7 @@ from distill.generate.class_conditional import NAME, ClassConditionalConfig, tra
 from distill.generate.pipelines import load_pipeline
 from distill.generate.settings import GeneratorConfig
 from distill.generate.sources import few_of_each
-from distill.synthesize import SynthesisConfig, synthesize
+from distill.generate.synthesize import SynthesisConfig, synthesize
 
 TINY = ClassConditionalConfig(width=32, layers=1, steps=4, batch_size=8)
 

@@ -21,7 +21,7 @@ from distill.generate.pipelines import load_pipeline
 from distill.generate.requests import image_seed, plan
 from distill.generate.settings import Codec, GeneratorConfig
 from distill.generate.store import Store
-from distill.synthesize import Made, SynthesisConfig, synthesize
+from distill.generate.synthesize import Made, SynthesisConfig, synthesize
 
 CLASSES = ("cat", "dog", "ship")
 

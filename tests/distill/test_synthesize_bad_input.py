@@ -15,7 +15,7 @@ from distill.generate.draw import Painter
 from distill.generate.pipelines import load_pipeline
 from distill.generate.requests import plan
 from distill.generate.settings import Codec, GeneratorConfig
-from distill.synthesize import SynthesisConfig, synthesize
+from distill.generate.synthesize import SynthesisConfig, synthesize
 
 
 @pytest.fixture
