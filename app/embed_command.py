@@ -45,7 +45,7 @@ def embed(
     the table is the same, bit for bit, at the same number of threads.
     """
     _wait_asleep()
-    from distill.allocator import keep_freed_memory
+    from distill.system.allocator import keep_freed_memory
 
     keep_freed_memory(threads=True)  # before there are threads
     from distill.distributed.sharding import place_in_launch

@@ -22,7 +22,7 @@ from pathlib import Path
 import psutil
 from filelock import FileLock, Timeout
 
-from distill.atomic import write_then_rename
+from distill.system.atomic_files import write_then_rename
 
 STATE = "process.json"
 LOG = "run.log"

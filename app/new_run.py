@@ -16,7 +16,7 @@ import tomli_w
 
 import app
 from app import jobs
-from distill.atomic import write_then_rename
+from distill.system.atomic_files import write_then_rename
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 MAX_CONFIG_BYTES = 2**20

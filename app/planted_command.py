@@ -58,7 +58,7 @@ def read_config(path: Path | None, changes: dict[str, Any]) -> Any:
     from pydantic import ValidationError
 
     from diagnose.planted_plan import PlantedConfig
-    from distill.outside import fault_and_remedy, read_toml
+    from distill.system.untrusted_text import fault_and_remedy, read_toml
 
     options: dict[str, Any] = {}
     if path is not None:

@@ -15,7 +15,7 @@ def report(
     """Write a stored report as PDF; needs neither images nor models."""
     from app.reports import Run, load_report
     from diagnose.pdf import pdf as made
-    from distill.atomic import write_then_rename
+    from distill.system.atomic_files import write_then_rename
 
     folder = run.resolve()
     content = made(load_report(Run(folder.name, folder, folder)))

@@ -107,8 +107,8 @@ def read_classes(classes: str | None) -> tuple[str, ...]:
     Raises:
         ValueError: for no names, an empty one or two alike.
     """
-    from distill.outside import read_text
     from distill.prompts import check_class_names
+    from distill.system.untrusted_text import read_text
 
     if not classes:
         raise ValueError("`--classes` must be given, got nothing; name a file with one class a line, or write a,b,c.")
@@ -125,7 +125,7 @@ def _checked(make: Any, *args: Any, **values: Any) -> Any:
     """Make a configuration; a value out of range becomes one sentence."""
     from pydantic import ValidationError
 
-    from distill.outside import fault_and_remedy
+    from distill.system.untrusted_text import fault_and_remedy
 
     try:
         return make(*args, **values)

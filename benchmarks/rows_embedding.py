@@ -61,9 +61,9 @@ def rows(effort: int) -> list[Row]:
     import numpy as np
 
     from diagnose.load import load_subject
-    from distill.allocator import keep_freed_memory
     from distill.checkpoint import load_encoder
     from distill.data.split import load_split
+    from distill.system.allocator import keep_freed_memory
     from probes.embeddings import EmbeddingTable
 
     keep_freed_memory(threads=True)  # as the command does when it starts; the others have it too

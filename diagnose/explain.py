@@ -12,7 +12,7 @@ import numpy as np
 
 from diagnose.names import file_name
 from diagnose.picture import read_picture
-from distill.atomic import write_then_rename
+from distill.system.atomic_files import write_then_rename
 from probes.result import DiagnosticError, ProbeResult
 
 

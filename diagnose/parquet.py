@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from distill.atomic import write_then_rename
+from distill.system.atomic_files import write_then_rename
 
 
 def write_table(columns: Mapping[str, Sequence[Any]], path: Path | str) -> Path:

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from diagnose.planted import LOSSES, Draw, Kind, Training, run_draw
 from diagnose.planted_world import Sizes, open_world
-from distill.outside import read_json
+from distill.system.untrusted_text import read_json
 from probes.planted.plant import CUES, find_cue
 from probes.result import DiagnosticError
 

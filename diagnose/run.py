@@ -20,7 +20,7 @@ from diagnose.names import file_name
 from diagnose.schema import Estimate, ProbeRecord, Report, ZeroShot
 from diagnose.subjects import Encode, Images, Subject
 from diagnose.tables import distinct, ids_of, table_of
-from distill.atomic import write_then_rename
+from distill.system.atomic_files import write_then_rename
 from probes.compute.threads import one_at_a_time, side_by_side
 from probes.embeddings import EmbeddingTable, key
 from probes.probe_input import EmbedText, Sight

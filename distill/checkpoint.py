@@ -17,13 +17,13 @@ from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from distill.atomic import write_then_rename
 from distill.data.decode import MAX_SIZE
 from distill.encoder import Encoder, parameter_count, refuse_bad_weights
 from distill.errors import DistillError
 from distill.hf_vision import Pooled
-from distill.outside import parse_json, read_toml
 from distill.student import FORMS, Transformed, attach_projection, build_backbone, feature_width, is_fresh
+from distill.system.atomic_files import write_then_rename
+from distill.system.untrusted_text import parse_json, read_toml
 
 logger = logging.getLogger(__name__)
 

@@ -16,7 +16,6 @@ import tomli_w
 import torch
 from filelock import FileLock, Timeout
 
-from distill.atomic import sweep, write_then_rename
 from distill.checkpoint import fill_weights, read_weights
 from distill.config import Experiment, read_experiment
 from distill.data.pixel_cache import cache_folder
@@ -30,6 +29,7 @@ from distill.metrics import MetricsLog
 from distill.parallel import threads_each, train_at_once
 from distill.stream import stream_images
 from distill.student import attach_projection, build_backbone
+from distill.system.atomic_files import sweep, write_then_rename
 from distill.targets import TeacherTargets
 from distill.texts import write_texts
 from distill.trackers import refuse_missing, tracked

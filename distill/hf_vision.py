@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from distill.encoder import Encoder
 from distill.errors import DistillError
-from distill.reach import cache_alone, first_line, why_unreachable
+from distill.system.hub_access import cache_alone, first_line, why_unreachable
 
 logger = logging.getLogger(__name__)
 

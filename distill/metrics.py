@@ -9,8 +9,8 @@ from typing import Any
 
 from filelock import FileLock
 
-from distill.atomic import write_then_rename
-from distill.outside import MAX_TEXT_BYTES
+from distill.system.atomic_files import write_then_rename
+from distill.system.untrusted_text import MAX_TEXT_BYTES
 
 
 class MetricsLog:

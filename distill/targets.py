@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from distill.atomic import write_then_rename
 from distill.errors import DistillError
+from distill.system.atomic_files import write_then_rename
 from distill.teacher import Teacher
 from distill.views import Views
 

@@ -15,9 +15,9 @@ from distill.encoder import Encoder, parameter_count, refuse_bad_weights, weight
 from distill.errors import DistillError
 from distill.folded import folded
 from distill.prompts import fill
-from distill.reach import cache_alone, first_line, why_silent
-from distill.room import check_room
 from distill.student import feature_width, image_tower
+from distill.system.hub_access import cache_alone, first_line, why_silent
+from distill.system.memory_limit import check_room
 
 
 class Teacher:

@@ -11,8 +11,8 @@ import pyarrow.csv
 
 from distill.data.columns import DOMAINS, IMAGE_TYPE, Source, check_unique
 from distill.data.decode import SUFFIXES
-from distill.outside import parse_json
-from distill.room import check_room
+from distill.system.memory_limit import check_room
+from distill.system.untrusted_text import parse_json
 
 MAX_CAPTION = 2**16
 """Bytes of a caption that are read; a text tower takes some hundred."""

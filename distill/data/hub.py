@@ -8,7 +8,7 @@ import datasets
 
 from distill.data.columns import Source
 from distill.errors import DistillError
-from distill.reach import first_line, why_unreachable
+from distill.system.hub_access import first_line, why_unreachable
 
 
 def parse(spec: str) -> tuple[str, str | None, str | None]:

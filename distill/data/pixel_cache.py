@@ -21,10 +21,10 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import Progress
 
-from distill.atomic import PARTIAL
 from distill.data.decode import DECODER_VERSION, MAX_BYTES, BadImageError, decode, fit
 from distill.data.shards import place_in_shard
-from distill.room import check_room
+from distill.system.atomic_files import PARTIAL
+from distill.system.memory_limit import check_room
 
 logger = logging.getLogger(__name__)
 

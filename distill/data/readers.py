@@ -17,7 +17,7 @@ from distill.data.columns import IMAGE_TYPE, Source
 from distill.data.folders import read_folder, subfolders
 from distill.data.hub import read_hub
 from distill.data.shards import expand_braces, read_shards
-from distill.room import check_room, room
+from distill.system.memory_limit import check_room, room
 
 SPLITS = ("train", "training", "validation", "valid", "val", "dev", "test", "testing")
 """Words that name a split when a file name begins with them or a folder is called so."""

@@ -14,8 +14,8 @@ import pyarrow as pa
 
 from distill.data.columns import IMAGE_TYPE, Source
 from distill.data.decode import MAX_BYTES, SUFFIXES
-from distill.outside import parse_json, read_text
-from distill.room import check_room
+from distill.system.memory_limit import check_room
+from distill.system.untrusted_text import parse_json, read_text
 
 _BATCH = 1000  # samples an Arrow chunk
 _BYTES = 2**30  # and its images, for one chunk must stay below 2 GiB

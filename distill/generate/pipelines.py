@@ -18,7 +18,7 @@ from torch import nn
 from distill.encoder import weights_hash
 from distill.errors import DistillError
 from distill.generate.settings import GeneratorConfig
-from distill.outside import read_json
+from distill.system.untrusted_text import read_json
 
 _NO_WEIGHTS = ("scheduler", "tokenizer", "feature_extractor", "image_processor", "processor")
 

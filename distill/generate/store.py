@@ -18,10 +18,10 @@ import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 from PIL import Image
 
-from distill.atomic import write_then_rename
 from distill.errors import DistillError
 from distill.generate.requests import Request
 from distill.generate.settings import Codec
+from distill.system.atomic_files import write_then_rename
 
 MANIFEST = "manifest.parquet"
 

@@ -9,13 +9,13 @@ import sys
 
 import pytest
 
-from distill import allocator
+from distill.system import allocator
 
 FAULTS = """
 import resource
 from concurrent.futures import ThreadPoolExecutor
 import torch
-from distill.allocator import keep_freed_memory
+from distill.system.allocator import keep_freed_memory
 assert keep_freed_memory(threads={threads})
 with ThreadPoolExecutor(2 if {threads} else 1) as pool:
     def batches(_):

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from distill import reach
 from distill.data import hub
 from distill.data.split import load_split
 from distill.errors import DistillError
+from distill.system import hub_access
 
 
 @pytest.fixture(autouse=True)
@@ -76,7 +76,7 @@ def test_hub_that_refuses_the_connection_is_named_at_once(monkeypatch: pytest.Mo
 
 
 def test_hub_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reach, "TIMEOUT", 0.5)
+    monkeypatch.setattr(hub_access, "TIMEOUT", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         use_hub(monkeypatch, f"http://127.0.0.1:{silent.getsockname()[1]}")
         start = time.perf_counter()

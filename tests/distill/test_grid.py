@@ -21,7 +21,7 @@ from filelock import FileLock
 from rich.console import Console
 from rich.progress import Progress
 
-from distill import atomic, grid, loop, losses, train
+from distill import grid, loop, losses, train
 from distill.checkpoint import load_student, read_description, read_tensors
 from distill.config import Experiment, read_experiment
 from distill.encoder import weights_hash
@@ -29,6 +29,7 @@ from distill.errors import DistillError
 from distill.experiment import open_experiment
 from distill.grid import initial_student, recipes, train_grid
 from distill.metrics import read_metrics
+from distill.system import atomic_files
 from distill.teacher import load_teacher
 
 Write = Callable[..., Path]
@@ -239,7 +240,7 @@ def test_full_disk_stops_the_run_in_one_line_and_what_was_saved_is_whole(
         real(descriptor)
 
     with monkeypatch.context() as patch:
-        patch.setattr(atomic.os, "fsync", fsync)
+        patch.setattr(atomic_files.os, "fsync", fsync)
         with pytest.raises(DistillError, match="No space left on device; free space"):
             train_grid(experiment, tmp_path / "run")
 

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from distill import atomic
 from distill import targets as module
-from distill.atomic import write_then_rename
 from distill.encoder import Encoder
 from distill.errors import DistillError
 from distill.loop import make_accelerator
+from distill.system import atomic_files
+from distill.system.atomic_files import write_then_rename
 from distill.targets import TeacherTargets
 from distill.teacher import Teacher
 from distill.views import ViewConfig, Views
@@ -138,7 +138,7 @@ def test_failed_write_keeps_what_was_there(tmp_path: Path, monkeypatch: pytest.M
     def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(atomic.os, "fsync", full)
+    monkeypatch.setattr(atomic_files.os, "fsync", full)
     with pytest.raises(DistillError, match=r"kept must be writable, got No space left on device; free space"):
         write_then_rename(path, lambda file: file.write(b"second"))
 

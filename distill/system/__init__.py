@@ -1,0 +1,1 @@
+"""Limits on memory, files and text that come from outside."""
