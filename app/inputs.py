@@ -39,8 +39,8 @@ def open_models(
     """
     from diagnose.load import Loaded, load_images, load_subject, load_teacher_subject
     from distill.data.split import load_split
-    from distill.prompts import DEFAULT_TEMPLATES
     from distill.teacher import read_class_weights
+    from distill.text.prompts import DEFAULT_TEMPLATES
 
     if real is None and synthetic is None:
         raise ValueError("`--real` and `--synthetic` must be given, got neither; name held-out images of both domains.")

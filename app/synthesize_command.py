@@ -107,8 +107,8 @@ def read_classes(classes: str | None) -> tuple[str, ...]:
     Raises:
         ValueError: for no names, an empty one or two alike.
     """
-    from distill.prompts import check_class_names
     from distill.system.untrusted_text import read_text
+    from distill.text.prompts import check_class_names
 
     if not classes:
         raise ValueError("`--classes` must be given, got nothing; name a file with one class a line, or write a,b,c.")
@@ -170,8 +170,8 @@ def _prompts(
     *,
     allow_download: bool,
 ) -> Mapping[str, Any]:
-    from distill.contexts import diverse_prompts, plain_prompts, read_contexts
-    from distill.prompts import PROMPT_SETS
+    from distill.text.contexts import diverse_prompts, plain_prompts, read_contexts
+    from distill.text.prompts import PROMPT_SETS
 
     if sum(value is not None for value in (templates or None, contexts, llm)) > 1:
         raise ValueError("at most one of `--template`, `--contexts` and `--llm` must be given, got more; choose one.")

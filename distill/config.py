@@ -12,9 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from distill.loop import TrainingConfig
 from distill.losses import check_names, check_options, needs_of
-from distill.prompts import DEFAULT_TEMPLATES, fill
 from distill.system.untrusted_text import fault_and_remedy, read_toml
-from distill.texts import places
+from distill.text.captions import places
+from distill.text.prompts import DEFAULT_TEMPLATES, fill
 from distill.views import ViewConfig
 
 T = TypeVar("T")

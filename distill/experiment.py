@@ -16,7 +16,7 @@ from distill.losses import needs_of
 from distill.losses.unmet import refuse_unmet
 from distill.stream import Shards, refuse_unmet_by_stream
 from distill.teacher import Teacher, load_teacher
-from distill.texts import write_texts
+from distill.text.captions import write_texts
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ from distill.stream import stream_images
 from distill.student import attach_projection, build_backbone
 from distill.system.atomic_files import sweep, write_then_rename
 from distill.targets import TeacherTargets
-from distill.texts import write_texts
+from distill.text.captions import write_texts
 from distill.trackers import refuse_missing, tracked
 from distill.train import HeldOut, Metrics, Recipe, TrainingImages, train_student
 from distill.views import Views

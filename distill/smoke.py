@@ -19,7 +19,7 @@ from distill.config import Experiment, TextConfig
 from distill.data.shards import expand_braces
 from distill.student import attach_projection, build_backbone
 from distill.teach import TeachConfig, _build, _export
-from distill.texts import places
+from distill.text.captions import places
 from distill.views import ViewConfig
 
 CLASSES = ("red thing", "green thing", "blue thing")

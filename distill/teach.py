@@ -18,11 +18,11 @@ from distill.data.split import Split
 from distill.errors import DistillError
 from distill.loop import Loop, TrainingConfig, make_accelerator
 from distill.metrics import MetricsLog
-from distill.prompts import fill
 from distill.student import image_tower
 from distill.system.atomic_files import write_then_rename
 from distill.system.untrusted_text import read_json
 from distill.teacher import load_teacher
+from distill.text.prompts import fill
 from distill.train import HeldOut, zero_shot_accuracy
 from distill.views import ViewConfig, Views
 

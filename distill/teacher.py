@@ -14,10 +14,10 @@ from torch.nn import functional as F
 from distill.encoder import Encoder, parameter_count, refuse_bad_weights, weights_hash
 from distill.errors import DistillError
 from distill.folded import folded
-from distill.prompts import fill
 from distill.student import feature_width, image_tower
 from distill.system.hub_access import cache_alone, first_line, why_silent
 from distill.system.memory_limit import check_room
+from distill.text.prompts import fill
 
 
 class Teacher:

@@ -10,9 +10,9 @@ from typing import Any
 
 from filelock import FileLock
 
-from distill.contexts import Contexts, read_contexts
 from distill.errors import DistillError
 from distill.system.atomic_files import write_then_rename
+from distill.text.contexts import Contexts, read_contexts
 
 DIMENSIONS = {
     "location": "places where one could take a photo of {a}",

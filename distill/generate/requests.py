@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from distill.contexts import Prompt
+from distill.text.contexts import Prompt
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from distill.contexts import Prompt
 from distill.errors import DistillError
 from distill.generate.draw import Drawing, Painter
 from distill.generate.pipelines import Pipeline, load_pipeline
@@ -23,8 +22,9 @@ from distill.generate.referee import Referee, Sighting
 from distill.generate.requests import Request, plan
 from distill.generate.settings import Codec, GeneratorConfig, require_same_settings
 from distill.generate.store import Entry, Store, encode
-from distill.prompts import DEFAULT_TEMPLATES, check_class_names
 from distill.system.atomic_files import write_then_rename
+from distill.text.contexts import Prompt
+from distill.text.prompts import DEFAULT_TEMPLATES, check_class_names
 
 if TYPE_CHECKING:
     from rich.progress import Progress

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from distill.contexts import plain_prompts
 from distill.data.split import Split, load_split
 from distill.errors import DistillError
 from distill.generate.autoencoder import build, encode
@@ -17,6 +16,7 @@ from distill.generate.pipelines import load_pipeline
 from distill.generate.settings import GeneratorConfig
 from distill.generate.sources import few_of_each
 from distill.generate.synthesize import SynthesisConfig, synthesize
+from distill.text.contexts import plain_prompts
 
 TINY = ClassConditionalConfig(width=32, layers=1, steps=4, batch_size=8)
 

@@ -13,7 +13,7 @@ from distill.experiment import open_experiment
 from distill.grid import recipes
 from distill.levels import levels, levels_of
 from distill.losses import LOSSES, find_loss
-from distill.texts import places, write_texts
+from distill.text.captions import places, write_texts
 
 Write = Callable[..., Path]
 

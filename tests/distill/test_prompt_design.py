@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from distill.contexts import Contexts, diverse_prompts, plain_prompts, read_contexts
-from distill.pairwise import all_pairs
-from distill.prompts import PROMPT_SETS, check_class_names, strip_weights
+from distill.text.contexts import Contexts, diverse_prompts, plain_prompts, read_contexts
+from distill.text.pairwise import all_pairs
+from distill.text.prompts import PROMPT_SETS, check_class_names, strip_weights
 
 
 def pairs(rows: Sequence[Sequence[int]]) -> set[tuple[int, int, int, int]]:

@@ -13,7 +13,6 @@ import pytest
 import torch
 from PIL import Image
 
-from distill.contexts import Contexts, diverse_prompts, plain_prompts
 from distill.data.split import load_split
 from distill.errors import DistillError
 from distill.generate.draw import Painter
@@ -22,6 +21,7 @@ from distill.generate.requests import image_seed, plan
 from distill.generate.settings import Codec, GeneratorConfig
 from distill.generate.store import Store
 from distill.generate.synthesize import Made, SynthesisConfig, synthesize
+from distill.text.contexts import Contexts, diverse_prompts, plain_prompts
 
 CLASSES = ("cat", "dog", "ship")
 

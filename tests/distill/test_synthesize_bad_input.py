@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from distill.contexts import plain_prompts
 from distill.errors import DistillError
 from distill.generate.draw import Painter
 from distill.generate.pipelines import load_pipeline
 from distill.generate.requests import plan
 from distill.generate.settings import Codec, GeneratorConfig
 from distill.generate.synthesize import SynthesisConfig, synthesize
+from distill.text.contexts import plain_prompts
 
 
 @pytest.fixture

@@ -17,9 +17,9 @@ from distill.checkpoint import read_tensors
 from distill.data.split import load_split
 from distill.encoder import weights_hash
 from distill.errors import DistillError
-from distill.prompts import fill
 from distill.teach import TeachConfig, grouped_contrastive, teach
 from distill.teacher import load_teacher, open_clip_model, read_class_weights
+from distill.text.prompts import fill
 
 NAMES = ("cat", "dog", "container_ship")
 TEMPLATES = ("a photo of a {}.", "{}", "an image of a {}.")

@@ -75,7 +75,7 @@ def planted_config(file: Path, folder: Path) -> None:
 
 
 def contexts(file: Path, folder: Path) -> None:
-    from distill.contexts import diverse_prompts, read_contexts
+    from distill.text.contexts import diverse_prompts, read_contexts
 
     diverse_prompts(["cat", "dog"], read_contexts(file))
 

@@ -10,9 +10,9 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from distill.pairwise import all_pairs
-from distill.prompts import fill, strip_weights
 from distill.system.untrusted_text import fault_and_remedy, read_json, read_toml
+from distill.text.pairwise import all_pairs
+from distill.text.prompts import fill, strip_weights
 
 MAX_OPTIONS = 100
 """Most options of a dimension: the prompts grow with their square, and the published designs have fifteen."""
