@@ -60,7 +60,7 @@ def embed(
     from diagnose.load import load_subject
     from distill.data.split import load_split
     from distill.experiment import common_size
-    from distill.student import is_fresh
+    from distill.models.student import is_fresh
 
     if world > 1 and weights is None and is_fresh(model):
         raise ValueError(

@@ -39,7 +39,7 @@ def open_models(
     """
     from diagnose.load import Loaded, load_images, load_subject, load_teacher_subject
     from distill.data.split import load_split
-    from distill.teacher import read_class_weights
+    from distill.models.teacher import read_class_weights
     from distill.text.prompts import DEFAULT_TEMPLATES
 
     if real is None and synthetic is None:

@@ -145,7 +145,7 @@ def halves(folder: Path) -> list[str]:
 
 
 def _read(path: Path) -> None:
-    from distill.checkpoint import read_tensors
+    from distill.models.checkpoint import read_tensors
 
     readers: dict[str, Callable[[Path], object]] = {
         ".safetensors": read_tensors,

@@ -23,7 +23,7 @@ def _flops(encoder: torch.nn.Module) -> float:
 def rows(effort: int) -> list[Row]:
     from captum.attr import IntegratedGradients, LayerGradCam, Occlusion
 
-    from distill.student import attach_projection, build_backbone
+    from distill.models.student import attach_projection, build_backbone
     from probes.attribution.methods.preserved_state import undisturbed
     from probes.attribution.methods.registry import explain, focus
 

@@ -61,8 +61,8 @@ def rows(effort: int) -> list[Row]:
     import numpy as np
 
     from diagnose.load import load_subject
-    from distill.checkpoint import load_encoder
     from distill.data.split import load_split
+    from distill.models.checkpoint import load_encoder
     from distill.system.allocator import keep_freed_memory
     from probes.embeddings import EmbeddingTable
 

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from distill.loop import Loop, TrainingConfig, image_order, make_accelerator
 from distill.losses import l2
-from distill.student import attach_projection, build_backbone
+from distill.models.student import attach_projection, build_backbone
 from distill.views import ViewConfig, Views
 
 SIZE, DIM, BATCH = 32, 128, 256
@@ -97,7 +97,7 @@ def step_row(effort: int) -> Row:
 
 def epoch_row(effort: int) -> Row:
     """The teacher is a network whose forward pass takes about as long as four training steps of the student."""
-    from distill.architectures import small_resnet
+    from distill.models.architectures import small_resnet
 
     n = BATCH * (1, 2, 6)[effort]
     pixels, views = images(n), Views(ViewConfig(count=4), n)

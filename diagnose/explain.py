@@ -46,7 +46,7 @@ def explain(run: Path, content: bytes, encoders: Sequence[str], *, method: str, 
         ValueError: for a picture, method or class that cannot be used.
         DiagnosticError: for results of an older version.
     """
-    from distill.checkpoint import load_student, read_description
+    from distill.models.checkpoint import load_student, read_description
     from probes.attribution.one import explain_one
 
     weights = _class_weights(run)

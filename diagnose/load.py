@@ -11,17 +11,17 @@ from torch import nn
 
 from diagnose.class_mix import in_one_list
 from diagnose.subjects import Domain, Images, Subject
-from distill.checkpoint import load_encoder, load_student, read_description
 from distill.config import Experiment, read_experiment
 from distill.data.mixtures import limited
 from distill.data.split import Split, require_same_classes
-from distill.encoder import parameter_count, weights_hash
 from distill.errors import DistillError
 from distill.experiment import common_size, open_experiment
-from distill.folded import folded
 from distill.levels import levels_of
 from distill.metrics import read_metrics
-from distill.teacher import Teacher, load_teacher
+from distill.models.batchnorm_folding import folded
+from distill.models.checkpoint import load_encoder, load_student, read_description
+from distill.models.encoder import parameter_count, weights_hash
+from distill.models.teacher import Teacher, load_teacher
 from probes.probe_input import EmbedText
 
 
@@ -154,7 +154,7 @@ def images_of(split: Split, domain: Domain, size: int) -> Images:
 
 
 def load_subject(spec: str, *, weights: str | None = None, image_size: int, name: str | None = None) -> Subject:
-    """Load anybody's student: a synthgap checkpoint or any form of `distill.student.build_backbone`.
+    """Load anybody's student: a synthgap checkpoint or any form of `distill.models.student.build_backbone`.
 
     Args:
         spec: what to load.

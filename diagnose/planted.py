@@ -158,9 +158,9 @@ def images_of(part: Part, domain: Literal["real", "synthetic"], scene: Scene) ->
 def subject_of(encoder: nn.Module, draw: Draw, image_size: int) -> Subject:
     """Give the student, of images of `image_size` pixels a side, as the toolkit takes it."""
     from diagnose.subjects import Subject
-    from distill.encoder import parameter_count
-    from distill.folded import folded
     from distill.losses.mix import properties
+    from distill.models.batchnorm_folding import folded
+    from distill.models.encoder import parameter_count
 
     target, negatives = properties(LOSSES[draw.loss])
     return Subject(

@@ -16,7 +16,7 @@ from probes.stats.intervals import Interval
 
 if TYPE_CHECKING:
     from diagnose.planted_plan import PlantedConfig
-    from distill.teacher import Teacher
+    from distill.models.teacher import Teacher
 
 Found = tuple[float, Interval, int] | None
 

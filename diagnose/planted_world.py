@@ -13,7 +13,7 @@ from probes.planted.plant import plant, tie
 
 if TYPE_CHECKING:
     from distill.data.split import Split
-    from distill.teacher import Teacher
+    from distill.models.teacher import Teacher
 
 POCKET = "pocket"
 
@@ -101,7 +101,7 @@ def open_world(data: str, *, test: str | None, teacher: str | None, out: Path, i
         FileNotFoundError, ValueError: for images or a teacher that cannot be used.
     """
     from distill.experiment import common_size
-    from distill.teacher import load_teacher
+    from distill.models.teacher import load_teacher
 
     train_split, test_split, name = _splits(data, test)
     size = image_size or common_size(train_split, test_split, what="--image-size")

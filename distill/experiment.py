@@ -14,8 +14,8 @@ from distill.data.mixtures import limited, mix
 from distill.data.split import Split, load_split, require_same_classes
 from distill.losses import needs_of
 from distill.losses.unmet import refuse_unmet
+from distill.models.teacher import Teacher, load_teacher
 from distill.stream import Shards, refuse_unmet_by_stream
-from distill.teacher import Teacher, load_teacher
 from distill.text.captions import write_texts
 
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from distill.checkpoint import load_student, save_student
-from distill.encoder import Encoder, parameter_count, weights_hash
 from distill.errors import DistillError
+from distill.models.checkpoint import load_student, save_student
+from distill.models.encoder import Encoder, parameter_count, weights_hash
 
 ABOUT = "export.json"
 
@@ -25,7 +25,7 @@ class Student:
 
     Args:
         encoder: images in [0, 1] -> raw embeddings (N, D), in eval mode.
-        description: as `distill.checkpoint.save_student` wrote it.
+        description: as `distill.models.checkpoint.save_student` wrote it.
         path: the checkpoint.
     """
 
@@ -111,7 +111,7 @@ FORMATS: dict[str, Callable[[Student, Path, str | None], dict[str, Any]]] = {
 
 
 def teacher_of_run(checkpoint: Path) -> str:
-    """Give the teacher of the run that a checkpoint lies in, as a spec of `distill.teacher.load_teacher`.
+    """Give the teacher of the run that a checkpoint lies in, as a spec of `distill.models.teacher.load_teacher`.
 
     Raises:
         ValueError: when it lies in no run.

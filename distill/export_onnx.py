@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from distill.encoder import Encoder
 from distill.errors import DistillError
+from distill.models.encoder import Encoder
 
 if TYPE_CHECKING:
     from distill.export import Student

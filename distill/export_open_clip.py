@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from distill.checkpoint import load_student, save_tensors
-from distill.encoder import Encoder
 from distill.errors import DistillError
-from distill.teacher import open_clip_model
+from distill.models.checkpoint import load_student, save_tensors
+from distill.models.encoder import Encoder
+from distill.models.teacher import open_clip_model
 
 if TYPE_CHECKING:
     from distill.export import Student
@@ -38,7 +38,7 @@ def write_open_clip(student: Student, folder: Path, teacher: str) -> dict[str, A
     Args:
         student: `timm:NAME` without arguments that change the network, or `open_clip:NAME`.
         folder: folder to write to.
-        teacher: `open_clip:NAME/TAG` or a folder, as `distill.teacher.load_teacher` takes.
+        teacher: `open_clip:NAME/TAG` or a folder, as `distill.models.teacher.load_teacher` takes.
 
     Returns:
         The files, the teacher, and how far the loaded model's embeddings are from the student's and the teacher's.

@@ -16,19 +16,19 @@ import tomli_w
 import torch
 from filelock import FileLock, Timeout
 
-from distill.checkpoint import fill_weights, read_weights
 from distill.config import Experiment, read_experiment
 from distill.data.pixel_cache import cache_folder
 from distill.data.split import Split
-from distill.encoder import Encoder
 from distill.errors import DistillError
 from distill.experiment import Opened, open_experiment
 from distill.loop import make_accelerator
 from distill.losses import needs_of
 from distill.metrics import MetricsLog
+from distill.models.checkpoint import fill_weights, read_weights
+from distill.models.encoder import Encoder
+from distill.models.student import attach_projection, build_backbone
 from distill.parallel import threads_each, train_at_once
 from distill.stream import stream_images
-from distill.student import attach_projection, build_backbone
 from distill.system.atomic_files import sweep, write_then_rename
 from distill.targets import TeacherTargets
 from distill.text.captions import write_texts

@@ -84,7 +84,7 @@ def levels_of(description: Mapping[str, Any], experiment: Experiment | None = No
     """Give the factor levels of a checkpoint, and a key of its loss: equal for equal terms, weights and options.
 
     Args:
-        description: of a checkpoint, from `distill.checkpoint.read_description`.
+        description: of a checkpoint, from `distill.models.checkpoint.read_description`.
         experiment: the experiment that trained it.
 
     Returns:

@@ -13,11 +13,11 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from torch import Tensor, nn
 
-from distill.checkpoint import read_tensors, save_tensors
 from distill.distributed.gather import gather, share_batch_norms
 from distill.distributed.rendezvous import SCHEME
 from distill.distributed.sharding import place_in_launch, share_of
 from distill.errors import DistillError
+from distill.models.checkpoint import read_tensors, save_tensors
 from distill.system.allocator import keep_freed_memory
 
 if TYPE_CHECKING:

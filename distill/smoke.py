@@ -14,10 +14,10 @@ import pyarrow.parquet as pq
 import torch
 from PIL import Image
 
-from distill.checkpoint import save_student
 from distill.config import Experiment, TextConfig
 from distill.data.shards import expand_braces
-from distill.student import attach_projection, build_backbone
+from distill.models.checkpoint import save_student
+from distill.models.student import attach_projection, build_backbone
 from distill.teach import TeachConfig, _build, _export
 from distill.text.captions import places
 from distill.views import ViewConfig

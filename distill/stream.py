@@ -23,8 +23,8 @@ from distill.data.decode import BadImageError, decode, fit
 from distill.data.pixel_cache import scan
 from distill.data.shards import expand_braces, read_shards
 from distill.errors import DistillError
+from distill.models.teacher import Teacher
 from distill.targets import TeacherTargets
-from distill.teacher import Teacher
 from distill.train import TrainingImages
 from distill.views import ViewConfig, Views
 

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from distill.errors import DistillError
+from distill.models.teacher import Teacher
 from distill.system.atomic_files import write_then_rename
-from distill.teacher import Teacher
 from distill.views import Views
 
 if TYPE_CHECKING:

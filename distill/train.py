@@ -12,12 +12,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from distill.checkpoint import save_student
-from distill.encoder import Encoder
 from distill.loop import Loop, TrainingConfig
 from distill.losses import Batch, Setting, build_states, describe, mixed_loss, needs_of, properties
 from distill.losses.masking import frozen_statistics, hide, patch_mask
 from distill.losses.momentum import Momentum
+from distill.models.checkpoint import save_student
+from distill.models.encoder import Encoder
 from distill.targets import TeacherTargets
 from distill.views import Views
 
@@ -73,7 +73,7 @@ class Recipe:
         options: loss -> option -> value in place of the published one.
         ema_decay: of the student's moving average, for the losses that need one.
         mask_ratio: share of the patches that masked feature distillation hides.
-        spec: form of `distill.student.build_backbone`.
+        spec: form of `distill.models.student.build_backbone`.
         kwargs: of the model's constructor.
         init: checkpoint to start from, or empty.
     """

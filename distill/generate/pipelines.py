@@ -15,9 +15,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from distill.encoder import weights_hash
 from distill.errors import DistillError
 from distill.generate.settings import GeneratorConfig
+from distill.models.encoder import weights_hash
 from distill.system.untrusted_text import read_json
 
 _NO_WEIGHTS = ("scheduler", "tokenizer", "feature_extractor", "image_processor", "processor")

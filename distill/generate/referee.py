@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from distill.data.decode import decode
-from distill.teacher import Teacher
+from distill.models.teacher import Teacher
 
 
 @dataclass(frozen=True)

@@ -189,7 +189,7 @@ def _kind(reason: str) -> str:
 def _referee(config: SynthesisConfig) -> Referee | None:
     if config.teacher is None:
         return None
-    from distill.teacher import load_teacher
+    from distill.models.teacher import load_teacher
 
     spec = config.teacher
     if spec == "pocket":

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from app import cli
-from distill.checkpoint import save_student
-from distill.student import attach_projection, build_backbone
+from distill.models.checkpoint import save_student
+from distill.models.student import attach_projection, build_backbone
 
 
 @pytest.fixture(scope="module")

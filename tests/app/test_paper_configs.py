@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from app import cli
-from distill.checkpoint import read_description
 from distill.config import read_experiment
 from distill.metrics import read_metrics
+from distill.models.checkpoint import read_description
 from distill.smoke import stand_ins
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "paper"

@@ -16,8 +16,8 @@ import torch
 
 from app.embed_command import embed_in_parts
 from diagnose.load import load_subject
-from distill.checkpoint import read_tensors
 from distill.data.split import load_split
+from distill.models.checkpoint import read_tensors
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ from PIL import Image
 from diagnose import picture as pictures
 from diagnose.explain import explain, write_explained
 from diagnose.picture import read_picture
-from distill.checkpoint import save_student
-from distill.student import attach_projection, build_backbone
+from distill.models.checkpoint import save_student
+from distill.models.student import attach_projection, build_backbone
 from probes.result import DiagnosticError, ProbeResult
 
 STUDENT = "l2-synthetic-s0"

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from distill.architectures import small_resnet
+from distill.models.architectures import small_resnet
 
 
 def _multiplications(network: torch.nn.Module) -> int:

@@ -13,7 +13,8 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from distill.checkpoint import (
+from distill.errors import DistillError
+from distill.models.checkpoint import (
     fill_weights,
     load_encoder,
     load_student,
@@ -23,9 +24,8 @@ from distill.checkpoint import (
     save_student,
     save_tensors,
 )
-from distill.encoder import Encoder, weights_hash
-from distill.errors import DistillError
-from distill.student import attach_projection, build_backbone, feature_width
+from distill.models.encoder import Encoder, weights_hash
+from distill.models.student import attach_projection, build_backbone, feature_width
 
 IMAGES = torch.rand(3, 3, 16, 16, generator=torch.Generator().manual_seed(0))
 

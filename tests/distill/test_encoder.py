@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from distill.encoder import Encoder
+from distill.models.encoder import Encoder
 
 
 @pytest.mark.parametrize("side", [1, 7, 16])

@@ -17,13 +17,13 @@ from safetensors import safe_open
 from torch import nn
 
 from distill import export_onnx
-from distill.checkpoint import load_encoder, load_student, save_student
 from distill.data.split import Split, load_split
 from distill.errors import DistillError
 from distill.export import export_student
 from distill.export_open_clip import join
-from distill.student import attach_projection, build_backbone
-from distill.teacher import load_teacher
+from distill.models.checkpoint import load_encoder, load_student, save_student
+from distill.models.student import attach_projection, build_backbone
+from distill.models.teacher import load_teacher
 
 TEMPLATES = ("a photo of a {}.", "{}")
 # One training step's worth of disorder: fresh BatchNorm statistics and zero weights would hide a tensor left behind.

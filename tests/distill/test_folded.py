@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from distill.folded import folded
-from distill.student import attach_projection, build_backbone
+from distill.models.batchnorm_folding import folded
+from distill.models.student import attach_projection, build_backbone
 
 IMAGES = torch.rand(5, 3, 32, 32, generator=torch.Generator().manual_seed(1))
 

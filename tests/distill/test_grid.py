@@ -22,15 +22,15 @@ from rich.console import Console
 from rich.progress import Progress
 
 from distill import grid, loop, losses, train
-from distill.checkpoint import load_student, read_description, read_tensors
 from distill.config import Experiment, read_experiment
-from distill.encoder import weights_hash
 from distill.errors import DistillError
 from distill.experiment import open_experiment
 from distill.grid import initial_student, recipes, train_grid
 from distill.metrics import read_metrics
+from distill.models.checkpoint import load_student, read_description, read_tensors
+from distill.models.encoder import weights_hash
+from distill.models.teacher import load_teacher
 from distill.system import atomic_files
-from distill.teacher import load_teacher
 
 Write = Callable[..., Path]
 

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from distill.checkpoint import read_tensors, save_tensors
 from distill.errors import DistillError
 from distill.loop import Loop, TrainingConfig, image_order, learning_rate, make_accelerator
+from distill.models.checkpoint import read_tensors, save_tensors
 
 N = 24
 

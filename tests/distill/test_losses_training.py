@@ -12,11 +12,11 @@ import pytest
 import torch
 
 from distill import losses, train
-from distill.checkpoint import load_student, read_description, read_tensors
 from distill.config import Experiment, read_experiment
 from distill.grid import train_grid
 from distill.losses import LOSSES
 from distill.metrics import read_metrics
+from distill.models.checkpoint import load_student, read_description, read_tensors
 from distill.targets import TeacherTargets
 
 Write = Callable[..., Path]

@@ -8,11 +8,11 @@ import sys
 import torch
 from torch import nn
 
-from distill.onednn import shielded
+from distill.models.onednn import shielded
 
 TRAIN = """
 import torch
-from distill.student import build_backbone
+from distill.models.student import build_backbone
 torch.set_num_threads(1)
 model = build_backbone("builtin:small_resnet", {"widths": [4, 8]}).to(memory_format=torch.channels_last)
 for _ in range(60):

@@ -8,18 +8,18 @@ from pathlib import Path
 import pytest
 import torch
 
-from distill.checkpoint import load_student
 from distill.config import read_experiment
-from distill.encoder import Encoder
 from distill.grid import train_grid
 from distill.losses import Loss, find_loss
 from distill.metrics import read_metrics
-from distill.student import build_backbone
+from distill.models.checkpoint import load_student
+from distill.models.encoder import Encoder
+from distill.models.student import build_backbone
 
 MODULE = """
 import torch
 from torch import nn
-from distill.encoder import Encoder
+from distill.models.encoder import Encoder
 from distill.losses import Loss, Option
 
 half = Loss(lambda b, factor: factor * (b.student - b.teacher).square().mean(), "image", False, needs=("teacher",), options={"factor": Option(0.5, 0, 9)})

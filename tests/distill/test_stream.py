@@ -10,15 +10,15 @@ import pytest
 import torch
 
 from distill import stream
-from distill.checkpoint import load_student, read_description
 from distill.config import read_experiment
-from distill.encoder import weights_hash
 from distill.errors import DistillError
 from distill.grid import train_grid
 from distill.loop import make_accelerator
+from distill.models.checkpoint import load_student, read_description
+from distill.models.encoder import weights_hash
+from distill.models.teacher import load_teacher
 from distill.smoke import _images, _shard
 from distill.stream import Shards, stream_images
-from distill.teacher import load_teacher
 from distill.views import ViewConfig
 
 

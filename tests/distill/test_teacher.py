@@ -13,12 +13,12 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from distill.checkpoint import read_tensors
 from distill.data.split import load_split
-from distill.encoder import weights_hash
 from distill.errors import DistillError
+from distill.models.checkpoint import read_tensors
+from distill.models.encoder import weights_hash
+from distill.models.teacher import load_teacher, open_clip_model, read_class_weights
 from distill.teach import TeachConfig, grouped_contrastive, teach
-from distill.teacher import load_teacher, open_clip_model, read_class_weights
 from distill.text.prompts import fill
 
 NAMES = ("cat", "dog", "container_ship")

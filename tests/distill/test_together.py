@@ -14,12 +14,12 @@ import pytest
 import torch
 from torch import nn
 
-from distill.checkpoint import read_tensors
 from distill.config import read_experiment
 from distill.distributed.gather import share_batch_norms
 from distill.errors import DistillError
 from distill.grid import train_grid
 from distill.metrics import read_metrics
+from distill.models.checkpoint import read_tensors
 
 STUDENTS = {
     "l2": {"loss": {"l2": 1.0}},

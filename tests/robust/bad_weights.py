@@ -22,7 +22,7 @@ GOOD = {"format": "synthgap-student-1", "spec": "builtin:small_resnet", "kwargs"
 @cache
 def tensors() -> dict[str, torch.Tensor]:
     """Weights of the student that `GOOD` describes."""
-    from distill.checkpoint import attach_projection, build_backbone
+    from distill.models.checkpoint import attach_projection, build_backbone
 
     torch.manual_seed(0)
     return attach_projection(build_backbone(GOOD["spec"], GOOD["kwargs"]), 8, image_size=16).state_dict()

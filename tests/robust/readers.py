@@ -93,19 +93,19 @@ def vocabulary(file: Path, folder: Path) -> None:
 
 
 def class_weights(file: Path, folder: Path) -> None:
-    from distill.teacher import read_class_weights
+    from distill.models.teacher import read_class_weights
 
     read_class_weights(file)
 
 
 def weights(file: Path, folder: Path) -> None:
-    from distill.checkpoint import read_weights
+    from distill.models.checkpoint import read_weights
 
     read_weights(file)
 
 
 def checkpoint(file: Path, folder: Path) -> None:
-    from distill.checkpoint import load_student
+    from distill.models.checkpoint import load_student
 
     load_student(file)
 

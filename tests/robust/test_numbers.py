@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from distill.encoder import Encoder, weights_hash
-from distill.student import build_backbone
+from distill.models.encoder import Encoder, weights_hash
+from distill.models.student import build_backbone
 
 THREADS = 1e-5
 """Largest difference of an embedding's entry between thread counts: sums of a few hundred float32 products in another order."""
@@ -23,7 +23,7 @@ BF16 = 0.999
 PROGRAM = """
 import torch
 torch.set_num_threads(1)
-from distill.student import build_backbone
+from distill.models.student import build_backbone
 torch.manual_seed(0)
 model = build_backbone("builtin:small_resnet", {"widths": [16, 32]}).eval()
 with torch.inference_mode():
@@ -80,9 +80,9 @@ def test_bf16_embeddings_point_where_fp32_ones_do(threads: Callable[[int], None]
 
 
 def test_training_with_other_threads_ends_near(write_config: Callable[..., Path], tmp_path: Path, threads: Callable[[int], None]) -> None:
-    from distill.checkpoint import load_student
     from distill.config import read_experiment
     from distill.grid import train_grid
+    from distill.models.checkpoint import load_student
 
     experiment = read_experiment(write_config(student={"model": "builtin:small_resnet", "kwargs": {"widths": [8, 16]}}))
     found = []

@@ -139,8 +139,8 @@ def test_text_file_full_of_holes_is_refused_before_it_is_read(name: str, tmp_pat
 
 
 def test_checkpoint_cannot_name_code_to_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from distill.checkpoint import load_student
     from distill.errors import DistillError
+    from distill.models.checkpoint import load_student
 
     monkeypatch.delenv("SYNTHGAP_TRUST_CODE", raising=False)
     code = tmp_path / "evil.py"

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from distill.data.decode import MAX_SIZE
-from distill.encoder import Encoder
 from distill.errors import DistillError
-from distill.onednn import shielded
-from distill.plugins import load_plugin, plugin_names
+from distill.models.encoder import Encoder
+from distill.models.onednn import shielded
+from distill.models.plugins import load_plugin, plugin_names
 
 FORMS = (
     "timm:NAME, open_clip:NAME[/TAG], hf:ID, builtin:NAME, plugin:NAME, a synthgap checkpoint (.safetensors) or path/to/file.py:function"
@@ -35,7 +35,7 @@ def build_backbone(spec: str, kwargs: Mapping[str, Any] | None = None) -> Encode
     """Build an image encoder without a projection from its name.
 
     Args:
-        spec: one of the forms in `FORMS`, except a checkpoint (see `distill.checkpoint`).
+        spec: one of the forms in `FORMS`, except a checkpoint (see `distill.models.checkpoint`).
         kwargs: keyword arguments for the model's constructor (timm, builtin and plugin only).
 
     Returns:
@@ -125,7 +125,7 @@ def _from_timm(name: str, kwargs: dict[str, Any]) -> Encoder:
 
 
 def _from_open_clip(name: str, kwargs: dict[str, Any]) -> Encoder:
-    from distill.teacher import open_clip_model
+    from distill.models.teacher import open_clip_model
 
     if kwargs:
         raise ValueError(f"`kwargs` must be empty for open_clip:{name}, got {sorted(kwargs)}; write a model config folder instead.")
@@ -146,7 +146,7 @@ def image_tower(model: nn.Module) -> Encoder:
 
 
 def _from_hub(name: str, kwargs: dict[str, Any]) -> Encoder:
-    from distill.hf_vision import load_hf_vision
+    from distill.models.hf_vision import load_hf_vision
 
     if kwargs:
         raise ValueError(f"`kwargs` must be empty for hf:{name}, got {sorted(kwargs)}; the hub's own config decides.")
@@ -154,7 +154,7 @@ def _from_hub(name: str, kwargs: dict[str, Any]) -> Encoder:
 
 
 def _builtin(name: str, kwargs: dict[str, Any]) -> Encoder:
-    from distill.architectures import BUILTIN
+    from distill.models.architectures import BUILTIN
 
     if name not in BUILTIN:
         raise ValueError(f"`student` builtin:NAME must be one of {sorted(BUILTIN)}, got {name!r}; or use timm:NAME.")

@@ -18,10 +18,10 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from distill.data.decode import MAX_SIZE
-from distill.encoder import Encoder, parameter_count, refuse_bad_weights
 from distill.errors import DistillError
-from distill.hf_vision import Pooled
-from distill.student import FORMS, Transformed, attach_projection, build_backbone, feature_width, is_fresh
+from distill.models.encoder import Encoder, parameter_count, refuse_bad_weights
+from distill.models.hf_vision import Pooled
+from distill.models.student import FORMS, Transformed, attach_projection, build_backbone, feature_width, is_fresh
 from distill.system.atomic_files import write_then_rename
 from distill.system.untrusted_text import parse_json, read_toml
 
@@ -297,7 +297,7 @@ def load_encoder(
     """Load anybody's image encoder, in eval mode.
 
     Args:
-        spec: a synthgap checkpoint (`.safetensors`), or any form of `distill.student.build_backbone`.
+        spec: a synthgap checkpoint (`.safetensors`), or any form of `distill.models.student.build_backbone`.
         weights: state dict for the model that `spec` builds.
         image_size: side of the images it will see.
         kwargs: keyword arguments of the model's constructor.

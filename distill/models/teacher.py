@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from distill.encoder import Encoder, parameter_count, refuse_bad_weights, weights_hash
 from distill.errors import DistillError
-from distill.folded import folded
-from distill.student import feature_width, image_tower
+from distill.models.batchnorm_folding import folded
+from distill.models.encoder import Encoder, parameter_count, refuse_bad_weights, weights_hash
+from distill.models.student import feature_width, image_tower
 from distill.system.hub_access import cache_alone, first_line, why_silent
 from distill.system.memory_limit import check_room
 from distill.text.prompts import fill
@@ -121,7 +121,7 @@ def load_teacher(spec: str, *, class_weights: Path | str | None = None, image_si
     """
     name = spec.removeprefix("open_clip:")
     if class_weights is not None:
-        from distill.checkpoint import load_encoder
+        from distill.models.checkpoint import load_encoder
 
         folder = _local_folder(name)
         encoder = load_encoder(spec if folder is None else f"open_clip:{folder}", image_size=image_size)

@@ -8,8 +8,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from distill.encoder import Encoder
 from distill.errors import DistillError
+from distill.models.encoder import Encoder
 from distill.system.hub_access import cache_alone, first_line, why_unreachable
 
 logger = logging.getLogger(__name__)

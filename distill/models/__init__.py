@@ -1,0 +1,1 @@
+"""Teachers and students: architectures, weights and checkpoints."""
