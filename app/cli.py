@@ -214,7 +214,7 @@ def export(
     teacher: Annotated[str | None, typer.Option(help="Whose text tower joins it, for open_clip; by default its run's.")] = None,
 ) -> None:
     """Take a student to other tools: safetensors, ONNX, or a folder that plain open_clip loads."""
-    from distill.export import export_student
+    from distill.export.run import export_student
 
     about = export_student(checkpoint, out, kind=kind, teacher=teacher)
     if about.get("resizes"):

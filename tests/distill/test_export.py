@@ -16,11 +16,11 @@ from PIL import Image
 from safetensors import safe_open
 from torch import nn
 
-from distill import export_onnx
 from distill.data.split import Split, load_split
 from distill.errors import DistillError
-from distill.export import export_student
-from distill.export_open_clip import join
+from distill.export import to_onnx
+from distill.export.run import export_student
+from distill.export.to_open_clip import join
 from distill.models.checkpoint import load_encoder, load_student, save_student
 from distill.models.student import attach_projection, build_backbone
 from distill.models.teacher import load_teacher
@@ -196,7 +196,7 @@ def test_onnx_that_disagrees_is_not_handed_over(tmp_path: Path, monkeypatch: pyt
     with torch.no_grad():
         encoder.projection.weight.mul_(1e-6)  # embeddings so small that no absolute tolerance would see a difference
     save_student(path, encoder, description)
-    trace = export_onnx._trace
+    trace = to_onnx._trace
 
     def spoilt(encoder: nn.Module, size: int, file: Path, *, dynamo: bool) -> None:
         """Trace a student whose first weights are a hundredth off, as a wrong operator would make it."""
@@ -207,7 +207,7 @@ def test_onnx_that_disagrees_is_not_handed_over(tmp_path: Path, monkeypatch: pyt
             next(other.parameters()).mul_(1.01)
         trace(other, size, file, dynamo=dynamo)
 
-    monkeypatch.setattr(export_onnx, "_trace", spoilt)
+    monkeypatch.setattr(to_onnx, "_trace", spoilt)
     with pytest.raises(DistillError, match=r"same numbers as ONNX.*must agree with PyTorch to 0.0001, got a difference of .*cannot trace"):
         export_student(path, tmp_path / "out", kind="onnx")
     assert not (tmp_path / "out").exists()

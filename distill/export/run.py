@@ -92,13 +92,13 @@ def _safetensors(student: Student, folder: Path, teacher: str | None) -> dict[st
 
 
 def _onnx(student: Student, folder: Path, teacher: str | None) -> dict[str, Any]:
-    from distill.export_onnx import write_onnx
+    from distill.export.to_onnx import write_onnx
 
     return write_onnx(student, folder)
 
 
 def _open_clip(student: Student, folder: Path, teacher: str | None) -> dict[str, Any]:
-    from distill.export_open_clip import write_open_clip
+    from distill.export.to_open_clip import write_open_clip
 
     return write_open_clip(student, folder, teacher or teacher_of_run(student.path))
 

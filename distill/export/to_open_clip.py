@@ -17,7 +17,7 @@ from distill.models.encoder import Encoder
 from distill.models.teacher import open_clip_model
 
 if TYPE_CHECKING:
-    from distill.export import Student
+    from distill.export.run import Student
 
 TOLERANCE = 1e-4
 """Largest difference of embeddings after loading, as a share of their largest number: students differ in the scale of theirs."""
@@ -117,7 +117,7 @@ def _tower(student: Student) -> tuple[dict[str, Any], dict[str, Tensor]]:
         what = student.description["spec"]
     raise ValueError(
         f"the student must be timm:NAME without arguments, or open_clip:NAME, for plain open_clip to rebuild it, got {what}; "
-        "use --format onnx or safetensors, or distill.export_open_clip.join in Python (docs/export.md)."
+        "use --format onnx or safetensors, or distill.export.run.to_open_clip.join in Python (docs/export.md)."
     )
 
 

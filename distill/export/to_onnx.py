@@ -17,7 +17,7 @@ from distill.errors import DistillError
 from distill.models.encoder import Encoder
 
 if TYPE_CHECKING:
-    from distill.export import Student
+    from distill.export.run import Student
 
 TOLERANCE = 1e-4
 """Largest difference from PyTorch as a share of the largest number in the embeddings: students differ in the scale of theirs."""

@@ -1,0 +1,1 @@
+"""A trained student as ONNX, as an open_clip folder or as safetensors."""
