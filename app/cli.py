@@ -73,8 +73,8 @@ def teach(
 ) -> None:
     """Train a small CLIP teacher from scratch; open_clip loads what comes out."""
     from distill.data.split import load_split
-    from distill.teach import TeachConfig
-    from distill.teach import teach as run
+    from distill.training.teach import TeachConfig
+    from distill.training.teach import teach as run
 
     base = TeachConfig()
     change: dict[str, Any] = {"seed": seed}
@@ -249,7 +249,7 @@ def _diagnose_run(
     fail_on: list[str] | None = None,
 ) -> Any:
     from diagnose.load import load_run
-    from distill.grid import locked
+    from distill.training.grid import locked
 
     if not run.is_dir():
         raise FileNotFoundError(f"`run` must be a run directory that exists, got {run}; make one with `synthgap train`.")

@@ -59,8 +59,8 @@ def embed(
     from app.cli import _progress
     from diagnose.load import load_subject
     from distill.data.split import load_split
-    from distill.experiment import common_size
     from distill.models.student import is_fresh
+    from distill.training.experiment import common_size
 
     if world > 1 and weights is None and is_fresh(model):
         raise ValueError(

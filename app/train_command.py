@@ -48,17 +48,17 @@ def train(
 def train_students(config: Path, out: Path, *, overrides: list[str], resume: bool, jobs: int = 1, smoke: bool = False) -> dict[str, str]:
     """Train the students of an experiment; give the name of each that failed -> why."""
     from app.cli import _progress
-    from distill.config import read_experiment
     from distill.distributed.sharding import place_in_launch
+    from distill.training.config import read_experiment
 
     experiment = read_experiment(config, overrides)
     if smoke:
-        from distill.smoke import stand_ins
+        from distill.training.smoke import stand_ins
 
         if out.exists():
             raise FileExistsError(f"`out` must be a new folder for --smoke, got {out}; choose another.")
         experiment = stand_ins(experiment, out / "stand-ins")
-    from distill.grid import train_grid
+    from distill.training.grid import train_grid
 
     with _progress() as progress:
         return train_grid(experiment, out, resume=resume, jobs=jobs, progress=None if place_in_launch()[0] else progress)

@@ -11,7 +11,7 @@ from diagnose.intervals import over_seeds
 from diagnose.schema import Estimate, Report, Student
 from diagnose.summary import accuracies, percent_of
 from distill.losses import LOSSES
-from distill.metrics import read_metrics
+from distill.training.metrics import read_metrics
 
 ROOT = Path(__file__).parents[1]
 DRIFT = ("cosine/real", "cka/real")

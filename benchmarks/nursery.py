@@ -18,7 +18,15 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 PRELOAD = [
-    *("app.cli", "app.inputs", "app.synthesize_command", "distill.grid", "distill.generate.synthesize", "diagnose.run", "diagnose.load"),
+    *(
+        "app.cli",
+        "app.inputs",
+        "app.synthesize_command",
+        "distill.training.grid",
+        "distill.generate.synthesize",
+        "diagnose.run",
+        "diagnose.load",
+    ),
     *("probes.registry", "probes.transfer.probe", "probes.separability.probe", "probes.drift.probe", "diffusers", "timm", "open_clip"),
 ]
 """What the server imports; whatever a command needs beside takes its time in each child."""

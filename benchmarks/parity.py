@@ -13,9 +13,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from diagnose.schema import Estimate, Report
 from diagnose.summary import percent_of
-from distill.config import read_experiment
-from distill.experiment import open_experiment
 from distill.models.checkpoint import load_student, read_description
+from distill.training.config import read_experiment
+from distill.training.experiment import open_experiment
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt

@@ -12,10 +12,10 @@ import torch
 from pairs import Row, Run, in_turn
 from torch.nn import functional as F
 
-from distill.loop import Loop, TrainingConfig, image_order, make_accelerator
 from distill.losses import l2
 from distill.models.student import attach_projection, build_backbone
-from distill.views import ViewConfig, Views
+from distill.training.loop import Loop, TrainingConfig, image_order, make_accelerator
+from distill.training.views import ViewConfig, Views
 
 SIZE, DIM, BATCH = 32, 128, 256
 
@@ -33,7 +33,7 @@ def images(n: int) -> torch.Tensor:
 
 
 def through_loop(module: torch.nn.Module, pixels: torch.Tensor, views: Views, targets: Targets, epochs: int = 1) -> torch.nn.Module:
-    """Train by `distill.loop`; its time holds the checkpoint that it writes after an epoch."""
+    """Train by `distill.training.loop`; its time holds the checkpoint that it writes after an epoch."""
     config = TrainingConfig(epochs=epochs, batch_size=BATCH, learning_rate=1e-3)
     with tempfile.TemporaryDirectory() as folder:
         loop = Loop(module, config, n=len(pixels), seed=0, accelerator=make_accelerator("auto"), state=Path(folder) / "state.safetensors")

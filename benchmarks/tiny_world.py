@@ -99,7 +99,7 @@ def _write_teacher(out: Path) -> None:
     """Write an untrained CLIP of 8 dimensions as `synthgap teach` writes a trained one."""
     import torch
 
-    from distill.teach import TeachConfig, _build, _export
+    from distill.training.teach import TeachConfig, _build, _export
 
     out.mkdir()
     torch.manual_seed(7)

@@ -93,8 +93,8 @@ def _lens(run: Path, name: str, students: Sequence[str]) -> tuple[np.ndarray, np
 
 
 def _teacher(run: Path, size: int) -> Any:
-    from distill.config import read_experiment
-    from distill.experiment import open_teacher
+    from distill.training.config import read_experiment
+    from distill.training.experiment import open_teacher
 
     return open_teacher(read_experiment(run / "config.toml"), image_size=size).encoder
 

@@ -11,17 +11,17 @@ from torch import nn
 
 from diagnose.class_mix import in_one_list
 from diagnose.subjects import Domain, Images, Subject
-from distill.config import Experiment, read_experiment
 from distill.data.mixtures import limited
 from distill.data.split import Split, require_same_classes
 from distill.errors import DistillError
-from distill.experiment import common_size, open_experiment
-from distill.levels import levels_of
-from distill.metrics import read_metrics
 from distill.models.batchnorm_folding import folded
 from distill.models.checkpoint import load_encoder, load_student, read_description
 from distill.models.encoder import parameter_count, weights_hash
 from distill.models.teacher import Teacher, load_teacher
+from distill.training.config import Experiment, read_experiment
+from distill.training.experiment import common_size, open_experiment
+from distill.training.factor_levels import levels_of
+from distill.training.metrics import read_metrics
 from probes.probe_input import EmbedText
 
 

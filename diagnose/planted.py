@@ -91,11 +91,11 @@ def train_one(scene: Scene, world: World, draw: Draw, training: Training, *, cac
     """
     import torch
 
-    from distill.grid import initial_student
-    from distill.loop import TrainingConfig, make_accelerator
-    from distill.targets import TeacherTargets
-    from distill.train import Recipe, TrainingImages, train_student
-    from distill.views import ViewConfig, Views
+    from distill.training.grid import initial_student
+    from distill.training.loop import TrainingConfig, make_accelerator
+    from distill.training.targets import TeacherTargets
+    from distill.training.train import Recipe, TrainingImages, train_student
+    from distill.training.views import ViewConfig, Views
 
     config = TrainingConfig(epochs=training.epochs, batch_size=training.batch_size, learning_rate=training.learning_rate)
     recipe = Recipe(draw.name, draw.loss, LOSSES[draw.loss], "synthetic", draw.seed, kwargs={"widths": list(training.widths)})

@@ -100,8 +100,8 @@ def open_world(data: str, *, test: str | None, teacher: str | None, out: Path, i
     Raises:
         FileNotFoundError, ValueError: for images or a teacher that cannot be used.
     """
-    from distill.experiment import common_size
     from distill.models.teacher import load_teacher
+    from distill.training.experiment import common_size
 
     train_split, test_split, name = _splits(data, test)
     size = image_size or common_size(train_split, test_split, what="--image-size")
@@ -151,7 +151,7 @@ def _cifake(data: str) -> dict[str, str] | None:
 def _taught(train: Split, out: Path, *, size: int, epochs: int) -> Path:
     """Teach a small CLIP on clean real images, once for a folder."""
     from distill.data.mixtures import limited
-    from distill.teach import TeachConfig, teach
+    from distill.training.teach import TeachConfig, teach
 
     folder = out / "teacher"
     if not (folder / "open_clip_config.json").is_file():

@@ -29,7 +29,7 @@ class Subject:
         trained_on: "real", "synthetic" or a mixture's name; None where unknown.
         target: what the loss draws the embedding to, the teacher's image embedding or a text embedding; None where unknown.
         negatives: whether the loss pushes away from the other images or texts of the batch; None where unknown.
-        levels: factor -> level, in what the recipe differs from others; see `distill.levels.levels`. Empty where unknown.
+        levels: factor -> level, in what the recipe differs from others; see `distill.training.factor_levels.levels`. Empty where unknown.
         recipe: key of the loss, equal for equal terms, weights and options. Empty where unknown.
         curve: one row an epoch, `epoch` and any of `loss`, `zero_shot_real`, `zero_shot_synthetic`, terms.
         checkpoints: epoch -> loader without arguments that returns the encoder of that epoch.

@@ -87,7 +87,7 @@ def teacher_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Write an untrained CLIP of 8 dimensions as `synthgap teach` writes a trained one."""
     import torch
 
-    from distill.teach import TeachConfig, _build, _export
+    from distill.training.teach import TeachConfig, _build, _export
 
     out = tmp_path_factory.mktemp("teachers") / "tiny"
     out.mkdir()

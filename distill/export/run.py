@@ -116,7 +116,7 @@ def teacher_of_run(checkpoint: Path) -> str:
     Raises:
         ValueError: when it lies in no run.
     """
-    from distill.config import read_experiment
+    from distill.training.config import read_experiment
 
     config = checkpoint.resolve().parent.parent.parent / "config.toml"
     if not config.is_file():

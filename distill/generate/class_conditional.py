@@ -17,9 +17,9 @@ from distill.data.split import Split
 from distill.errors import DistillError
 from distill.generate.autoencoder import build, encode, scaled
 from distill.generate.settings import require_same_settings
-from distill.loop import Loop, TrainingConfig, make_accelerator
 from distill.system.atomic_files import write_then_rename
 from distill.system.untrusted_text import read_json
+from distill.training.loop import Loop, TrainingConfig, make_accelerator
 
 if TYPE_CHECKING:
     from rich.progress import Progress

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from app import jobs, new_run
-from distill.config import read_experiment
+from distill.training.config import read_experiment
 
 
 @pytest.fixture

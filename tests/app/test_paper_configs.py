@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from app import cli
-from distill.config import read_experiment
-from distill.metrics import read_metrics
 from distill.models.checkpoint import read_description
-from distill.smoke import stand_ins
+from distill.training.config import read_experiment
+from distill.training.metrics import read_metrics
+from distill.training.smoke import stand_ins
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "paper"
 STAGE_2 = ["pets", "cars", "flowers", "food", "aircraft", "dtd"]

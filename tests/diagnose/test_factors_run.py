@@ -12,8 +12,8 @@ from diagnose.load import load_run
 from diagnose.report import read
 from diagnose.run import diagnose
 from diagnose.schema import Report
-from distill.config import read_experiment
-from distill.grid import recipes, train_grid
+from distill.training.config import read_experiment
+from distill.training.grid import recipes, train_grid
 
 ROOT = Path(__file__).parents[2]
 

@@ -72,7 +72,7 @@ def test_a_trained_generator_is_a_pipeline_that_knows_the_classes(few: Split, tm
 
 
 def test_killed_and_resumed_training_ends_in_the_same_bits(few: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from distill import loop
+    from distill.training import loop
 
     train_generator(few, tmp_path / "whole", config=TINY)
     save, calls = loop.Loop._save, []

@@ -21,16 +21,17 @@ from filelock import FileLock
 from rich.console import Console
 from rich.progress import Progress
 
-from distill import grid, loop, losses, train
-from distill.config import Experiment, read_experiment
+from distill import losses
 from distill.errors import DistillError
-from distill.experiment import open_experiment
-from distill.grid import initial_student, recipes, train_grid
-from distill.metrics import read_metrics
 from distill.models.checkpoint import load_student, read_description, read_tensors
 from distill.models.encoder import weights_hash
 from distill.models.teacher import load_teacher
 from distill.system import atomic_files
+from distill.training import grid, loop, train
+from distill.training.config import Experiment, read_experiment
+from distill.training.experiment import open_experiment
+from distill.training.grid import initial_student, recipes, train_grid
+from distill.training.metrics import read_metrics
 
 Write = Callable[..., Path]
 

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from distill.config import read_experiment
 from distill.data.split import Split, load_split
-from distill.experiment import open_experiment
-from distill.grid import recipes
-from distill.levels import levels, levels_of
 from distill.losses import LOSSES, find_loss
 from distill.text.captions import places, write_texts
+from distill.training.config import read_experiment
+from distill.training.experiment import open_experiment
+from distill.training.factor_levels import levels, levels_of
+from distill.training.grid import recipes
 
 Write = Callable[..., Path]
 

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from distill.errors import DistillError
-from distill.loop import Loop, TrainingConfig, image_order, learning_rate, make_accelerator
 from distill.models.checkpoint import read_tensors, save_tensors
+from distill.training.loop import Loop, TrainingConfig, image_order, learning_rate, make_accelerator
 
 N = 24
 

@@ -10,10 +10,10 @@ import torch
 from torch import nn
 
 from app.cli import main
-from distill.config import read_experiment
-from distill.loop import Loop, TrainingConfig, make_accelerator
 from distill.losses import LOSSES
-from distill.metrics import read_metrics
+from distill.training.config import read_experiment
+from distill.training.loop import Loop, TrainingConfig, make_accelerator
+from distill.training.metrics import read_metrics
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 RECIPES = {"clip_kd": 10, "popp": 13, "farhat_chen": 5, "otter": 5}
@@ -80,7 +80,7 @@ def test_sgd_steps_and_resumes_as_torchs(tmp_path: Path) -> None:
     again.resume()
     again.run(lambda indices, epoch: (again.module(images[indices]).square().mean(), {}), lambda epoch, means: None)
 
-    from distill.loop import image_order
+    from distill.training.loop import image_order
 
     torch.manual_seed(0)
     linear = nn.Linear(3, 1)

@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 import torch
 
-from distill import losses, train
-from distill.config import Experiment, read_experiment
-from distill.grid import train_grid
+from distill import losses
 from distill.losses import LOSSES
-from distill.metrics import read_metrics
 from distill.models.checkpoint import load_student, read_description, read_tensors
-from distill.targets import TeacherTargets
+from distill.training import train
+from distill.training.config import Experiment, read_experiment
+from distill.training.grid import train_grid
+from distill.training.metrics import read_metrics
+from distill.training.targets import TeacherTargets
 
 Write = Callable[..., Path]
 

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from distill.config import read_experiment
 from distill.data.mixtures import apportion, limited, mix, stratified
 from distill.data.split import Split, load_split
-from distill.experiment import open_experiment
+from distill.training.config import read_experiment
+from distill.training.experiment import open_experiment
 
 
 @pytest.fixture(scope="module")

@@ -18,12 +18,12 @@ import torch
 from rich.console import Console
 from rich.progress import Progress
 
-from distill.config import read_experiment
 from distill.errors import DistillError
-from distill.grid import train_grid
-from distill.metrics import read_metrics
 from distill.models.checkpoint import load_student
 from distill.models.encoder import weights_hash
+from distill.training.config import read_experiment
+from distill.training.grid import train_grid
+from distill.training.metrics import read_metrics
 
 Write = Callable[..., Path]
 

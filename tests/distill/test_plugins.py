@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from distill.config import read_experiment
-from distill.grid import train_grid
 from distill.losses import Loss, find_loss
-from distill.metrics import read_metrics
 from distill.models.checkpoint import load_student
 from distill.models.encoder import Encoder
 from distill.models.student import build_backbone
+from distill.training.config import read_experiment
+from distill.training.grid import train_grid
+from distill.training.metrics import read_metrics
 
 MODULE = """
 import torch

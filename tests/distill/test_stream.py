@@ -9,17 +9,17 @@ from pathlib import Path
 import pytest
 import torch
 
-from distill import stream
-from distill.config import read_experiment
 from distill.errors import DistillError
-from distill.grid import train_grid
-from distill.loop import make_accelerator
 from distill.models.checkpoint import load_student, read_description
 from distill.models.encoder import weights_hash
 from distill.models.teacher import load_teacher
-from distill.smoke import _images, _shard
-from distill.stream import Shards, stream_images
-from distill.views import ViewConfig
+from distill.training import web_shards
+from distill.training.config import read_experiment
+from distill.training.grid import train_grid
+from distill.training.loop import make_accelerator
+from distill.training.smoke import _images, _shard
+from distill.training.views import ViewConfig
+from distill.training.web_shards import Shards, stream_images
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +80,7 @@ def test_a_resumed_stage_ends_in_the_same_bits_and_starts_the_next(
     experiment = read_experiment(write_config(data=data, students=students, training=training))
     assert train_grid(experiment, tmp_path / "whole") == {}
 
-    read = stream.Shards.read
+    read = web_shards.Shards.read
 
     def stop(self: Shards, number: int) -> torch.Tensor:
         if number == 2:
@@ -88,7 +88,7 @@ def test_a_resumed_stage_ends_in_the_same_bits_and_starts_the_next(
         return read(self, number)
 
     with monkeypatch.context() as patch:
-        patch.setattr(stream.Shards, "read", stop)
+        patch.setattr(web_shards.Shards, "read", stop)
         with pytest.raises(KeyboardInterrupt):
             train_grid(experiment, tmp_path / "cut")
     assert train_grid(experiment, tmp_path / "cut", resume=True) == {}

@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 import torch
 
-from distill import targets as module
 from distill.errors import DistillError
-from distill.loop import make_accelerator
 from distill.models.encoder import Encoder
 from distill.models.teacher import Teacher
 from distill.system import atomic_files
 from distill.system.atomic_files import write_then_rename
-from distill.targets import TeacherTargets
-from distill.views import ViewConfig, Views
+from distill.training import targets as module
+from distill.training.loop import make_accelerator
+from distill.training.targets import TeacherTargets
+from distill.training.views import ViewConfig, Views
 
 PIXELS = torch.randint(0, 256, (20, 3, 8, 8), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
 

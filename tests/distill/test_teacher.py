@@ -18,8 +18,8 @@ from distill.errors import DistillError
 from distill.models.checkpoint import read_tensors
 from distill.models.encoder import weights_hash
 from distill.models.teacher import load_teacher, open_clip_model, read_class_weights
-from distill.teach import TeachConfig, grouped_contrastive, teach
 from distill.text.prompts import fill
+from distill.training.teach import TeachConfig, grouped_contrastive, teach
 
 NAMES = ("cat", "dog", "container_ship")
 TEMPLATES = ("a photo of a {}.", "{}", "an image of a {}.")
@@ -236,7 +236,7 @@ def lesson(tiny_data: Path) -> Callable[..., float | None]:
 def test_taught_teacher_is_whole_and_resumes_to_the_same_bits(
     lesson: Callable[..., float | None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from distill import teach as module
+    from distill.training import teach as module
 
     accuracy = lesson(tmp_path / "whole")
     rows: list[int] = []

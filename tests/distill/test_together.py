@@ -14,12 +14,12 @@ import pytest
 import torch
 from torch import nn
 
-from distill.config import read_experiment
 from distill.distributed.gather import share_batch_norms
 from distill.errors import DistillError
-from distill.grid import train_grid
-from distill.metrics import read_metrics
 from distill.models.checkpoint import read_tensors
+from distill.training.config import read_experiment
+from distill.training.grid import train_grid
+from distill.training.metrics import read_metrics
 
 STUDENTS = {
     "l2": {"loss": {"l2": 1.0}},

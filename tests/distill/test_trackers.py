@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from distill import trackers
-from distill.config import read_experiment
 from distill.errors import DistillError
-from distill.grid import train_grid
-from distill.metrics import read_metrics
+from distill.training import trackers
+from distill.training.config import read_experiment
+from distill.training.grid import train_grid
+from distill.training.metrics import read_metrics
 
 
 def test_tensorboard_holds_the_numbers_of_the_metrics_file(write_config: Callable[..., Path], tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 from torchvision.transforms import functional as T
 
-from distill.views import ViewConfig, Views, _colour, _crop
+from distill.training.views import ViewConfig, Views, _colour, _crop
 
 STILL = {"min_area": 1.0, "max_ratio": 1.0, "shift": 0.0, "flip": 0.0, "brightness": 0.0, "contrast": 0.0, "saturation": 0.0, "hue": 0.0}
 STRONG = {"min_area": 0.3, "shift": 0.2, "brightness": 0.4, "contrast": 0.4, "saturation": 0.4, "hue": 0.2, "mixup": 0.5}

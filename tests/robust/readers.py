@@ -63,7 +63,7 @@ def metadata(file: Path, folder: Path) -> None:
 
 
 def config(file: Path, folder: Path) -> None:
-    from distill.config import read_experiment
+    from distill.training.config import read_experiment
 
     read_experiment(file)
 
@@ -167,7 +167,7 @@ def run_folder(name: str) -> Reader:
 
 
 def metrics(file: Path, folder: Path) -> None:
-    from distill.metrics import read_metrics
+    from distill.training.metrics import read_metrics
 
     read_metrics(file)
 

@@ -80,9 +80,9 @@ def test_bf16_embeddings_point_where_fp32_ones_do(threads: Callable[[int], None]
 
 
 def test_training_with_other_threads_ends_near(write_config: Callable[..., Path], tmp_path: Path, threads: Callable[[int], None]) -> None:
-    from distill.config import read_experiment
-    from distill.grid import train_grid
     from distill.models.checkpoint import load_student
+    from distill.training.config import read_experiment
+    from distill.training.grid import train_grid
 
     experiment = read_experiment(write_config(student={"model": "builtin:small_resnet", "kwargs": {"widths": [8, 16]}}))
     found = []

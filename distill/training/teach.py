@@ -15,16 +15,16 @@ from torch.nn import functional as F
 
 from distill.data.split import Split
 from distill.errors import DistillError
-from distill.loop import Loop, TrainingConfig, make_accelerator
-from distill.metrics import MetricsLog
 from distill.models.checkpoint import save_tensors
 from distill.models.student import image_tower
 from distill.models.teacher import load_teacher
 from distill.system.atomic_files import write_then_rename
 from distill.system.untrusted_text import read_json
 from distill.text.prompts import fill
-from distill.train import HeldOut, zero_shot_accuracy
-from distill.views import ViewConfig, Views
+from distill.training.loop import Loop, TrainingConfig, make_accelerator
+from distill.training.metrics import MetricsLog
+from distill.training.train import HeldOut, zero_shot_accuracy
+from distill.training.views import ViewConfig, Views
 
 if TYPE_CHECKING:
     from rich.progress import Progress

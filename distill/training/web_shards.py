@@ -24,9 +24,9 @@ from distill.data.pixel_cache import scan
 from distill.data.shards import expand_braces, read_shards
 from distill.errors import DistillError
 from distill.models.teacher import Teacher
-from distill.targets import TeacherTargets
-from distill.train import TrainingImages
-from distill.views import ViewConfig, Views
+from distill.training.targets import TeacherTargets
+from distill.training.train import TrainingImages
+from distill.training.views import ViewConfig, Views
 
 if TYPE_CHECKING:
     from accelerate import Accelerator

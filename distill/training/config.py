@@ -10,12 +10,12 @@ from typing import Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from distill.loop import TrainingConfig
 from distill.losses import check_names, check_options, needs_of
 from distill.system.untrusted_text import fault_and_remedy, read_toml
 from distill.text.captions import places
 from distill.text.prompts import DEFAULT_TEMPLATES, fill
-from distill.views import ViewConfig
+from distill.training.loop import TrainingConfig
+from distill.training.views import ViewConfig
 
 T = TypeVar("T")
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from distill.config import Experiment
 from distill.losses import find_loss
+from distill.training.config import Experiment
 
 
 def levels(

@@ -14,13 +14,13 @@ import pyarrow.parquet as pq
 import torch
 from PIL import Image
 
-from distill.config import Experiment, TextConfig
 from distill.data.shards import expand_braces
 from distill.models.checkpoint import save_student
 from distill.models.student import attach_projection, build_backbone
-from distill.teach import TeachConfig, _build, _export
 from distill.text.captions import places
-from distill.views import ViewConfig
+from distill.training.config import Experiment, TextConfig
+from distill.training.teach import TeachConfig, _build, _export
+from distill.training.views import ViewConfig
 
 CLASSES = ("red thing", "green thing", "blue thing")
 SIDE, BATCH, DIM = 32, 6, 16

@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
-from distill.config import Experiment
 from distill.errors import DistillError
-from distill.experiment import open_experiment
-from distill.loop import make_accelerator
+from distill.training.config import Experiment
+from distill.training.experiment import open_experiment
+from distill.training.loop import make_accelerator
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from distill.grid import Workshop
+    from distill.training.grid import Workshop
 
 _workshop: Workshop | None = None
 """The open experiment of this worker process."""
@@ -93,7 +93,7 @@ def threads_each(jobs: int) -> int:
 def _open(experiment: str, out: Path, threads: int, resume: bool, queue: Any) -> None:
     """Open the experiment once in a new worker process."""
     global _workshop
-    from distill.grid import Workshop
+    from distill.training.grid import Workshop
 
     threading.Thread(target=_die_with, args=(os.getppid(),), daemon=True).start()
     torch.set_num_threads(threads)

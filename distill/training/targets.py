@@ -14,7 +14,7 @@ from torch import Tensor
 from distill.errors import DistillError
 from distill.models.teacher import Teacher
 from distill.system.atomic_files import write_then_rename
-from distill.views import Views
+from distill.training.views import Views
 
 if TYPE_CHECKING:
     from accelerate import Accelerator

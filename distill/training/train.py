@@ -12,14 +12,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from distill.loop import Loop, TrainingConfig
 from distill.losses import Batch, Setting, build_states, describe, mixed_loss, needs_of, properties
 from distill.losses.masking import frozen_statistics, hide, patch_mask
 from distill.losses.momentum import Momentum
 from distill.models.checkpoint import save_student
 from distill.models.encoder import Encoder
-from distill.targets import TeacherTargets
-from distill.views import Views
+from distill.training.loop import Loop, TrainingConfig
+from distill.training.targets import TeacherTargets
+from distill.training.views import Views
 
 if TYPE_CHECKING:
     from accelerate import Accelerator

@@ -9,14 +9,14 @@ from pathlib import Path
 
 from torch import Tensor
 
-from distill.config import DataConfig, Experiment
 from distill.data.mixtures import limited, mix
 from distill.data.split import Split, load_split, require_same_classes
 from distill.losses import needs_of
 from distill.losses.unmet import refuse_unmet
 from distill.models.teacher import Teacher, load_teacher
-from distill.stream import Shards, refuse_unmet_by_stream
 from distill.text.captions import write_texts
+from distill.training.config import DataConfig, Experiment
+from distill.training.web_shards import Shards, refuse_unmet_by_stream
 
 
 @dataclass(frozen=True)

@@ -16,25 +16,25 @@ import tomli_w
 import torch
 from filelock import FileLock, Timeout
 
-from distill.config import Experiment, read_experiment
 from distill.data.pixel_cache import cache_folder
 from distill.data.split import Split
 from distill.errors import DistillError
-from distill.experiment import Opened, open_experiment
-from distill.loop import make_accelerator
 from distill.losses import needs_of
-from distill.metrics import MetricsLog
 from distill.models.checkpoint import fill_weights, read_weights
 from distill.models.encoder import Encoder
 from distill.models.student import attach_projection, build_backbone
-from distill.parallel import threads_each, train_at_once
-from distill.stream import stream_images
 from distill.system.atomic_files import sweep, write_then_rename
-from distill.targets import TeacherTargets
 from distill.text.captions import write_texts
-from distill.trackers import refuse_missing, tracked
-from distill.train import HeldOut, Metrics, Recipe, TrainingImages, train_student
-from distill.views import Views
+from distill.training.config import Experiment, read_experiment
+from distill.training.experiment import Opened, open_experiment
+from distill.training.loop import make_accelerator
+from distill.training.metrics import MetricsLog
+from distill.training.parallel import threads_each, train_at_once
+from distill.training.targets import TeacherTargets
+from distill.training.trackers import refuse_missing, tracked
+from distill.training.train import HeldOut, Metrics, Recipe, TrainingImages, train_student
+from distill.training.views import Views
+from distill.training.web_shards import stream_images
 
 if TYPE_CHECKING:
     from accelerate import Accelerator

@@ -1,0 +1,1 @@
+"""Configuration, targets, the training loop, and grids of students."""
