@@ -11,8 +11,9 @@ from PIL import Image
 from scipy.stats import norm
 
 from distill.packs import pocket
-from distill.packs.pocket import TASKS, build_samples, card, pipeline_folder, pocket_split, teacher_folder
+from distill.packs.pocket import TASKS, card, pipeline_folder, pocket_split, teacher_folder
 from distill.packs.pocket.world import TIED, decode
+from tools.pocket import build_samples
 
 ASSETS = Path(pocket.__file__).parent / "assets"
 PARTS = ("train-synthetic", "test-synthetic", "test-real")

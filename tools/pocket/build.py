@@ -1,4 +1,4 @@
-"""Rebuild the pocket: `python -m distill.packs.pocket.build --out DIR` trains the teacher and the generator and samples.
+"""Rebuild the pocket: `python -m tools.pocket.build --out DIR` trains the teacher and the generator and samples.
 
 Budgets are processor seconds of one thread, so that a busy machine takes longer but trains as much. Weights differ in the last digits
 between machines; the scenes, captions and seeds do not.
@@ -15,9 +15,10 @@ from typing import cast
 
 import torch
 
-from distill.packs.pocket import SIZES, PocketPart, build_autoencoder, build_generator, build_samples, build_teacher
+from distill.packs.pocket import SIZES, PocketPart
 from distill.packs.pocket.captions import TASKS, captions
 from distill.packs.pocket.world import blend, compose, draw_scenes
+from tools.pocket import build_autoencoder, build_generator, build_samples, build_teacher
 
 LOG = logging.getLogger("distill.packs.pocket")
 
@@ -73,7 +74,7 @@ def report(out: Path) -> dict[str, dict[str, float]]:
 
 def main() -> None:
     """Read the command line and build."""
-    parser = argparse.ArgumentParser(prog="python -m distill.packs.pocket.build", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tools.pocket.build", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder for everything that is made")
     parser.add_argument("--steps", nargs="+", choices=STEPS, default=STEPS, help="what to run (default: all)")
     parser.add_argument("--resume", action="store_true", help="keep what is finished, go on with what was interrupted")

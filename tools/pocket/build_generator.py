@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from distill.packs.pocket.build_autoencoder import LATENTS
 from distill.packs.pocket.tokenizer import CONTEXT_LENGTH, save_tokenizer
+from tools.pocket.build_autoencoder import LATENTS
 
 LOG = logging.getLogger(__name__)
 
