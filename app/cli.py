@@ -248,7 +248,7 @@ def _diagnose_run(
     edited: int | None = None,
     fail_on: list[str] | None = None,
 ) -> Any:
-    from diagnose.load import load_run
+    from diagnose.inputs.load import load_run
     from distill.training.grid import locked
 
     if not run.is_dir():

@@ -57,7 +57,7 @@ def embed(
     if out.exists():
         raise FileExistsError(f"`out` must be a new folder, got {out}; choose another.")
     from app.cli import _progress
-    from diagnose.load import load_subject
+    from diagnose.inputs.load import load_subject
     from distill.data.split import load_split
     from distill.models.student import is_fresh
     from distill.training.experiment import common_size
@@ -94,7 +94,7 @@ def embed_in_parts(
     """Embed this process's share of a split, piece by piece, and join all pieces when it is the last to finish.
 
     Args:
-        subject: `diagnose.subjects.Subject`.
+        subject: `diagnose.inputs.subjects.Subject`.
         split: `distill.data.split.Split`.
         out: the table's folder.
         size: side of the images.

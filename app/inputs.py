@@ -20,7 +20,7 @@ def open_models(
     skip_bad: bool = False,
     limit: int | None = None,
 ) -> Any:
-    """Load students, teacher and both domains as `diagnose.load.Loaded`.
+    """Load students, teacher and both domains as `diagnose.inputs.load.Loaded`.
 
     Args:
         students: specs, at least one.
@@ -37,7 +37,7 @@ def open_models(
     Raises:
         FileNotFoundError, ValueError, DistillError: for anything that cannot be used, each naming the remedy.
     """
-    from diagnose.load import Loaded, load_images, load_subject, load_teacher_subject
+    from diagnose.inputs.load import Loaded, load_images, load_subject, load_teacher_subject
     from distill.data.split import load_split
     from distill.models.teacher import read_class_weights
     from distill.text.prompts import DEFAULT_TEMPLATES

@@ -25,7 +25,7 @@ PRELOAD = [
         "distill.training.grid",
         "distill.generate.synthesize",
         "diagnose.run",
-        "diagnose.load",
+        "diagnose.inputs.load",
     ),
     *("probes.registry", "probes.transfer.probe", "probes.separability.probe", "probes.drift.probe", "diffusers", "timm", "open_clip"),
 ]

@@ -60,7 +60,7 @@ def _open_clip(encoder: torch.nn.Module, folder: Path) -> torch.Tensor:
 def rows(effort: int) -> list[Row]:
     import numpy as np
 
-    from diagnose.load import load_subject
+    from diagnose.inputs.load import load_subject
     from distill.data.split import load_split
     from distill.models.checkpoint import load_encoder
     from distill.system.allocator import keep_freed_memory

@@ -11,9 +11,9 @@ from diagnose.contrasts import level_contrasts
 from diagnose.factors import contrasts, divisions, training_domain
 from diagnose.facts import Facts, Measured
 from diagnose.groups import Group, group_students
+from diagnose.inputs.subjects import DOMAINS, Subject
 from diagnose.intervals import Sample, estimate, over_seeds
 from diagnose.schema import Estimate, ProbeRecord, ZeroShot
-from diagnose.subjects import DOMAINS, Subject
 from probes.result import ProbeResult, Score
 
 Results = Mapping[str, Mapping[str, ProbeResult]]

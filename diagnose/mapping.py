@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from diagnose.subjects import Subject
+from diagnose.inputs.subjects import Subject
 from probes.attribution.sample import draw
 from probes.embeddings import DOMAINS, EmbeddingTable
 from probes.maps import aligned_maps

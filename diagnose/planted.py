@@ -14,7 +14,7 @@ from diagnose.planted_world import Part, Scene, Sizes, World, stage
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from diagnose.subjects import Encode, Images, Subject
+    from diagnose.inputs.subjects import Encode, Images, Subject
     from probes.result import ProbeResult
 
 Kind = Literal["cue", "unused", "halves", "imbalance", "weak_teacher"]
@@ -149,7 +149,7 @@ def right(encoder: Encode, images: np.ndarray, labels: np.ndarray, class_weights
 
 def images_of(part: Part, domain: Literal["real", "synthetic"], scene: Scene) -> Images:
     """Give a part of a scene as held-out images of one domain."""
-    from diagnose.subjects import Images
+    from diagnose.inputs.subjects import Images
 
     ids = np.array([f"{domain}-{row}" for row in part.rows])
     return Images(domain, ids, part.labels, part.images, scene.class_names)
@@ -157,7 +157,7 @@ def images_of(part: Part, domain: Literal["real", "synthetic"], scene: Scene) ->
 
 def subject_of(encoder: nn.Module, draw: Draw, image_size: int) -> Subject:
     """Give the student, of images of `image_size` pixels a side, as the toolkit takes it."""
-    from diagnose.subjects import Subject
+    from diagnose.inputs.subjects import Subject
     from distill.losses.mix import properties
     from distill.models.batchnorm_folding import folded
     from distill.models.encoder import parameter_count
@@ -178,7 +178,7 @@ def subject_of(encoder: nn.Module, draw: Draw, image_size: int) -> Subject:
 
 def teacher_of(world: World, draw: Draw) -> Subject:
     """Give the teacher as the toolkit takes it."""
-    from diagnose.load import of_teacher
+    from diagnose.inputs.load import of_teacher
     from probes.edits.smooth import coarse
 
     teacher = of_teacher(world.teacher)
@@ -201,8 +201,8 @@ def judge(encoder: nn.Module, scene: Scene, world: World, draw: Draw, *, limit: 
         What was said, JSON types; and the interventions' result.
     """
     from diagnose import causes, evidence, statement
-    from diagnose.class_mix import same_mix
-    from diagnose.tables import table_of
+    from diagnose.inputs.class_mix import same_mix
+    from diagnose.inputs.embed import table_of
     from probes.interventions.probe import interventions
     from probes.probe_input import Sight
     from probes.transfer.probe import transfer

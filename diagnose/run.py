@@ -12,14 +12,14 @@ from pathlib import Path
 import numpy as np
 
 from diagnose import edited_samples, junit, mapping, render, report, samples, summary
-from diagnose.class_mix import comparable, sentence
 from diagnose.environment import environment
-from diagnose.epochs import explained_rows, few_images
+from diagnose.inputs.class_mix import comparable, sentence
+from diagnose.inputs.embed import distinct, ids_of, table_of
+from diagnose.inputs.epochs import explained_rows, few_images
+from diagnose.inputs.subjects import Encode, Images, Subject
 from diagnose.intervals import Sample, estimate
 from diagnose.names import file_name
 from diagnose.schema import Estimate, ProbeRecord, Report, ZeroShot
-from diagnose.subjects import Encode, Images, Subject
-from diagnose.tables import distinct, ids_of, table_of
 from distill.system.atomic_files import write_then_rename
 from probes.compute.threads import one_at_a_time, side_by_side
 from probes.embeddings import EmbeddingTable, key

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
+from diagnose.inputs.subjects import Images
 from diagnose.parquet import write_table
-from diagnose.subjects import Images
 from probes.result import ProbeResult
 
 LIMIT = 400

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from diagnose.class_mix import comparable
-from diagnose.load import Loaded
-from diagnose.subjects import Subject
-from diagnose.tables import distinct, table_of
+from diagnose.inputs.class_mix import comparable
+from diagnose.inputs.embed import distinct, table_of
+from diagnose.inputs.load import Loaded
+from diagnose.inputs.subjects import Subject
 from probes.probe_input import Sight
 from probes.registry import find_probe, measure
 from probes.result import ProbeResult

@@ -16,7 +16,7 @@ import pytest
 
 from app import embed_command
 from app.embed_command import embed_in_parts
-from diagnose.load import load_subject
+from diagnose.inputs.load import load_subject
 from distill.data.columns import as_dataset
 from distill.data.split import load_split
 from probes.embeddings import EmbeddingTable

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from app.embed_command import embed_in_parts
-from diagnose.load import load_subject
+from diagnose.inputs.load import load_subject
 from distill.data.split import load_split
 from distill.models.checkpoint import read_tensors
 

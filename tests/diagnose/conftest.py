@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from diagnose.subjects import Images, Subject
+from diagnose.inputs.subjects import Images, Subject
 
 CLASSES = ("cat", "dog", "<b>ship</b>")
 SIDE = 6

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from diagnose.class_mix import TOLERATED, in_one_list, one_sided_sentence, same_classes, same_mix, sentence
+from diagnose.inputs.class_mix import TOLERATED, in_one_list, one_sided_sentence, same_classes, same_mix, sentence
+from diagnose.inputs.subjects import Domain, Images, Subject
 from diagnose.run import diagnose
-from diagnose.subjects import Domain, Images, Subject
 
 CLASSES = ("a", "b", "c", "d")
 

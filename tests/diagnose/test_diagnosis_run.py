@@ -14,8 +14,8 @@ import torch
 
 from diagnose import report as reports
 from diagnose import run
+from diagnose.inputs.subjects import Images, Subject
 from diagnose.schema import Report
-from diagnose.subjects import Images, Subject
 from probes.probe_input import Sight
 from probes.registry import PROBES
 from probes.result import DiagnosticError, ProbeResult, Score

@@ -16,9 +16,9 @@ from diagnose.factor_words import short_division
 from diagnose.factors import FULL, cells, contrasts, divisions
 from diagnose.facts import Divided, Facts, Part
 from diagnose.groups import Group
+from diagnose.inputs.subjects import Subject
 from diagnose.intervals import Sample
 from diagnose.schema import Estimate
-from diagnose.subjects import Subject
 from diagnose.verdict import judged
 from diagnose.words import short_points
 from probes.result import ProbeResult

@@ -8,7 +8,7 @@ import pytest
 import tomli_w
 
 from diagnose import factor_tables
-from diagnose.load import load_run
+from diagnose.inputs.load import load_run
 from diagnose.report import read
 from diagnose.run import diagnose
 from diagnose.schema import Report

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from diagnose.evidence import gather
+from diagnose.inputs.subjects import Subject
 from diagnose.intervals import Sample, estimate, over_seeds, share, spread
 from diagnose.schema import Estimate
-from diagnose.subjects import Subject
 from diagnose.verdict import MARGIN, outcome
 from probes.result import ProbeResult
 

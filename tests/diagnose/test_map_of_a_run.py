@@ -10,10 +10,11 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from diagnose import epochs, mapping, run
+from diagnose import mapping, run
+from diagnose.inputs import epochs
+from diagnose.inputs.embed import table_of
+from diagnose.inputs.subjects import Images, Subject
 from diagnose.schema import Report
-from diagnose.subjects import Images, Subject
-from diagnose.tables import table_of
 from probes import maps
 from probes.result import ProbeResult
 

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from diagnose import conditions, junit, render, run
+from diagnose.inputs.subjects import Subject
 from diagnose.samples import Row
 from diagnose.schema import Report
-from diagnose.subjects import Subject
 
 VOID = {"meta", "img", "br", "hr", "link", "input"}
 

@@ -12,8 +12,8 @@ import torch
 from PIL import Image
 
 from diagnose import edited_samples, samples
-from diagnose.subjects import Images
-from diagnose.tables import table_of
+from diagnose.inputs.embed import table_of
+from diagnose.inputs.subjects import Images
 from probes.edits import EDITS
 from probes.interventions.probe import interventions
 from probes.probe_input import Sight

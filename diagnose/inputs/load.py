@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
-from diagnose.class_mix import in_one_list
-from diagnose.subjects import Domain, Images, Subject
+from diagnose.inputs.class_mix import in_one_list
+from diagnose.inputs.subjects import Domain, Images, Subject
 from distill.data.mixtures import limited
 from distill.data.split import Split, require_same_classes
 from distill.errors import DistillError
@@ -191,7 +191,7 @@ def load_teacher_subject(
 def load_images(real: Split | None, synthetic: Split | None, size: int | None, *, limit: int | None = None) -> dict[Domain, Images]:
     """Decode two splits at one size, by default the one all images share, with one list of classes; of each at most `limit` images.
 
-    Classes that one split alone holds are let in: `diagnose.class_mix.same_classes` leaves their images out and says so.
+    Classes that one split alone holds are let in: `diagnose.inputs.class_mix.same_classes` leaves their images out and says so.
 
     Raises:
         ValueError: for fewer than two classes in common, or sizes that differ.

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from diagnose.subjects import Images
+from diagnose.inputs.subjects import Images
 from probes.attribution.sample import draw
 
 EPOCH_IMAGES = 1000

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from diagnose.subjects import Encode, Images
+from diagnose.inputs.subjects import Encode, Images
 from probes.embeddings import EmbeddingTable, embed
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from diagnose.subjects import Images
+from diagnose.inputs.subjects import Images
 
 logger = logging.getLogger(__name__)
 

@@ -1,0 +1,1 @@
+"""What a diagnosis is made from: a run or checkpoints become subjects, images and embedding tables."""
