@@ -170,7 +170,7 @@ def diagnose(
 ) -> None:
     """Weigh the evidence: report.json, report.html, JUnit XML, and a verdict in words."""
     from app.inputs import check_probes
-    from diagnose import conditions
+    from diagnose.judge import conditions
 
     for expression in fail_on or []:
         conditions.parse(expression)
@@ -268,7 +268,7 @@ def _judge(
     edited: int | None = None,
     fail_on: list[str] | None = None,
 ) -> Any:
-    from diagnose.conditions import foresee
+    from diagnose.judge.conditions import foresee
     from diagnose.run import diagnose as run
 
     foresee(fail_on or [], [subject.name for subject in loaded.subjects], probes)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from diagnose.intervals import over_seeds
+from diagnose.judge.intervals import over_seeds
 from diagnose.schema import Estimate, Report, Student
 from diagnose.summary import accuracies, percent_of
 from distill.losses import LOSSES

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from diagnose import verdict
 from diagnose.factor_words import change
-from diagnose.facts import Facts, LevelContrast, Measured
+from diagnose.judge import verdict
+from diagnose.judge.facts import Facts, LevelContrast, Measured
+from diagnose.judge.verdict import AUC_MARGIN, MARGIN, Label, compare
 from diagnose.schema import Alternative, Estimate
-from diagnose.verdict import AUC_MARGIN, MARGIN, Label, compare
 from diagnose.words import bare_percent, listed, more_or_less, number, percent, plain, points, upper_first
 
 

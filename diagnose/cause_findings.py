@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from diagnose import verdict
-from diagnose.causes import Cause, Clue, Suspect, find_cause
-from diagnose.facts import Facts, Measured
+from diagnose.judge import verdict
+from diagnose.judge.causes import Cause, Clue, Suspect, find_cause
+from diagnose.judge.facts import Facts, Measured
 from diagnose.schema import Alternative, Estimate, Evidence, Finding, FindingVerdict
 from diagnose.words import chance_words, listed, negative, plain, points, upper_first
 from probes.edits import EDITS, FAMILIES

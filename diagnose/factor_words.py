@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from diagnose.facts import Divided, LevelContrast, Part
+from diagnose.judge.facts import Divided, LevelContrast, Part
 from diagnose.schema import Estimate
 from diagnose.words import more_or_less, negative, plain, points, short_points, signless, upper_first
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
-from diagnose.conditions import Held
+from diagnose.judge.conditions import Held
 from diagnose.report import write_text
 from diagnose.schema import Report
 

@@ -17,7 +17,7 @@ from diagnose.inputs.class_mix import comparable, sentence
 from diagnose.inputs.embed import distinct, ids_of, table_of
 from diagnose.inputs.epochs import explained_rows, few_images
 from diagnose.inputs.subjects import Encode, Images, Subject
-from diagnose.intervals import Sample, estimate
+from diagnose.judge.intervals import Sample, estimate
 from diagnose.names import file_name
 from diagnose.schema import Estimate, ProbeRecord, Report, ZeroShot
 from distill.system.atomic_files import write_then_rename

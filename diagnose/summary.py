@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from diagnose import factor_tables
-from diagnose.intervals import over_seeds
+from diagnose.judge.intervals import over_seeds
 from diagnose.schema import Estimate, Report, Student
 
 

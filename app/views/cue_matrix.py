@@ -9,8 +9,8 @@ from app.views.edits import KINDS, edit_name, edit_words, family_word, kind_of
 from app.views.groups import Group, Over, as_score, over_seeds
 from app.views.measures import images_behind, score_reader
 from app.views.wording import listing, plain
+from diagnose.judge.verdict import ALARM
 from diagnose.schema import ProbeRecord
-from diagnose.verdict import ALARM
 
 Records = Mapping[str, ProbeRecord]
 

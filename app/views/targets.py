@@ -7,8 +7,8 @@ import streamlit as st
 from app.views.factor_parts import KIND_WORDS, kind_of, surely_more
 from app.views.groups import Group, Over, group_students, over_seeds, zero_shot
 from app.views.wording import plain
+from diagnose.judge.verdict import MARGIN
 from diagnose.schema import Estimate, Report
-from diagnose.verdict import MARGIN
 
 DRAWN_TO = """
 - **What it is drawn to.** *The teacher's image embedding* is another point for every image: to hit it, the student has to see what the teacher \

@@ -16,8 +16,8 @@ from app import charts
 from app.reports import Run, records
 from app.views import compare, confusions, depths, differences, directions, factor_parts, fragility, ladders, sizes, targets, why
 from app.views.groups import group_students
+from diagnose.judge.verdict import Label
 from diagnose.schema import Estimate, Factor, LevelContrast, Report, Verdict
-from diagnose.verdict import Label
 from probes.result import ProbeResult
 
 ENTRY = Path(app.__file__).with_name("dashboard.py")

@@ -8,8 +8,8 @@ import pytest
 
 from diagnose import findings, statement
 from diagnose.cause_findings import CARRIED, REMEDIES, cause_findings, cause_sentence
-from diagnose.causes import SUBSTANCES, find_cause
-from diagnose.facts import Facts, Measured
+from diagnose.judge.causes import SUBSTANCES, find_cause
+from diagnose.judge.facts import Facts, Measured
 from diagnose.schema import Estimate
 from probes.edits import EDITS, EXCHANGES, FAMILIES
 

@@ -9,17 +9,17 @@ import numpy as np
 import pytest
 
 from diagnose import findings, statement
-from diagnose.contrasts import level_contrasts, only_difference
-from diagnose.evidence import gather
 from diagnose.factor_findings import divisions as division_rows
 from diagnose.factor_words import short_division
-from diagnose.factors import FULL, cells, contrasts, divisions
-from diagnose.facts import Divided, Facts, Part
-from diagnose.groups import Group
 from diagnose.inputs.subjects import Subject
-from diagnose.intervals import Sample
+from diagnose.judge.contrasts import level_contrasts, only_difference
+from diagnose.judge.evidence import gather
+from diagnose.judge.factors import FULL, cells, contrasts, divisions
+from diagnose.judge.facts import Divided, Facts, Part
+from diagnose.judge.groups import Group
+from diagnose.judge.intervals import Sample
+from diagnose.judge.verdict import judged
 from diagnose.schema import Estimate
-from diagnose.verdict import judged
 from diagnose.words import short_points
 from probes.result import ProbeResult
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from diagnose.shapley import Coalition, Division, divide
+from diagnose.judge.shapley import Coalition, Division, divide
 
 ABC = ("a", "b", "c")
 ALL = [frozenset(some) for size in range(4) for some in itertools.combinations(ABC, size)]

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from diagnose.evidence import gather
 from diagnose.inputs.subjects import Subject
-from diagnose.intervals import Sample, estimate, over_seeds, share, spread
+from diagnose.judge.evidence import gather
+from diagnose.judge.intervals import Sample, estimate, over_seeds, share, spread
+from diagnose.judge.verdict import MARGIN, outcome
 from diagnose.schema import Estimate
-from diagnose.verdict import MARGIN, outcome
 from probes.result import ProbeResult
 
 

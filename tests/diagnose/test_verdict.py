@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from diagnose import findings, statement, verdict
-from diagnose.facts import Contrast, Facts, Measured
+from diagnose import findings, statement
+from diagnose.judge import verdict
+from diagnose.judge.facts import Contrast, Facts, Measured
 from diagnose.schema import Estimate
 
 HALF = 0.02

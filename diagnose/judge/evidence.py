@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from diagnose.contrasts import level_contrasts
-from diagnose.factors import contrasts, divisions, training_domain
-from diagnose.facts import Facts, Measured
-from diagnose.groups import Group, group_students
 from diagnose.inputs.subjects import DOMAINS, Subject
-from diagnose.intervals import Sample, estimate, over_seeds
+from diagnose.judge.contrasts import level_contrasts
+from diagnose.judge.factors import contrasts, divisions, training_domain
+from diagnose.judge.facts import Facts, Measured
+from diagnose.judge.groups import Group, group_students
+from diagnose.judge.intervals import Sample, estimate, over_seeds
 from diagnose.schema import Estimate, ProbeRecord, ZeroShot
 from probes.result import ProbeResult, Score
 

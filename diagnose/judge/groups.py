@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from diagnose.inputs.subjects import Subject
-from diagnose.intervals import Sample
+from diagnose.judge.intervals import Sample
 from probes.result import DiagnosticError, ProbeResult
 
 

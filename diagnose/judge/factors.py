@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from diagnose.contrasts import centre
-from diagnose.facts import Contrast, Divided, Part
-from diagnose.groups import Group
-from diagnose.intervals import Sample, estimate, share
+from diagnose.judge.contrasts import centre
+from diagnose.judge.facts import Contrast, Divided, Part
+from diagnose.judge.groups import Group
+from diagnose.judge.intervals import Sample, estimate, share
+from diagnose.judge.shapley import Coalition, divide
 from diagnose.schema import Estimate
-from diagnose.shapley import Coalition, divide
 
 TEXT_TARGET, NEGATIVES, SYNTHETIC = "text_target", "negatives", "synthetic_images"
 

@@ -15,8 +15,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from diagnose import verdict
-from diagnose.facts import Measured
+from diagnose.judge import verdict
+from diagnose.judge.facts import Measured
 from diagnose.schema import Estimate
 from probes.discovery.vocabulary import BUILT_IN, FAMILY_OF_KIND
 from probes.edits import EDITS, PLACES

@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from diagnose.facts import Contrast, Facts, Measured
+from diagnose.judge.facts import Contrast, Facts, Measured
 from diagnose.schema import Estimate
 
 MARGIN = 0.05

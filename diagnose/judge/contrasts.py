@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
-from diagnose.facts import LevelContrast
-from diagnose.groups import Group
-from diagnose.intervals import estimate
+from diagnose.judge.facts import LevelContrast
+from diagnose.judge.groups import Group
+from diagnose.judge.intervals import estimate
 
 FACTORS = ("target", "negatives", "pool", "labels", "positives", "temperature", "text", "prompts", "real_images", "form")
 """Every factor, in the order of the report; `form` is all else in which two losses of the same levels differ."""
