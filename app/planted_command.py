@@ -26,7 +26,7 @@ def planted(
 ) -> None:
     """Measure the toolkit itself: plant known shortcuts, train students on them, and score what it says."""
     from app.cli import _progress, _reporter, _say
-    from diagnose.planted_plan import run_plan
+    from diagnose.planted.plan import run_plan
 
     given: dict[str, Any] = {
         "data": data,
@@ -57,7 +57,7 @@ def read_config(path: Path | None, changes: dict[str, Any]) -> Any:
     """
     from pydantic import ValidationError
 
-    from diagnose.planted_plan import PlantedConfig
+    from diagnose.planted.plan import PlantedConfig
     from distill.system.untrusted_text import fault_and_remedy, read_toml
 
     options: dict[str, Any] = {}

@@ -11,7 +11,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 
-from diagnose import planted_scores
+from diagnose.planted import scores as planted_scores
 from probes.result import ProbeResult, Score
 from probes.stats.intervals import wilson
 

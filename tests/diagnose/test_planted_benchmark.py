@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from diagnose import planted_scores as scores
-from diagnose.planted import Draw
-from diagnose.planted_page import page, summary
-from diagnose.planted_plan import PlantedConfig, draws_of, read_records, run_plan
-from diagnose.planted_world import Sizes, World, stage
+from diagnose.planted import scores
+from diagnose.planted.draw import Draw
+from diagnose.planted.page import page, summary
+from diagnose.planted.plan import PlantedConfig, draws_of, read_records, run_plan
+from diagnose.planted.world import Sizes, World, stage
 from probes.planted.plant import CUES
 from probes.result import DiagnosticError
 

@@ -173,7 +173,7 @@ def metrics(file: Path, folder: Path) -> None:
 
 
 def records(file: Path, folder: Path) -> None:
-    from diagnose.planted_plan import read_records
+    from diagnose.planted.plan import read_records
 
     read_records(file)
 

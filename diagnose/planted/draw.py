@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from diagnose.planted_world import Part, Scene, Sizes, World, stage
+from diagnose.planted.world import Part, Scene, Sizes, World, stage
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -7,15 +7,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from diagnose import planted_scores as scores
-from diagnose.planted_scores import Record
+from diagnose.planted import scores
+from diagnose.planted.scores import Record
 from diagnose.report import write_text
 from probes.edits import FAMILIES
 from probes.planted.plant import CUES
 from probes.stats.intervals import Interval
 
 if TYPE_CHECKING:
-    from diagnose.planted_plan import PlantedConfig
+    from diagnose.planted.plan import PlantedConfig
     from distill.models.teacher import Teacher
 
 Found = tuple[float, Interval, int] | None

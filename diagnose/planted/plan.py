@@ -10,8 +10,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from diagnose.planted import LOSSES, Draw, Kind, Training, run_draw
-from diagnose.planted_world import Sizes, open_world
+from diagnose.planted.draw import LOSSES, Draw, Kind, Training, run_draw
+from diagnose.planted.world import Sizes, open_world
 from distill.system.untrusted_text import read_json
 from probes.planted.plant import CUES, find_cue
 from probes.result import DiagnosticError
@@ -113,7 +113,7 @@ def run_plan(
         FileExistsError: when `out` holds a benchmark and `resume` is not set.
         DiagnosticError: when it was started with another configuration.
     """
-    from diagnose.planted_page import write_page
+    from diagnose.planted.page import write_page
     from diagnose.report import write_text
 
     note, log = out / "planted.json", out / "draws.jsonl"
