@@ -194,7 +194,7 @@ def diagnose(
         typer.echo((folder / "report.json").read_text())
     held = conditions.check(report, fail_on or [])
     if held:
-        from diagnose import junit
+        from diagnose.report import junit
 
         junit.write(report, folder / "junit.xml", held)
     for outcome in held:

@@ -14,7 +14,7 @@ def report(
 ) -> None:
     """Write a stored report as PDF; needs neither images nor models."""
     from app.reports import Run, load_report
-    from diagnose.pdf import pdf as made
+    from diagnose.report.pdf import pdf as made
     from distill.system.atomic_files import write_then_rename
 
     folder = run.resolve()

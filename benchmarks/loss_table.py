@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from diagnose.judge.intervals import over_seeds
+from diagnose.report.summary import accuracies, percent_of
 from diagnose.schema import Estimate, Report, Student
-from diagnose.summary import accuracies, percent_of
 from distill.losses import LOSSES
 from distill.training.metrics import read_metrics
 

@@ -11,8 +11,8 @@ import matplotlib
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from diagnose.report.summary import percent_of
 from diagnose.schema import Estimate, Report
-from diagnose.summary import percent_of
 from distill.models.checkpoint import load_student, read_description
 from distill.training.config import read_experiment
 from distill.training.experiment import open_experiment

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from diagnose import edited_samples, junit, mapping, render, report, samples, summary
+from diagnose import edited_samples, mapping, samples
 from diagnose.environment import environment
 from diagnose.inputs.class_mix import comparable, sentence
 from diagnose.inputs.embed import distinct, ids_of, table_of
@@ -19,6 +19,7 @@ from diagnose.inputs.epochs import explained_rows, few_images
 from diagnose.inputs.subjects import Encode, Images, Subject
 from diagnose.judge.intervals import Sample, estimate
 from diagnose.names import file_name
+from diagnose.report import assemble, junit, render, summary
 from diagnose.schema import Estimate, ProbeRecord, Report, ZeroShot
 from distill.system.atomic_files import write_then_rename
 from probes.compute.threads import one_at_a_time, side_by_side
@@ -140,7 +141,7 @@ def diagnose(
         record, result = _map(subjects, teacher, tables, (teacher_key, teacher_table), setting, unread)
         records.append(record)
         shown = {mapping.MAP: {teacher.name: result}} if result is not None else {}
-    said = report.assemble(
+    said = assemble.assemble(
         subjects,
         teacher,
         results,
@@ -149,7 +150,7 @@ def diagnose(
         name=name,
         about=" ".join(part for part in (about, sentence(left_out.mix)) if part),
         fallback=accuracies,
-        missing=report.unmet([images.domain for images in given], probes),
+        missing=assemble.unmet([images.domain for images in given], probes),
         notes=left_out.notes,
         counts={
             **{f"images/{images.domain}": len(images) for images in given},
@@ -174,11 +175,11 @@ def _write(said: Report, results: dict[str, dict[str, ProbeResult]], shown: dict
     rows = samples.choose(setting.images, results.get("transfer", {}), seed=setting.seed)
     samples.write([*rows, *samples.pointed(setting.images, results | shown, {row.id for row in rows})], out / "thumbnails.parquet")
     edited_samples.write(edited_samples.edited_samples(setting.images, results.get("interventions", {})), out / "edited.parquet")
-    report.write(said, out / "report.json")
-    report.write_text(out / "report.html", render.page(said, rows, results))
-    report.write_text(out / "summary.md", summary.page(said))
+    assemble.write(said, out / "report.json")
+    assemble.write_text(out / "report.html", render.page(said, rows, results))
+    assemble.write_text(out / "summary.md", summary.page(said))
     junit.write(said, out / "junit.xml")
-    report.write_text(out / "done", said.created + "\n")
+    assemble.write_text(out / "done", said.created + "\n")
 
 
 def _check(

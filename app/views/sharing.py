@@ -33,6 +33,6 @@ def show_sharing(report: Report, run: Run) -> None:
 
 def paper(report: Report) -> bytes:
     """Make the PDF; its library is imported only now."""
-    from diagnose.pdf import pdf
+    from diagnose.report.pdf import pdf
 
     return pdf(report)

@@ -200,10 +200,10 @@ def judge(encoder: nn.Module, scene: Scene, world: World, draw: Draw, *, limit: 
     Returns:
         What was said, JSON types; and the interventions' result.
     """
-    from diagnose import statement
     from diagnose.inputs.class_mix import same_mix
     from diagnose.inputs.embed import table_of
     from diagnose.judge import causes, evidence
+    from diagnose.report import statement
     from probes.interventions.probe import interventions
     from probes.probe_input import Sight
     from probes.transfer.probe import transfer

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from diagnose.planted import scores
 from diagnose.planted.scores import Record
-from diagnose.report import write_text
+from diagnose.report.assemble import write_text
 from probes.edits import FAMILIES
 from probes.planted.plant import CUES
 from probes.stats.intervals import Interval

@@ -114,7 +114,7 @@ def run_plan(
         DiagnosticError: when it was started with another configuration.
     """
     from diagnose.planted.page import write_page
-    from diagnose.report import write_text
+    from diagnose.report.assemble import write_text
 
     note, log = out / "planted.json", out / "draws.jsonl"
     if log.exists() and not resume:

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from diagnose import findings, statement
-from diagnose.cause_findings import CARRIED, REMEDIES, cause_findings, cause_sentence
 from diagnose.judge.causes import SUBSTANCES, find_cause
 from diagnose.judge.facts import Facts, Measured
+from diagnose.report import findings, statement
+from diagnose.report.cause_findings import CARRIED, REMEDIES, cause_findings, cause_sentence
 from diagnose.schema import Estimate
 from probes.edits import EDITS, EXCHANGES, FAMILIES
 

@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from diagnose import report as reports
 from diagnose import run
 from diagnose.inputs.subjects import Images, Subject
+from diagnose.report import assemble as reports
 from diagnose.schema import Report
 from probes.probe_input import Sight
 from probes.registry import PROBES

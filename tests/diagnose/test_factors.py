@@ -8,8 +8,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from diagnose import findings, statement
-from diagnose.factor_findings import divisions as division_rows
 from diagnose.factor_words import short_division
 from diagnose.inputs.subjects import Subject
 from diagnose.judge.contrasts import level_contrasts, only_difference
@@ -19,6 +17,8 @@ from diagnose.judge.facts import Divided, Facts, Part
 from diagnose.judge.groups import Group
 from diagnose.judge.intervals import Sample
 from diagnose.judge.verdict import judged
+from diagnose.report import findings, statement
+from diagnose.report.factor_findings import divisions as division_rows
 from diagnose.schema import Estimate
 from diagnose.words import short_points
 from probes.result import ProbeResult

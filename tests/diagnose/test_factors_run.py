@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import tomli_w
 
-from diagnose import factor_tables
 from diagnose.inputs.load import load_run
-from diagnose.report import read
+from diagnose.report import factor_tables
+from diagnose.report.assemble import read
 from diagnose.run import diagnose
 from diagnose.schema import Report
 from distill.training.config import read_experiment

@@ -12,9 +12,10 @@ from xml.etree import ElementTree as xml
 import numpy as np
 import pytest
 
-from diagnose import junit, render, run
+from diagnose import run
 from diagnose.inputs.subjects import Subject
 from diagnose.judge import conditions
+from diagnose.report import junit, render
 from diagnose.samples import Row
 from diagnose.schema import Report
 
@@ -189,7 +190,7 @@ def test_a_condition_that_held_is_a_failure_in_junit_and_its_text_survives(whole
 
 
 def test_reading_rendering_and_judging_need_no_torch() -> None:
-    modules = "diagnose.schema, diagnose.report, diagnose.render, diagnose.judge.conditions, diagnose.junit, diagnose.statement, diagnose.judge.evidence"
+    modules = "diagnose.schema, diagnose.report.assemble, diagnose.report.assemble.render, diagnose.judge.conditions, diagnose.report.junit, diagnose.report.assemble.statement, diagnose.judge.evidence"
 
     code = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from diagnose.pdf import evidence_line, pdf
+from diagnose.report.pdf import evidence_line, pdf
 from diagnose.schema import Estimate, Evidence, Report
 
 STORED = Path(__file__).parents[2] / "docs" / "results" / "cifake" / "report.json"

@@ -1,7 +1,7 @@
 """The Markdown summary: numbers with intervals, and no markup from outside."""
 
+from diagnose.report.summary import page
 from diagnose.schema import Estimate, Report, Student, Teacher, Verdict, ZeroShot
-from diagnose.summary import page
 
 
 def zero_shot(real, synthetic):

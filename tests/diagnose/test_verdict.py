@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from diagnose import findings, statement
 from diagnose.judge import verdict
 from diagnose.judge.facts import Contrast, Facts, Measured
+from diagnose.report import findings, statement
 from diagnose.schema import Estimate
 
 HALF = 0.02

@@ -147,7 +147,7 @@ def result(suffix: str) -> Reader:
 
 
 def report(file: Path, folder: Path) -> None:
-    from diagnose.report import read
+    from diagnose.report.assemble import read
 
     read(file)
 

@@ -10,8 +10,8 @@ import matplotlib
 from fpdf import FPDF
 from fpdf.enums import XPos, YPos
 
-from diagnose.pdf_figures import INK, SOFT, draw, height, rgb
-from diagnose.render import BADGES, sections
+from diagnose.report.pdf_figures import INK, SOFT, draw, height, rgb
+from diagnose.report.render import BADGES, sections
 from diagnose.schema import Estimate, Evidence, Report
 from diagnose.words import first_sentence, number, percent, plain, points, teacher_name, upper_first
 

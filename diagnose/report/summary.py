@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from diagnose import factor_tables
 from diagnose.judge.intervals import over_seeds
+from diagnose.report import factor_tables
 from diagnose.schema import Estimate, Report, Student
 
 

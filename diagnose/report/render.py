@@ -10,7 +10,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from diagnose import figures
+from diagnose.report import figures
 from diagnose.samples import Row
 from diagnose.schema import Estimate, Finding, Report
 from diagnose.words import first_sentence, plain, teacher_name, upper_first

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fpdf import FPDF
 from fpdf.enums import XPos, YPos
 
-from diagnose.figures import DotPlot, LineChart, Mark, Strip
+from diagnose.report.figures import DotPlot, LineChart, Mark, Strip
 
 INK, SOFT, RULE = "#1a1d21", "#555c66", "#d9dde3"
 COLOURS = {"real": "#0072b2", "synthetic": "#d55e00", "plain": INK, "teacher": "#8a8a8a"}

@@ -8,7 +8,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from diagnose.judge.conditions import Held
-from diagnose.report import write_text
+from diagnose.report.assemble import write_text
 from diagnose.schema import Report
 
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from diagnose import factor_findings, findings, statement
 from diagnose.inputs.subjects import DOMAINS, Subject
 from diagnose.judge.evidence import Results, gather, zero_shot
+from diagnose.report import factor_findings, findings, statement
 from diagnose.schema import REPORT_SCHEMA_VERSION, ProbeRecord, Report, Student, Teacher, ZeroShot
 from distill.system.atomic_files import write_then_rename
 from probes.result import DiagnosticError
