@@ -17,9 +17,9 @@ def explain(
     label: Annotated[int | None, typer.Option("--class", help="Number of the class to explain; by default the predicted one.")] = None,
 ) -> None:
     """Explain one picture: from which pixels a class and the look of a synthetic image come."""
-    from diagnose.explain import explain as run_it
-    from diagnose.explain import write_explained
-    from diagnose.picture import MOST_BYTES
+    from diagnose.stored_images.explain import explain as run_it
+    from diagnose.stored_images.explain import write_explained
+    from diagnose.stored_images.picture import MOST_BYTES
 
     if not run.is_dir():
         raise FileNotFoundError(f"`run` must be a run directory that exists, got {run}; make one with `synthgap train`.")

@@ -88,7 +88,7 @@ def check_probes(names: Sequence[str] | None) -> None:
         ValueError: naming the nearest probes.
     """
     if names:
-        from diagnose.mapping import MAP
+        from diagnose.stored_images.umap_layout import MAP
         from probes.registry import find_probe
 
         for name in names:

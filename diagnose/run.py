@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 
-from diagnose import edited_samples, mapping, samples
 from diagnose.environment import environment
 from diagnose.inputs.class_mix import comparable, sentence
 from diagnose.inputs.embed import distinct, ids_of, table_of
@@ -21,6 +20,7 @@ from diagnose.judge.intervals import Sample, estimate
 from diagnose.names import file_name
 from diagnose.report import assemble, junit, render, summary
 from diagnose.schema import Estimate, ProbeRecord, Report, ZeroShot
+from diagnose.stored_images import edited_samples, samples, umap_layout
 from distill.system.atomic_files import write_then_rename
 from probes.compute.threads import one_at_a_time, side_by_side
 from probes.embeddings import EmbeddingTable, key
@@ -115,7 +115,7 @@ def diagnose(
     teacher_key, teacher_table = _table(teacher, setting)
     looking = _sight(teacher, teacher_table, setting)
     records: list[ProbeRecord] = []
-    each = [probe for probe in probes if probe != mapping.MAP]
+    each = [probe for probe in probes if probe != umap_layout.MAP]
     results: dict[str, dict[str, ProbeResult]] = {probe: {} for probe in each}
     tables: dict[str, tuple[str, EmbeddingTable]] = {}
     unread: list[Exception] = []
@@ -137,10 +137,10 @@ def diagnose(
                 results[probe][student.name] = result
     setting.progress("students", len(subjects), len(subjects))
     shown: dict[str, dict[str, ProbeResult]] = {}
-    if mapping.MAP in probes:
+    if umap_layout.MAP in probes:
         record, result = _map(subjects, teacher, tables, (teacher_key, teacher_table), setting, unread)
         records.append(record)
-        shown = {mapping.MAP: {teacher.name: result}} if result is not None else {}
+        shown = {umap_layout.MAP: {teacher.name: result}} if result is not None else {}
     said = assemble.assemble(
         subjects,
         teacher,
@@ -165,7 +165,7 @@ def diagnose(
 
 def diagnosis_names() -> list[str]:
     """List what a diagnosis can be asked for: all probes, and the map of the run."""
-    return [*probe_names(), mapping.MAP]
+    return [*probe_names(), umap_layout.MAP]
 
 
 def _write(said: Report, results: dict[str, dict[str, ProbeResult]], shown: dict[str, dict[str, ProbeResult]], setting: Setting) -> None:
@@ -370,30 +370,30 @@ def _map(
     unread: Sequence[Exception],
 ) -> tuple[ProbeRecord, ProbeResult | None]:
     """Lay out teacher, students and epochs, or read the map back; a layout that fails is recorded, and without a student what kept them away."""
-    stem = setting.out / "probes" / mapping.MAP / file_name(teacher.name)
+    stem = setting.out / "probes" / umap_layout.MAP / file_name(teacher.name)
     try:
-        setting.progress(mapping.MAP, 0, 1)
+        setting.progress(umap_layout.MAP, 0, 1)
         if not tables:
-            return ProbeRecord(probe=mapping.MAP, subject=teacher.name, status="failed", error=_said(unread[0])), None
+            return ProbeRecord(probe=umap_layout.MAP, subject=teacher.name, status="failed", error=_said(unread[0])), None
         students = [student for student in students if student.name in tables]
         few = setting.few
         kept = np.flatnonzero(np.isin(own[1].ids, ids_of(few.images)))
-        way = mapping.stops(mapping.choose_students(students))
+        way = umap_layout.stops(umap_layout.choose_students(students))
         found = [(stop, *(tables[stop.subject.name] if stop.epoch is None else _epoch(stop.subject, stop.epoch, few))) for stop in way]
         first = ids_of(setting.images)[explained_rows(setting.images, seed=setting.seed)]
         hashes = [(stop.name, key, stop.subject.weights_hash) for stop, key, _ in found]
-        content = mapping.map_key([SCHEMA_VERSION, setting.seed, own[0], hashes], own[1].ids[kept], first)
+        content = umap_layout.map_key([SCHEMA_VERSION, setting.seed, own[0], hashes], own[1].ids[kept], first)
         result = _finished(stem, content, teacher) if all(hashed for *_, hashed in hashes) else None
         if result is None:
             small = own[1].select(kept)
-            rows = mapping.choose_rows(small, first, seed=setting.seed)
+            rows = umap_layout.choose_rows(small, first, seed=setting.seed)
             few_tables = [(stop, table.select(kept) if stop.epoch is None else table) for stop, _, table in found]
-            result = mapping.lay_out(small, few_tables, rows, seed=setting.seed)
+            result = umap_layout.lay_out(small, few_tables, rows, seed=setting.seed)
             result = replace(result, params={**result.params, "inputs": content})
             result.save(stem)
-        setting.progress(mapping.MAP, 1, 1)
+        setting.progress(umap_layout.MAP, 1, 1)
     except Exception as error:
-        return ProbeRecord(probe=mapping.MAP, subject=teacher.name, status="failed", error=_said(error)), None
+        return ProbeRecord(probe=umap_layout.MAP, subject=teacher.name, status="failed", error=_said(error)), None
     return _done(result, stem), result
 
 

@@ -160,7 +160,7 @@ def _any_picture(run: Run, report: Report) -> None:
     )
     if given is None:
         return
-    from diagnose.picture import read_picture
+    from diagnose.stored_images.picture import read_picture
 
     try:
         read_picture(given.getvalue(), 8)

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diagnose import picture as pictures
-from diagnose.explain import explain, write_explained
-from diagnose.picture import read_picture
+from diagnose.stored_images import picture as pictures
+from diagnose.stored_images.explain import explain, write_explained
+from diagnose.stored_images.picture import read_picture
 from distill.models.checkpoint import save_student
 from distill.models.student import attach_projection, build_backbone
 from probes.result import DiagnosticError, ProbeResult

@@ -10,11 +10,12 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from diagnose import mapping, run
+from diagnose import run
 from diagnose.inputs import epochs
 from diagnose.inputs.embed import table_of
 from diagnose.inputs.subjects import Images, Subject
 from diagnose.schema import Report
+from diagnose.stored_images import umap_layout
 from probes import maps
 from probes.result import ProbeResult
 
@@ -45,8 +46,8 @@ def with_epochs(subject: Subject, count: int = 4) -> Subject:
 
 
 def test_one_seed_of_each_loss_is_on_the_map_and_epochs_lead_to_it(students: list[Subject]) -> None:
-    chosen = mapping.choose_students(students)
-    way = mapping.stops([with_epochs(student) for student in chosen])
+    chosen = umap_layout.choose_students(students)
+    way = umap_layout.stops([with_epochs(student) for student in chosen])
 
     assert [(s.loss, s.trained_on, s.seed) for s in chosen] == [
         ("l2", "synthetic", 0),
@@ -60,9 +61,9 @@ def test_one_seed_of_each_loss_is_on_the_map_and_epochs_lead_to_it(students: lis
 
 
 def test_many_epochs_are_thinned_to_the_budget_from_first_to_last(students: list[Subject]) -> None:
-    way = mapping.stops([with_epochs(student, 40) for student in students[:3]])
+    way = umap_layout.stops([with_epochs(student, 40) for student in students[:3]])
 
-    assert len(way) <= mapping.MOST_MAPS - 1
+    assert len(way) <= umap_layout.MOST_MAPS - 1
     assert next(stop.epoch for stop in way if stop.subject is way[0].subject) == 1
     assert max(stop.epoch for stop in way if stop.epoch is not None) == 39
 
@@ -71,7 +72,7 @@ def test_images_on_the_map_come_in_pairs_of_one_class_those_with_maps_first(real
     table = table_of(teacher.encode, "t", (real, synthetic))
     first = np.array(["real-7", "synthetic-10", "gone", "synthetic-1"])
 
-    rows = mapping.choose_rows(table, first, each=40, seed=0)
+    rows = umap_layout.choose_rows(table, first, each=40, seed=0)
 
     ids, labels, domain = table.ids[rows], table.labels[rows], table.domain[rows]
     assert len(rows) == 80

@@ -16,8 +16,8 @@ from diagnose import run
 from diagnose.inputs.subjects import Subject
 from diagnose.judge import conditions
 from diagnose.report import junit, render
-from diagnose.samples import Row
 from diagnose.schema import Report
+from diagnose.stored_images.samples import Row
 
 VOID = {"meta", "img", "br", "hr", "link", "input"}
 

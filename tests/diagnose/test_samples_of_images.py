@@ -11,9 +11,9 @@ import pytest
 import torch
 from PIL import Image
 
-from diagnose import edited_samples, samples
 from diagnose.inputs.embed import table_of
 from diagnose.inputs.subjects import Images
+from diagnose.stored_images import edited_samples, samples
 from probes.edits import EDITS
 from probes.interventions.probe import interventions
 from probes.probe_input import Sight

@@ -204,7 +204,7 @@ def nasty_report() -> object:
 
 def test_markup_in_every_name_stays_text_in_report_junit_and_summary(tmp_path: Path) -> None:
     from diagnose.report import junit, render, summary
-    from diagnose.samples import Row
+    from diagnose.stored_images.samples import Row
 
     made = nasty_report()
     nasty = " ".join(MARKUP)

@@ -10,8 +10,8 @@ import numpy as np
 
 from diagnose.inputs.embed import ids_of
 from diagnose.inputs.subjects import Images
-from diagnose.parquet import write_table
-from diagnose.samples import png
+from diagnose.stored_images.parquet import write_table
+from diagnose.stored_images.samples import png
 from probes.edits import EDITS, Material
 from probes.result import ProbeResult
 from probes.stats.sampling import partners

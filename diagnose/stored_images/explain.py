@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from diagnose.names import file_name
-from diagnose.picture import read_picture
+from diagnose.stored_images.picture import read_picture
 from distill.system.atomic_files import write_then_rename
 from probes.result import DiagnosticError, ProbeResult
 

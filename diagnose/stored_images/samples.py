@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from diagnose.inputs.subjects import Images
-from diagnose.parquet import write_table
+from diagnose.stored_images.parquet import write_table
 from probes.result import ProbeResult
 
 LIMIT = 400

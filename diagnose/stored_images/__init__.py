@@ -1,0 +1,1 @@
+"""Images kept beside a report: thumbnails, edited samples, attribution maps and the layout of the map."""
