@@ -13,7 +13,7 @@ from app.views.measures import draw
 from app.views.notices import how_to_make, report_or_notice
 from app.views.wording import estimate, listing, plain
 from diagnose.schema import Report
-from diagnose.words import first_sentence
+from diagnose.wording.words import first_sentence
 from probes.result import DiagnosticError
 
 

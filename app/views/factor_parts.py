@@ -9,10 +9,10 @@ import pandas as pd
 from app import charts
 from app.views.groups import Group, group_students, keys_in_order, over_seeds, zero_shot
 from app.views.wording import estimate, plain
-from diagnose.factor_words import COSTS, FACTORS, level_words, versus
 from diagnose.schema import Division, Estimate, LevelContrast, Report
-from diagnose.words import plain as spoken
-from diagnose.words import upper_first
+from diagnose.wording.factor_words import COSTS, FACTORS, level_words, versus
+from diagnose.wording.words import plain as spoken
+from diagnose.wording.words import upper_first
 
 Kind = tuple[str, bool]
 """What a loss draws the student to (`image` or `text`), and whether it pushes others away."""

@@ -11,7 +11,7 @@ from app.views.groups import Group, group_students, keys_in_order
 from app.views.measures import draw
 from app.views.wording import VERDICT_WORDS, estimate, plain
 from diagnose.schema import Evidence, Factor, Finding, Report
-from diagnose.words import first_sentence
+from diagnose.wording.words import first_sentence
 
 QUESTIONS = {
     "outcome": "Does it fail on real images?",

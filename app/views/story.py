@@ -19,7 +19,7 @@ from app.views.steps import Step, finding_words, group_of, show_evidence, show_f
 from app.views.targets import show_targets
 from app.views.wording import plain
 from diagnose.schema import Finding, Report
-from diagnose.words import first_sentence
+from diagnose.wording.words import first_sentence
 
 ORDER = ("outcome", "controls", "separability", "drift", "cause", "loss", "factors")
 """Steps of the story; a step that is not named comes after these, in the report's order."""

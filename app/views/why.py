@@ -12,7 +12,7 @@ from app.views.story import show_story
 from app.views.targets import in_plain_words
 from app.views.wording import LOSS_WORDS, STATUS_WORDS, loss_name, plain
 from diagnose.schema import Report
-from diagnose.words import first_sentence
+from diagnose.wording.words import first_sentence
 from probes.result import DiagnosticError
 
 GLOSSARY = """

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from diagnose.factor_words import change
 from diagnose.judge import verdict
 from diagnose.judge.facts import Facts, LevelContrast, Measured
 from diagnose.judge.verdict import AUC_MARGIN, MARGIN, Label, compare
 from diagnose.schema import Alternative, Estimate
-from diagnose.words import bare_percent, listed, more_or_less, number, percent, plain, points, upper_first
+from diagnose.wording.factor_words import change
+from diagnose.wording.words import bare_percent, listed, more_or_less, number, percent, plain, points, upper_first
 
 
 def alternatives(facts: Facts, label: Label) -> list[Alternative]:

@@ -8,7 +8,7 @@ from diagnose.judge import verdict
 from diagnose.judge.causes import Cause, Clue, Suspect, find_cause
 from diagnose.judge.facts import Facts, Measured
 from diagnose.schema import Alternative, Estimate, Evidence, Finding, FindingVerdict
-from diagnose.words import chance_words, listed, negative, plain, points, upper_first
+from diagnose.wording.words import chance_words, listed, negative, plain, points, upper_first
 from probes.edits import EDITS, FAMILIES
 from probes.edits.regions import WINDOWS
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from diagnose.factor_words import FACTORS as HEADINGS
-from diagnose.factor_words import contrast_sentence, division_sentence, part_sentence, versus
 from diagnose.judge.contrasts import FACTORS
 from diagnose.judge.facts import Facts, LevelContrast
 from diagnose.judge.verdict import MARGIN, compare
 from diagnose.schema import Division, Evidence, Factor, Finding, FindingVerdict
 from diagnose.schema import LevelContrast as LevelContrastRow
-from diagnose.words import negative, plain, upper_first
+from diagnose.wording.factor_words import FACTORS as HEADINGS
+from diagnose.wording.factor_words import contrast_sentence, division_sentence, part_sentence, versus
+from diagnose.wording.words import negative, plain, upper_first
 
 DECIDED_ELSEWHERE = ("target", "negatives")
 """Factors that the finding `loss` is about."""

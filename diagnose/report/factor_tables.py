@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from diagnose.factor_words import COSTS, FACTORS, joined, level_words, orders_words
 from diagnose.schema import Division, Estimate, Factor, LevelContrast, Report
-from diagnose.words import plain, signless, upper_first
+from diagnose.wording.factor_words import COSTS, FACTORS, joined, level_words, orders_words
+from diagnose.wording.words import plain, signless, upper_first
 
 
 def section(report: Report, text: Callable[[str], str] = str) -> list[str]:

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from diagnose.factor_words import level_words
 from diagnose.schema import Estimate, Finding, Report, Student
-from diagnose.words import number, percent, plain, points
+from diagnose.wording.factor_words import level_words
+from diagnose.wording.words import number, percent, plain, points
 from probes.result import ProbeResult
 
 

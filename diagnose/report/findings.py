@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from diagnose.factor_words import COSTS as NAMES
-from diagnose.factor_words import division_sentence, share_words
 from diagnose.judge import verdict
 from diagnose.judge.facts import Contrast, Facts, Measured
 from diagnose.judge.verdict import AUC_MARGIN, COSINE_MARGIN, MARGIN, Label, compare
@@ -11,7 +9,9 @@ from diagnose.report.alternatives import alternatives, metadata_auc
 from diagnose.report.cause_findings import cause_findings
 from diagnose.report.factor_findings import factor_findings
 from diagnose.schema import Estimate, Evidence, Factor, Finding, FindingVerdict
-from diagnose.words import (
+from diagnose.wording.factor_words import COSTS as NAMES
+from diagnose.wording.factor_words import division_sentence, share_words
+from diagnose.wording.words import (
     bare_percent,
     chance_words,
     effect,

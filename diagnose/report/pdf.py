@@ -13,7 +13,7 @@ from fpdf.enums import XPos, YPos
 from diagnose.report.pdf_figures import INK, SOFT, draw, height, rgb
 from diagnose.report.render import BADGES, sections
 from diagnose.schema import Estimate, Evidence, Report
-from diagnose.words import first_sentence, number, percent, plain, points, teacher_name, upper_first
+from diagnose.wording.words import first_sentence, number, percent, plain, points, teacher_name, upper_first
 
 MARGIN = 18.0
 """Millimetres."""

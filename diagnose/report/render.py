@@ -13,7 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from diagnose.report import figures
 from diagnose.schema import Estimate, Finding, Report
 from diagnose.stored_images.samples import Row
-from diagnose.words import first_sentence, plain, teacher_name, upper_first
+from diagnose.wording.words import first_sentence, plain, teacher_name, upper_first
 from probes.result import ProbeResult
 
 SHOWN = 48

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from diagnose.factor_words import COSTS as NAMES
-from diagnose.factor_words import short_division
 from diagnose.judge import verdict
 from diagnose.judge.facts import Facts, Measured
 from diagnose.judge.verdict import MARGIN, Label, compare
 from diagnose.report.cause_findings import cause_sentence, strongest
 from diagnose.schema import Verdict
-from diagnose.words import listed, plain, short_effect, short_percent, short_points, upper_first
+from diagnose.wording.factor_words import COSTS as NAMES
+from diagnose.wording.factor_words import short_division
+from diagnose.wording.words import listed, plain, short_effect, short_percent, short_points, upper_first
 
 
 def state(facts: Facts) -> Verdict:

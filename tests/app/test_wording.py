@@ -18,7 +18,7 @@ from app.views.students import class_sentence, curve_lines, grid_cells, grid_sen
 from app.views.why import alternatives_table
 from app.views.wording import estimate, number, plain
 from diagnose.schema import Estimate, ProbeRecord, Report
-from diagnose.words import first_sentence
+from diagnose.wording.words import first_sentence
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from diagnose.factor_words import short_division
 from diagnose.inputs.subjects import Subject
 from diagnose.judge.contrasts import level_contrasts, only_difference
 from diagnose.judge.evidence import gather
@@ -20,7 +19,8 @@ from diagnose.judge.verdict import judged
 from diagnose.report import findings, statement
 from diagnose.report.factor_findings import divisions as division_rows
 from diagnose.schema import Estimate
-from diagnose.words import short_points
+from diagnose.wording.factor_words import short_division
+from diagnose.wording.words import short_points
 from probes.result import ProbeResult
 
 IMAGES = 400

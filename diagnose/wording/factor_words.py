@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from diagnose.judge.facts import Divided, LevelContrast, Part
 from diagnose.schema import Estimate
-from diagnose.words import more_or_less, negative, plain, points, short_points, signless, upper_first
+from diagnose.wording.words import more_or_less, negative, plain, points, short_points, signless, upper_first
 
 COSTS = {
     "text_target": "the text target",
