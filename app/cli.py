@@ -9,12 +9,12 @@ from typing import Annotated, Any
 
 import typer
 
-from app.embed_command import embed
-from app.explain_command import explain
-from app.planted_command import planted
-from app.report_command import report
-from app.synthesize_command import _checked, synthesize
-from app.train_command import QUICK_PROBES, train, train_students
+from app.commands.embed import embed
+from app.commands.explain import explain
+from app.commands.planted import planted
+from app.commands.report import report
+from app.commands.synthesize import _checked, synthesize
+from app.commands.train import QUICK_PROBES, train, train_students
 
 app = typer.Typer(
     name="synthgap",
@@ -124,7 +124,7 @@ def probe(
     as_json: Json = False,
 ) -> None:
     """Run one probe on anybody's checkpoint."""
-    from app.inputs import open_models
+    from app.commands.inputs import open_models
     from diagnose.single import run_probe
     from probes.registry import find_probe
 
@@ -169,7 +169,7 @@ def diagnose(
     as_json: Json = False,
 ) -> None:
     """Weigh the evidence: report.json, report.html, JUnit XML, and a verdict in words."""
-    from app.inputs import check_probes
+    from app.commands.inputs import check_probes
     from diagnose.judge import conditions
 
     for expression in fail_on or []:
@@ -184,7 +184,7 @@ def diagnose(
     else:
         if out is None or teacher is None:
             raise ValueError("`--out` and `--teacher` must be given with --student, got none; add them.")
-        from app.inputs import open_models
+        from app.commands.inputs import open_models
 
         models = open_models(
             student or [], weights or [], teacher, real, synthetic, class_weights, template, image_size, skip_bad=skip_bad, limit=limit
@@ -349,7 +349,7 @@ def main() -> None:
     except Exception as error:
         if os.environ.get("SYNTHGAP_DEBUG"):
             raise
-        from app.inputs import is_users_fault
+        from app.commands.inputs import is_users_fault
 
         line = " ".join(str(error).split()) or type(error).__name__
         if isinstance(error, OSError) and error.errno is not None:  # the system's own words, which name no remedy

@@ -20,8 +20,8 @@ from pathlib import Path
 PRELOAD = [
     *(
         "app.cli",
-        "app.inputs",
-        "app.synthesize_command",
+        "app.commands.inputs",
+        "app.commands.synthesize",
         "distill.training.grid",
         "distill.generate.synthesize",
         "diagnose.run",

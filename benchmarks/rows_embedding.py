@@ -23,7 +23,7 @@ def _flops(encoder: torch.nn.Module) -> float:
 
 
 def _ours(subject: object, split: object, folder: Path) -> Path:
-    from app.embed_command import embed_in_parts
+    from app.commands.embed import embed_in_parts
 
     shutil.rmtree(folder / "table", ignore_errors=True)
     table, _ = embed_in_parts(subject, split, folder / "table", size=SIDE, batch_size=BATCH)

@@ -14,7 +14,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from app import train_command
+from app.commands import train
 from diagnose.schema import ProbeRecord
 
 Run = Callable[..., tuple[int, str, str]]
@@ -283,7 +283,7 @@ def test_interrupt_says_how_to_go_on(run: Run, monkeypatch: pytest.MonkeyPatch) 
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(train_command, "train_students", interrupted)
+    monkeypatch.setattr(train, "train_students", interrupted)
 
     code, out, err = run("train", "x.toml", "--out", "y")
 
@@ -295,7 +295,7 @@ def test_fault_of_ours_says_so_and_where_on_request(run: Run, monkeypatch: pytes
     def broken(*_: object, **__: object) -> None:
         raise KeyError("inside")
 
-    monkeypatch.setattr(train_command, "train_students", broken)
+    monkeypatch.setattr(train, "train_students", broken)
 
     code, _, err = run("train", "x.toml", "--out", "y")
 

@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from app import embed_command
-from app.embed_command import embed_in_parts
+from app.commands import embed as embed_command
+from app.commands.embed import embed_in_parts
 from diagnose.inputs.load import load_subject
 from distill.data.columns import as_dataset
 from distill.data.split import load_split
@@ -141,7 +141,7 @@ def test_two_processes_of_a_launcher_make_the_table_of_one(split, tiny_data, tmp
 
 
 def test_threads_wait_asleep_unless_the_caller_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
-    from app.embed_command import _wait_asleep
+    from app.commands.embed import _wait_asleep
 
     monkeypatch.setenv("GOMP_SPINCOUNT", "7")
     monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)

@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from app.cli import app
-from app.planted_command import read_config
+from app.commands.planted import read_config
 from probes.planted.plant import CUES
 
 CONFIG = Path(__file__).parents[2] / "configs" / "planted.toml"

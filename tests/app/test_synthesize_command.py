@@ -11,7 +11,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from app.cli import app
-from app.synthesize_command import read_classes
+from app.commands.synthesize import read_classes
 from distill.data.split import load_split
 
 RUN = CliRunner()

@@ -14,7 +14,7 @@ import psutil
 import pytest
 import torch
 
-from app.embed_command import embed_in_parts
+from app.commands.embed import embed_in_parts
 from diagnose.inputs.load import load_subject
 from distill.data.split import load_split
 from distill.models.checkpoint import read_tensors

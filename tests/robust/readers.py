@@ -69,7 +69,7 @@ def config(file: Path, folder: Path) -> None:
 
 
 def planted_config(file: Path, folder: Path) -> None:
-    from app.planted_command import read_config
+    from app.commands.planted import read_config
 
     read_config(file, {})
 
@@ -81,7 +81,7 @@ def contexts(file: Path, folder: Path) -> None:
 
 
 def class_names(file: Path, folder: Path) -> None:
-    from app.synthesize_command import read_classes
+    from app.commands.synthesize import read_classes
 
     read_classes(str(file))
 
@@ -211,7 +211,7 @@ def refusal(reader: Reader, file: Path, folder: Path) -> str | None:
     Raises:
         AssertionError: for anything else than one clear line of ours: another kind of error, several lines, no remedy.
     """
-    from app.inputs import is_users_fault
+    from app.commands.inputs import is_users_fault
 
     folder.mkdir()
     try:

@@ -26,7 +26,7 @@ def train(
 ) -> None:
     """Train the comparison students of an experiment."""
     from app.cli import _diagnose_run, _say
-    from app.inputs import check_probes
+    from app.commands.inputs import check_probes
     from distill.distributed.sharding import place_in_launch
 
     if probes and not diagnose:
