@@ -26,7 +26,7 @@ import psutil
 from pairs import Row, Run
 
 from app.launch import ADDRESS, free_port, running, serving
-from app.map_data import MOST_POINTS
+from app.map.data import MOST_POINTS
 from diagnose.schema import ProbeRecord, Report
 from probes.result import ProbeResult
 

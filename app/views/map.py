@@ -10,14 +10,14 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from app.map_address import packed, unpacked
-from app.map_chart import map_figure, moved_places
-from app.map_data import MOST_POINTS, Column, RunMap, columns, load_map, rows_of
+from app.map.address import packed, unpacked
+from app.map.animate import CHART, move_points
+from app.map.chart import map_figure, moved_places
+from app.map.data import MOST_POINTS, Column, RunMap, columns, load_map, rows_of
+from app.map.selection import show_selection
 from app.reports import Run, load_thumbnails
 from app.views.groups import in_question, short_titles
-from app.views.map_mover import CHART, move_points
 from app.views.notices import failed_probes, missing, report_or_notice
-from app.views.selection import show_selection
 from app.views.wording import plain
 from diagnose.schema import Report
 from probes.result import DiagnosticError

@@ -18,10 +18,10 @@ from PIL import Image
 
 from app import explaining
 from app.explaining import able, ask, command
-from app.map_address import packed, unpacked
-from app.map_chart import map_figure, moved_places, steps_of
-from app.map_data import CELLS, Column, RunMap, Whose, cells_of, columns, load_map, rows_of
-from app.map_export import as_csv, as_json, as_parquet, as_zip, selection_table
+from app.map.address import packed, unpacked
+from app.map.chart import map_figure, moved_places, steps_of
+from app.map.data import CELLS, Column, RunMap, Whose, cells_of, columns, load_map, rows_of
+from app.map.export import as_csv, as_json, as_parquet, as_zip, selection_table
 from app.overlays import AGAINST, FOR, overlay
 from app.reports import Run, find_runs, load_report
 from probes.result import DiagnosticError

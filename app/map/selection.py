@@ -9,8 +9,8 @@ import pandas as pd
 import streamlit as st
 
 from app.explained import METHODS, NUMBERS, load_eyes
-from app.map_data import Column, RunMap, class_names
-from app.map_export import as_csv, as_json, as_parquet, as_zip, selection_table, shared
+from app.map.data import Column, RunMap, class_names
+from app.map.export import as_csv, as_json, as_parquet, as_zip, selection_table, shared
 from app.reports import Run
 from app.views.images import by_id, strip
 from app.views.tiles import LEGEND, on_demand, show_tiles, stored_tiles, strength_slider

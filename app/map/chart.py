@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from app import charts
-from app.map_data import CELLS, MOST_POINTS, Column, RunMap, cells_of
+from app.map.data import CELLS, MOST_POINTS, Column, RunMap, cells_of
 
 STEPS = 65_535
 AXES = ((0.0, float(STEPS)), (0.0, float(STEPS)))

@@ -11,7 +11,7 @@ import zipfile
 import numpy as np
 import pandas as pd
 
-from app.map_data import Column, RunMap
+from app.map.data import Column, RunMap
 
 
 def selection_table(data: RunMap, rows: list[int], known: dict[str, Column], number: int) -> pd.DataFrame:
