@@ -65,7 +65,8 @@ def show_page(name: str, run: Run) -> None:
 
 def show_first(name: str, root: Path) -> None:
     """Show one of the pages that need no run."""
-    from app.views import notices, run
+    from app.panels import notices
+    from app.views import run
 
     (run.show_new if name == "run" else notices.no_runs)(root)
 

@@ -7,14 +7,14 @@ import streamlit as st
 
 from app.explained import METHODS, NUMBERS, Eyes, gallery, load_eyes
 from app.explaining import able
+from app.panels.attribution_means import show_means
+from app.panels.attribution_trust import believed_sentence, show_trust
+from app.panels.choices import choose
+from app.panels.groups import group_students, short_titles
+from app.panels.notices import failed_probes, missing, report_or_notice
+from app.panels.tiles import LEGEND, on_demand, show_tiles, stored_tiles, strength_slider
+from app.panels.wording import plain
 from app.reports import Run, load_thumbnails
-from app.views.attribution_means import show_means
-from app.views.attribution_trust import believed_sentence, show_trust
-from app.views.choices import choose
-from app.views.groups import group_students, short_titles
-from app.views.notices import failed_probes, missing, report_or_notice
-from app.views.tiles import LEGEND, on_demand, show_tiles, stored_tiles, strength_slider
-from app.views.wording import plain
 from diagnose.schema import Report
 from probes.result import DiagnosticError
 

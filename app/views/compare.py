@@ -5,13 +5,13 @@ from __future__ import annotations
 import streamlit as st
 
 from app import charts
+from app.panels.choices import choose
+from app.panels.differences import Changed, alone, badge, changed_findings, outcome_dots, outcome_words, outcomes, settings
+from app.panels.groups import keys_in_order
+from app.panels.measures import draw
+from app.panels.notices import how_to_make, report_or_notice
+from app.panels.wording import estimate, listing, plain
 from app.reports import Run, find_runs, load_report
-from app.views.choices import choose
-from app.views.differences import Changed, alone, badge, changed_findings, outcome_dots, outcome_words, outcomes, settings
-from app.views.groups import keys_in_order
-from app.views.measures import draw
-from app.views.notices import how_to_make, report_or_notice
-from app.views.wording import estimate, listing, plain
 from diagnose.schema import Report
 from diagnose.wording.words import first_sentence
 from probes.result import DiagnosticError

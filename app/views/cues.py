@@ -7,28 +7,19 @@ from functools import partial
 import streamlit as st
 
 from app import charts
+from app.panels.choices import choose, state_key
+from app.panels.cue_examples import show_examples
+from app.panels.cue_matrix import accuracy_dots, cells, edit_sentence, edits_of, matrix_sentence, measured_groups, row_label, spread_words
+from app.panels.discoveries import show_discoveries
+from app.panels.edits import KINDS, edit_name, edit_words, kind_of
+from app.panels.groups import Group, group_students
+from app.panels.measures import CONFIG, colour_of, draw
+from app.panels.notices import failed_probes, missing, report_or_notice
+from app.panels.opened import when_opened
+from app.panels.steps import finding_words
+from app.panels.wording import plain
 from app.reports import Run, records
-from app.views.choices import choose, state_key
-from app.views.cue_examples import show_examples
-from app.views.cue_matrix import (
-    accuracy_dots,
-    cells,
-    edit_sentence,
-    edits_of,
-    matrix_sentence,
-    measured_groups,
-    row_label,
-    spread_words,
-)
-from app.views.discoveries import show_discoveries
-from app.views.edits import KINDS, edit_name, edit_words, kind_of
-from app.views.groups import Group, group_students
-from app.views.measures import CONFIG, colour_of, draw
-from app.views.notices import failed_probes, missing, report_or_notice
-from app.views.opened import when_opened
 from app.views.separability import counts_sentence
-from app.views.steps import finding_words
-from app.views.wording import plain
 from diagnose.schema import Report
 
 LIMITS = {"reliance": 0.4, "gap_closed": 1.0}

@@ -5,9 +5,8 @@ from __future__ import annotations
 import streamlit as st
 
 from app import charts
-from app.reports import Run
-from app.views.choices import choose
-from app.views.factor_parts import (
+from app.panels.choices import choose
+from app.panels.factor_parts import (
     contrast_dots,
     contrast_words,
     division_bars,
@@ -17,12 +16,13 @@ from app.views.factor_parts import (
     kind_sentences,
     level_table,
 )
-from app.views.links import page_link
-from app.views.measures import draw
-from app.views.notices import report_or_notice
-from app.views.steps import finding_words
-from app.views.targets import EXPLAINED, target_sentence
-from app.views.wording import plain
+from app.panels.links import page_link
+from app.panels.measures import draw
+from app.panels.notices import report_or_notice
+from app.panels.steps import finding_words
+from app.panels.targets import EXPLAINED, target_sentence
+from app.panels.wording import plain
+from app.reports import Run
 from diagnose.schema import Division, Report
 
 COMMANDS = "synthgap train configs/factors.toml --out runs/factors --jobs 2 --set data.folder=FOLDER\nsynthgap diagnose runs/factors --probe transfer"

@@ -15,10 +15,10 @@ from app.map.animate import CHART, move_points
 from app.map.chart import map_figure, moved_places
 from app.map.data import MOST_POINTS, Column, RunMap, columns, load_map, rows_of
 from app.map.selection import show_selection
+from app.panels.groups import in_question, short_titles
+from app.panels.notices import failed_probes, missing, report_or_notice
+from app.panels.wording import plain
 from app.reports import Run, load_thumbnails
-from app.views.groups import in_question, short_titles
-from app.views.notices import failed_probes, missing, report_or_notice
-from app.views.wording import plain
 from diagnose.schema import Report
 from probes.result import DiagnosticError
 

@@ -9,9 +9,9 @@ from typing import Any
 import streamlit as st
 
 from app import jobs, new_run
+from app.panels.curves import show_curves
+from app.panels.wording import plain
 from app.reports import Run, is_run, load_progress
-from app.views.curves import show_curves
-from app.views.wording import plain
 from distill.errors import DistillError
 
 QUICK = ("transfer", "separability", "drift")

@@ -6,16 +6,16 @@ import numpy as np
 import streamlit as st
 
 from app import charts
+from app.panels.choices import choose
+from app.panels.depths import show_depths
+from app.panels.directions import show_direction, show_distances
+from app.panels.ends import show_ends
+from app.panels.groups import group_students, in_question, keys_in_order
+from app.panels.ladders import show_ladder
+from app.panels.measures import LEGEND_SEEDS, Measure, available, colour_of, draw, measure_chart, measure_sentence, measured
+from app.panels.notices import failed_probes, missing, report_or_notice
+from app.panels.wording import plain
 from app.reports import Run, count_words, load_probe, records
-from app.views.choices import choose
-from app.views.depths import show_depths
-from app.views.directions import show_direction, show_distances
-from app.views.ends import show_ends
-from app.views.groups import group_students, in_question, keys_in_order
-from app.views.ladders import show_ladder
-from app.views.measures import LEGEND_SEEDS, Measure, available, colour_of, draw, measure_chart, measure_sentence, measured
-from app.views.notices import failed_probes, missing, report_or_notice
-from app.views.wording import plain
 from diagnose.schema import Report
 from probes.result import DiagnosticError, ProbeResult
 

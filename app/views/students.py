@@ -11,17 +11,17 @@ import pandas as pd
 import streamlit as st
 
 from app import charts
+from app.panels.choices import choose
+from app.panels.confusions import show_confusions
+from app.panels.fragility import show_fragility
+from app.panels.groups import Group, group_students, grown_groups, keys_in_order, over_seeds, zero_shot
+from app.panels.measures import draw
+from app.panels.notices import failed_probes, missing, report_or_notice
+from app.panels.opened import when_opened
+from app.panels.outcome import show_outcome
+from app.panels.sizes import show_sizes
+from app.panels.wording import DOMAIN_WORDS, plain
 from app.reports import Run, load_probe, records
-from app.views.choices import choose
-from app.views.confusions import show_confusions
-from app.views.fragility import show_fragility
-from app.views.groups import Group, group_students, grown_groups, keys_in_order, over_seeds, zero_shot
-from app.views.measures import draw
-from app.views.notices import failed_probes, missing, report_or_notice
-from app.views.opened import when_opened
-from app.views.outcome import show_outcome
-from app.views.sizes import show_sizes
-from app.views.wording import DOMAIN_WORDS, plain
 from diagnose.schema import Estimate, Report, Student, Teacher
 from probes.result import DiagnosticError
 

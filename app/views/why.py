@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import streamlit as st
 
+from app.panels.images import strip
+from app.panels.notices import missing, report_or_notice
+from app.panels.sharing import show_sharing
+from app.panels.story import show_story
+from app.panels.targets import in_plain_words
+from app.panels.wording import LOSS_WORDS, STATUS_WORDS, loss_name, plain
 from app.reports import Run, load_thumbnails
-from app.views.images import strip
-from app.views.notices import missing, report_or_notice
-from app.views.sharing import show_sharing
-from app.views.story import show_story
-from app.views.targets import in_plain_words
-from app.views.wording import LOSS_WORDS, STATUS_WORDS, loss_name, plain
 from diagnose.schema import Report
 from diagnose.wording.words import first_sentence
 from probes.result import DiagnosticError

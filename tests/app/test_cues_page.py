@@ -12,10 +12,10 @@ from streamlit.testing.v1 import AppTest
 
 import app
 from app import charts
+from app.panels import cue_examples, cue_matrix, discoveries, story
+from app.panels.edits import EXCHANGED, KINDS, SHORT, WORDS, edit_words
+from app.panels.groups import group_students
 from app.reports import Run, find_runs, load_edited, load_probe, load_report, records
-from app.views import cue_examples, cue_matrix, discoveries, story
-from app.views.edits import EXCHANGED, KINDS, SHORT, WORDS, edit_words
-from app.views.groups import group_students
 from diagnose.schema import ProbeRecord, Report
 from probes.edits import EDITS, EXCHANGES, FAMILIES
 from probes.result import DiagnosticError

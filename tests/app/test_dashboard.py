@@ -14,8 +14,8 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 import app
+from app.panels.wording import plain
 from app.views.drift import likeness_sentence
-from app.views.wording import plain
 
 ENTRY = Path(app.__file__).with_name("dashboard.py")
 PAGES = ["why", "students", "separability", "drift", "cues", "factors", "compare"]

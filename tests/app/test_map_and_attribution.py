@@ -307,7 +307,7 @@ def test_maps_on_demand_come_from_a_child_and_its_failure_is_text(monkeypatch: p
             raise DiagnosticError("`run` must be *free*, got none.")
         return [explaining.Answer(name, {"zero_shot": np.eye(8)}, {"predicted": 1.0}) for name in encoders]
 
-    monkeypatch.setattr("app.views.tiles.ask", answer)
+    monkeypatch.setattr("app.panels.tiles.ask", answer)
     test = part(opened(monkeypatch, mine, "mine", "attribution"), 3)
     pictures = len(test.get("image"))
 

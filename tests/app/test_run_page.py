@@ -13,7 +13,7 @@ from streamlit.testing.v1 import AppTest
 
 import app
 from app import charts, jobs
-from app.views.curves import curves
+from app.panels.curves import curves
 
 ENTRY = Path(app.__file__).with_name("dashboard.py")
 

@@ -9,14 +9,14 @@ import pytest
 from plotly.colors import sample_colorscale, unlabel_rgb
 
 from app import charts
-from app.views.groups import group_students, in_question, keys_in_order, over_seeds, zero_shot
-from app.views.measures import images_behind
-from app.views.outcome import outcome_dots, outcome_sentences
+from app.panels.groups import group_students, in_question, keys_in_order, over_seeds, zero_shot
+from app.panels.measures import images_behind
+from app.panels.outcome import outcome_dots, outcome_sentences
+from app.panels.steps import Step, group_of, shortened, step_dots, steps
+from app.panels.wording import estimate, number, plain
 from app.views.separability import EXCESS, excess_sentence
-from app.views.steps import Step, group_of, shortened, step_dots, steps
 from app.views.students import class_sentence, curve_lines, grid_cells, grid_sentence
 from app.views.why import alternatives_table
-from app.views.wording import estimate, number, plain
 from diagnose.schema import Estimate, ProbeRecord, Report
 from diagnose.wording.words import first_sentence
 

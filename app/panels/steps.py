@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import streamlit as st
 
 from app import charts
-from app.views.groups import Group, group_students, keys_in_order
-from app.views.measures import draw
-from app.views.wording import VERDICT_WORDS, estimate, plain
+from app.panels.groups import Group, group_students, keys_in_order
+from app.panels.measures import draw
+from app.panels.wording import VERDICT_WORDS, estimate, plain
 from diagnose.schema import Evidence, Factor, Finding, Report
 from diagnose.wording.words import first_sentence
 

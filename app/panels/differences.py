@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 
 from app import charts
-from app.views.groups import Group, group_students, zero_shot
-from app.views.wording import VERDICT_WORDS, loss_name, plain
+from app.panels.groups import Group, group_students, zero_shot
+from app.panels.wording import VERDICT_WORDS, loss_name, plain
 from diagnose.schema import Finding, Report
 
 T_975 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)

@@ -9,9 +9,9 @@ from typing import Any
 import streamlit as st
 
 from app import charts, new_run
+from app.panels.measures import draw
+from app.panels.wording import loss_name, plain
 from app.reports import Run, load_progress
-from app.views.measures import draw
-from app.views.wording import loss_name, plain
 
 Progress = Mapping[str, Sequence[Mapping[str, float]]]
 

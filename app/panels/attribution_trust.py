@@ -6,9 +6,9 @@ import streamlit as st
 
 from app import charts
 from app.explained import METHODS, NUMBERS, Eyes
-from app.views.groups import keys_in_order
-from app.views.measures import draw
-from app.views.wording import listing, plain
+from app.panels.groups import keys_in_order
+from app.panels.measures import draw
+from app.panels.wording import listing, plain
 from diagnose.schema import Report
 
 BASELINES = {

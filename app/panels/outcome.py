@@ -5,9 +5,9 @@ from __future__ import annotations
 import streamlit as st
 
 from app import charts
-from app.views.groups import Group, gap_of, group_students, keys_in_order, over_seeds, zero_shot
-from app.views.measures import LEGEND_SEEDS, draw, estimate_words, group_dots
-from app.views.wording import plain
+from app.panels.groups import Group, gap_of, group_students, keys_in_order, over_seeds, zero_shot
+from app.panels.measures import LEGEND_SEEDS, draw, estimate_words, group_dots
+from app.panels.wording import plain
 from diagnose.schema import Report
 
 HOW_TO_READ = (

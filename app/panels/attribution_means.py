@@ -10,12 +10,12 @@ import streamlit as st
 from app import charts
 from app.explained import NUMBERS, Eyes
 from app.overlays import map_alone
+from app.panels.groups import group_students, keys_in_order
+from app.panels.measures import LEGEND_SEEDS, Measure, available, draw, measure_chart, measure_sentence
+from app.panels.opened import when_opened
+from app.panels.tiles import WIDTH
+from app.panels.wording import plain
 from app.reports import records
-from app.views.groups import group_students, keys_in_order
-from app.views.measures import LEGEND_SEEDS, Measure, available, draw, measure_chart, measure_sentence
-from app.views.opened import when_opened
-from app.views.tiles import WIDTH
-from app.views.wording import plain
 from diagnose.schema import Report
 
 VALUES = {

@@ -11,12 +11,12 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from app.panels.choices import choose
+from app.panels.groups import as_score
+from app.panels.images import by_id, strip
+from app.panels.notices import measured_or_notice, missing
+from app.panels.wording import plain
 from app.reports import Run, load_probe, load_thumbnails
-from app.views.choices import choose
-from app.views.groups import as_score
-from app.views.images import by_id, strip
-from app.views.notices import measured_or_notice, missing
-from app.views.wording import plain
 from diagnose.schema import ProbeRecord, Report
 from probes.result import DiagnosticError, ProbeResult, Score
 

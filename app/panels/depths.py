@@ -7,11 +7,11 @@ from collections.abc import Mapping
 import streamlit as st
 
 from app import charts
+from app.panels.groups import Group, group_students, keys_in_order, over_all, over_seeds
+from app.panels.measures import draw, score_reader
+from app.panels.notices import measured_or_notice
+from app.panels.wording import plain
 from app.reports import Run
-from app.views.groups import Group, group_students, keys_in_order, over_all, over_seeds
-from app.views.measures import draw, score_reader
-from app.views.notices import measured_or_notice
-from app.views.wording import plain
 from diagnose.schema import ProbeRecord, Report
 
 Curve = tuple[list[float], list[float], list[float], list[float]]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from app.charts.frame import written
-from app.views.wording import loss_name
+from app.panels.wording import loss_name
 from diagnose.schema import Estimate, ProbeRecord, Report, Student
 from probes.result import Score
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import pandas as pd
 
 from app import charts
-from app.views.groups import Group, group_students, keys_in_order, over_seeds, zero_shot
-from app.views.wording import estimate, plain
+from app.panels.groups import Group, group_students, keys_in_order, over_seeds, zero_shot
+from app.panels.wording import estimate, plain
 from diagnose.schema import Division, Estimate, LevelContrast, Report
 from diagnose.wording.factor_words import COSTS, FACTORS, level_words, versus
 from diagnose.wording.words import plain as spoken

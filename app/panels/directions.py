@@ -6,10 +6,9 @@ import streamlit as st
 
 from app import charts
 from app.charts.frame import written
-from app.reports import Run, records
-from app.views.choices import choose
-from app.views.groups import as_score, group_students, keys_in_order, over_seeds
-from app.views.measures import (
+from app.panels.choices import choose
+from app.panels.groups import as_score, group_students, keys_in_order, over_seeds
+from app.panels.measures import (
     Measure,
     available,
     draw,
@@ -20,8 +19,9 @@ from app.views.measures import (
     score_reader,
     teacher_score,
 )
-from app.views.notices import missing
-from app.views.wording import plain
+from app.panels.notices import missing
+from app.panels.wording import plain
+from app.reports import Run, records
 from diagnose.schema import Report
 
 ERASED = "direction/each_class/accuracy_change"

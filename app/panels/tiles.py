@@ -11,9 +11,9 @@ import streamlit as st
 from app.explained import METHODS, NUMBERS, Eyes
 from app.explaining import Answer, able, ask
 from app.overlays import decode, overlay, png
+from app.panels.notices import missing
+from app.panels.wording import plain
 from app.reports import Run
-from app.views.notices import missing
-from app.views.wording import plain
 from diagnose.schema import Report
 from probes.result import DiagnosticError
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import streamlit as st
 
 from app import charts
+from app.panels.choices import choose
+from app.panels.groups import Over, group_students, keys_in_order, over_seeds
+from app.panels.measures import draw, group_dots, images_behind, score_reader
+from app.panels.notices import failed_probes, missing
+from app.panels.wording import plain
 from app.reports import Run, finished
-from app.views.choices import choose
-from app.views.groups import Over, group_students, keys_in_order, over_seeds
-from app.views.measures import draw, group_dots, images_behind, score_reader
-from app.views.notices import failed_probes, missing
 from app.views.separability import counts_sentence
-from app.views.wording import plain
 from diagnose.schema import ProbeRecord, Report
 
 ALL = "mean"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import streamlit as st
 
-from app.views.factor_parts import KIND_WORDS, kind_of, surely_more
-from app.views.groups import Group, Over, group_students, over_seeds, zero_shot
-from app.views.wording import plain
+from app.panels.factor_parts import KIND_WORDS, kind_of, surely_more
+from app.panels.groups import Group, Over, group_students, over_seeds, zero_shot
+from app.panels.wording import plain
 from diagnose.judge.verdict import MARGIN
 from diagnose.schema import Estimate, Report
 

@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from app.panels.edits import kind_of
+from app.panels.groups import as_score
+from app.panels.images import SIDE
+from app.panels.notices import missing
+from app.panels.wording import NO_BREAK, plain
 from app.reports import Run, load_edited, load_probe, records
-from app.views.edits import kind_of
-from app.views.groups import as_score
-from app.views.images import SIDE
-from app.views.notices import missing
-from app.views.wording import NO_BREAK, plain
 from diagnose.schema import ProbeRecord, Report
 from probes.result import DiagnosticError, ProbeResult, Score
 

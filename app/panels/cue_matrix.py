@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from app import charts
-from app.views.edits import KINDS, edit_name, edit_words, family_word, kind_of
-from app.views.groups import Group, Over, as_score, over_seeds
-from app.views.measures import images_behind, score_reader
-from app.views.wording import listing, plain
+from app.panels.edits import KINDS, edit_name, edit_words, family_word, kind_of
+from app.panels.groups import Group, Over, as_score, over_seeds
+from app.panels.measures import images_behind, score_reader
+from app.panels.wording import listing, plain
 from diagnose.judge.verdict import ALARM
 from diagnose.schema import ProbeRecord
 

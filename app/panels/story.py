@@ -7,17 +7,17 @@ from functools import partial
 
 import streamlit as st
 
+from app.panels.cue_examples import show_examples
+from app.panels.edits import edit_name, edit_words, kind_of
+from app.panels.groups import group_students
+from app.panels.links import page_link
+from app.panels.notices import missing
+from app.panels.opened import when_opened
+from app.panels.outcome import show_outcome
+from app.panels.steps import Step, finding_words, group_of, show_evidence, show_factors, steps
+from app.panels.targets import show_targets
+from app.panels.wording import plain
 from app.reports import Run, records
-from app.views.cue_examples import show_examples
-from app.views.edits import edit_name, edit_words, kind_of
-from app.views.groups import group_students
-from app.views.links import page_link
-from app.views.notices import missing
-from app.views.opened import when_opened
-from app.views.outcome import show_outcome
-from app.views.steps import Step, finding_words, group_of, show_evidence, show_factors, steps
-from app.views.targets import show_targets
-from app.views.wording import plain
 from diagnose.schema import Finding, Report
 from diagnose.wording.words import first_sentence
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import streamlit as st
 
 from app import charts
-from app.views.groups import Group, Over, as_score, keys_in_order, over_seeds
-from app.views.wording import plain
+from app.panels.groups import Group, Over, as_score, keys_in_order, over_seeds
+from app.panels.wording import plain
 from diagnose.schema import Estimate, ProbeRecord, Report, Student
 from probes.result import Score
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import streamlit as st
 
+from app.panels.curves import show_curves
+from app.panels.wording import listing, plain
 from app.reports import Run, finished, load_progress, load_report
-from app.views.curves import show_curves
-from app.views.wording import listing, plain
 from diagnose.schema import ProbeRecord, Report
 from probes.result import DiagnosticError
 

@@ -7,11 +7,11 @@ from functools import partial
 import streamlit as st
 
 from app import charts
-from app.views.differences import accuracy
-from app.views.groups import group_students, keys_in_order
-from app.views.measures import draw
-from app.views.opened import when_opened
-from app.views.wording import plain
+from app.panels.differences import accuracy
+from app.panels.groups import group_students, keys_in_order
+from app.panels.measures import draw
+from app.panels.opened import when_opened
+from app.panels.wording import plain
 from diagnose.schema import Report
 
 

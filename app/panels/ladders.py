@@ -8,12 +8,12 @@ from collections.abc import Mapping
 import streamlit as st
 
 from app import charts
+from app.panels.depths import depth_n
+from app.panels.groups import as_score, group_students, keys_in_order, over_all
+from app.panels.measures import draw
+from app.panels.notices import measured_or_notice
+from app.panels.wording import plain
 from app.reports import Run
-from app.views.depths import depth_n
-from app.views.groups import as_score, group_students, keys_in_order, over_all
-from app.views.measures import draw
-from app.views.notices import measured_or_notice
-from app.views.wording import plain
 from diagnose.schema import ProbeRecord, Report
 
 RUNGS = {

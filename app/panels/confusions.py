@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 import streamlit as st
 
+from app.panels.choices import choose
+from app.panels.groups import in_question
+from app.panels.images import by_id, strip
+from app.panels.notices import missing
+from app.panels.wording import plain
 from app.reports import Run, finished, load_probe, load_thumbnails
-from app.views.choices import choose
-from app.views.groups import in_question
-from app.views.images import by_id, strip
-from app.views.notices import missing
-from app.views.wording import plain
 from diagnose.schema import Report
 from probes.result import DiagnosticError, ProbeResult
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from app.panels.images import by_id, strip
+from app.panels.notices import missing
 from app.reports import Run, load_thumbnails
-from app.views.images import by_id, strip
-from app.views.notices import missing
 from probes.result import DiagnosticError
 
 SHOWN = 8

@@ -1,0 +1,1 @@
+"""Parts of pages: a panel reads a stored report and draws one chart or table with its sentence."""
