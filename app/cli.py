@@ -52,7 +52,7 @@ def demo(
     train_students(Path(pocket.__file__).with_name("pocket.toml"), out, overrides=[], resume=True, jobs=min(os.cpu_count() or 1, 5))
     _diagnose_run(out, probes=QUICK_PROBES)
     if not no_app and not os.environ.get("CI"):
-        from app.launch import launch
+        from app.run_store.launch import launch
 
         _say(f"dashboard: http://127.0.0.1:{port} (stop it with Ctrl-C)")
         raise typer.Exit(launch(out, port, open_browser=True))
@@ -232,7 +232,7 @@ def dashboard(
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Do not open a browser.")] = False,
 ) -> None:
     """Open the dashboard on this machine."""
-    from app.launch import launch
+    from app.run_store.launch import launch
 
     _say(f"dashboard: http://127.0.0.1:{port} (stop it with Ctrl-C)")
     raise typer.Exit(launch(runs, port, open_browser=not no_browser))

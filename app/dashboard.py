@@ -13,7 +13,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from app.reports import Run, find_runs
+from app.run_store.reports import Run, find_runs
 
 STATES = {"done": "", "going": " (still going)", "report only": "", "empty": " (nothing trained yet)"}
 

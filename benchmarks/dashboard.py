@@ -25,8 +25,8 @@ import numpy as np
 import psutil
 from pairs import Row, Run
 
-from app.launch import ADDRESS, free_port, running, serving
 from app.map.data import MOST_POINTS
+from app.run_store.launch import ADDRESS, free_port, running, serving
 from diagnose.schema import ProbeRecord, Report
 from probes.result import ProbeResult
 

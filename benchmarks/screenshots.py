@@ -11,7 +11,7 @@ from typing import Any
 from dashboard import PATIENCE, ROOT, chromium
 from PIL import Image
 
-from app.launch import free_port, serving
+from app.run_store.launch import free_port, serving
 
 MOST_BYTES = 200_000
 HEIGHT = 1400

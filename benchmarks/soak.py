@@ -64,7 +64,7 @@ def call(*arguments: object) -> None:
 
 def look(run: Path) -> None:
     """Read a run as the dashboard does."""
-    from app.reports import Run, load_probe, load_report, load_thumbnails
+    from app.run_store.reports import Run, load_probe, load_report, load_thumbnails
 
     opened = Run("run", run.resolve(), run.resolve().parent)
     report = load_report(opened)

@@ -13,7 +13,7 @@ def report(
     pdf: Annotated[Path, typer.Option("--pdf", help="File to write, A4.")],
 ) -> None:
     """Write a stored report as PDF; needs neither images nor models."""
-    from app.reports import Run, load_report
+    from app.run_store.reports import Run, load_report
     from diagnose.report.pdf import pdf as made
     from distill.system.atomic_files import write_then_rename
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from app.reports import Run, load_probe, records
+from app.run_store.reports import Run, load_probe, records
 from diagnose.schema import Report
 from probes.result import DiagnosticError, ProbeResult, Score
 

@@ -8,13 +8,13 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from app.explained import METHODS, NUMBERS, load_eyes
 from app.map.data import Column, RunMap, class_names
 from app.map.export import as_csv, as_json, as_parquet, as_zip, selection_table, shared
 from app.panels.images import by_id, strip
 from app.panels.tiles import LEGEND, on_demand, show_tiles, stored_tiles, strength_slider
 from app.panels.wording import listing, plain
-from app.reports import Run
+from app.run_store.reports import Run
+from app.run_store.stored_maps import METHODS, NUMBERS, load_eyes
 from diagnose.schema import Report
 
 SHOWN = 24

@@ -8,14 +8,14 @@ import numpy as np
 import streamlit as st
 
 from app import charts
-from app.explained import NUMBERS, Eyes
-from app.overlays import map_alone
 from app.panels.groups import group_students, keys_in_order
 from app.panels.measures import LEGEND_SEEDS, Measure, available, draw, measure_chart, measure_sentence
 from app.panels.opened import when_opened
 from app.panels.tiles import WIDTH
 from app.panels.wording import plain
-from app.reports import records
+from app.run_store.overlays import map_alone
+from app.run_store.reports import records
+from app.run_store.stored_maps import NUMBERS, Eyes
 from diagnose.schema import Report
 
 VALUES = {

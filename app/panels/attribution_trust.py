@@ -5,10 +5,10 @@ from __future__ import annotations
 import streamlit as st
 
 from app import charts
-from app.explained import METHODS, NUMBERS, Eyes
 from app.panels.groups import keys_in_order
 from app.panels.measures import draw
 from app.panels.wording import listing, plain
+from app.run_store.stored_maps import METHODS, NUMBERS, Eyes
 from diagnose.schema import Report
 
 BASELINES = {

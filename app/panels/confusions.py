@@ -12,7 +12,7 @@ from app.panels.groups import in_question
 from app.panels.images import by_id, strip
 from app.panels.notices import missing
 from app.panels.wording import plain
-from app.reports import Run, finished, load_probe, load_thumbnails
+from app.run_store.reports import Run, finished, load_probe, load_thumbnails
 from diagnose.schema import Report
 from probes.result import DiagnosticError, ProbeResult
 

@@ -14,7 +14,7 @@ from app.panels.groups import as_score
 from app.panels.images import SIDE
 from app.panels.notices import missing
 from app.panels.wording import NO_BREAK, plain
-from app.reports import Run, load_edited, load_probe, records
+from app.run_store.reports import Run, load_edited, load_probe, records
 from diagnose.schema import ProbeRecord, Report
 from probes.result import DiagnosticError, ProbeResult, Score
 

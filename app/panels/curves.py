@@ -8,10 +8,11 @@ from typing import Any
 
 import streamlit as st
 
-from app import charts, new_run
+from app import charts
 from app.panels.measures import draw
 from app.panels.wording import loss_name, plain
-from app.reports import Run, load_progress
+from app.run_store import new_run
+from app.run_store.reports import Run, load_progress
 
 Progress = Mapping[str, Sequence[Mapping[str, float]]]
 

@@ -11,7 +11,7 @@ from app.panels.groups import Group, group_students, keys_in_order, over_all, ov
 from app.panels.measures import draw, score_reader
 from app.panels.notices import measured_or_notice
 from app.panels.wording import plain
-from app.reports import Run
+from app.run_store.reports import Run
 from diagnose.schema import ProbeRecord, Report
 
 Curve = tuple[list[float], list[float], list[float], list[float]]

@@ -21,7 +21,7 @@ from app.panels.measures import (
 )
 from app.panels.notices import missing
 from app.panels.wording import plain
-from app.reports import Run, records
+from app.run_store.reports import Run, records
 from diagnose.schema import Report
 
 ERASED = "direction/each_class/accuracy_change"

@@ -16,7 +16,7 @@ from app.panels.groups import as_score
 from app.panels.images import by_id, strip
 from app.panels.notices import measured_or_notice, missing
 from app.panels.wording import plain
-from app.reports import Run, load_probe, load_thumbnails
+from app.run_store.reports import Run, load_probe, load_thumbnails
 from diagnose.schema import ProbeRecord, Report
 from probes.result import DiagnosticError, ProbeResult, Score
 

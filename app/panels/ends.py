@@ -8,7 +8,7 @@ import numpy as np
 
 from app.panels.images import by_id, strip
 from app.panels.notices import missing
-from app.reports import Run, load_thumbnails
+from app.run_store.reports import Run, load_thumbnails
 from probes.result import DiagnosticError
 
 SHOWN = 8

@@ -10,7 +10,7 @@ from app.panels.groups import Over, group_students, keys_in_order, over_seeds
 from app.panels.measures import draw, group_dots, images_behind, score_reader
 from app.panels.notices import failed_probes, missing
 from app.panels.wording import plain
-from app.reports import Run, finished
+from app.run_store.reports import Run, finished
 from app.views.separability import counts_sentence
 from diagnose.schema import ProbeRecord, Report
 

@@ -13,7 +13,7 @@ from app.panels.groups import as_score, group_students, keys_in_order, over_all
 from app.panels.measures import draw
 from app.panels.notices import measured_or_notice
 from app.panels.wording import plain
-from app.reports import Run
+from app.run_store.reports import Run
 from diagnose.schema import ProbeRecord, Report
 
 RUNGS = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from app.reports import Run
+from app.run_store.reports import Run
 
 
 def _elsewhere() -> None:

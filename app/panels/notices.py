@@ -8,7 +8,7 @@ import streamlit as st
 
 from app.panels.curves import show_curves
 from app.panels.wording import listing, plain
-from app.reports import Run, finished, load_progress, load_report
+from app.run_store.reports import Run, finished, load_progress, load_report
 from diagnose.schema import ProbeRecord, Report
 from probes.result import DiagnosticError
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from app.reports import Run, inside
+from app.run_store.reports import Run, inside
 from diagnose.schema import Report
 
 MAX_PAGE_BYTES = 64 * 2**20

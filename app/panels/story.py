@@ -17,7 +17,7 @@ from app.panels.outcome import show_outcome
 from app.panels.steps import Step, finding_words, group_of, show_evidence, show_factors, steps
 from app.panels.targets import show_targets
 from app.panels.wording import plain
-from app.reports import Run, records
+from app.run_store.reports import Run, records
 from diagnose.schema import Finding, Report
 from diagnose.wording.words import first_sentence
 

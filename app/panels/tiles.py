@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import streamlit as st
 
-from app.explained import METHODS, NUMBERS, Eyes
-from app.explaining import Answer, able, ask
-from app.overlays import decode, overlay, png
 from app.panels.notices import missing
 from app.panels.wording import plain
-from app.reports import Run
+from app.run_store.maps_on_demand import Answer, able, ask
+from app.run_store.overlays import decode, overlay, png
+from app.run_store.reports import Run
+from app.run_store.stored_maps import METHODS, NUMBERS, Eyes
 from diagnose.schema import Report
 from probes.result import DiagnosticError
 

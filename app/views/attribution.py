@@ -5,8 +5,6 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from app.explained import METHODS, NUMBERS, Eyes, gallery, load_eyes
-from app.explaining import able
 from app.panels.attribution_means import show_means
 from app.panels.attribution_trust import believed_sentence, show_trust
 from app.panels.choices import choose
@@ -14,7 +12,9 @@ from app.panels.groups import group_students, short_titles
 from app.panels.notices import failed_probes, missing, report_or_notice
 from app.panels.tiles import LEGEND, on_demand, show_tiles, stored_tiles, strength_slider
 from app.panels.wording import plain
-from app.reports import Run, load_thumbnails
+from app.run_store.maps_on_demand import able
+from app.run_store.reports import Run, load_thumbnails
+from app.run_store.stored_maps import METHODS, NUMBERS, Eyes, gallery, load_eyes
 from diagnose.schema import Report
 from probes.result import DiagnosticError
 

@@ -11,7 +11,7 @@ from app.panels.groups import keys_in_order
 from app.panels.measures import draw
 from app.panels.notices import how_to_make, report_or_notice
 from app.panels.wording import estimate, listing, plain
-from app.reports import Run, find_runs, load_report
+from app.run_store.reports import Run, find_runs, load_report
 from diagnose.schema import Report
 from diagnose.wording.words import first_sentence
 from probes.result import DiagnosticError

@@ -18,7 +18,7 @@ from app.panels.notices import failed_probes, missing, report_or_notice
 from app.panels.opened import when_opened
 from app.panels.steps import finding_words
 from app.panels.wording import plain
-from app.reports import Run, records
+from app.run_store.reports import Run, records
 from app.views.separability import counts_sentence
 from diagnose.schema import Report
 

@@ -15,7 +15,7 @@ from app.panels.groups import group_students, grown_groups, in_question, keys_in
 from app.panels.measures import LEGEND_SEEDS, Measure, available, colour_of, draw, measure_chart, measure_sentence, measured
 from app.panels.notices import failed_probes, missing, report_or_notice
 from app.panels.wording import plain
-from app.reports import Run, finished, load_probe, records
+from app.run_store.reports import Run, finished, load_probe, records
 from app.views.separability import counts_sentence
 from diagnose.schema import Report
 from probes.result import DiagnosticError

@@ -22,7 +22,7 @@ from app.panels.notices import report_or_notice
 from app.panels.steps import finding_words
 from app.panels.targets import EXPLAINED, target_sentence
 from app.panels.wording import plain
-from app.reports import Run
+from app.run_store.reports import Run
 from diagnose.schema import Division, Report
 
 COMMANDS = "synthgap train configs/factors.toml --out runs/factors --jobs 2 --set data.folder=FOLDER\nsynthgap diagnose runs/factors --probe transfer"

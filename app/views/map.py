@@ -18,7 +18,7 @@ from app.map.selection import show_selection
 from app.panels.groups import in_question, short_titles
 from app.panels.notices import failed_probes, missing, report_or_notice
 from app.panels.wording import plain
-from app.reports import Run, load_thumbnails
+from app.run_store.reports import Run, load_thumbnails
 from diagnose.schema import Report
 from probes.result import DiagnosticError
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import streamlit as st
 
-from app import jobs, new_run
 from app.panels.curves import show_curves
 from app.panels.wording import plain
-from app.reports import Run, is_run, load_progress
+from app.run_store import jobs, new_run
+from app.run_store.reports import Run, is_run, load_progress
 from distill.errors import DistillError
 
 QUICK = ("transfer", "separability", "drift")

@@ -15,7 +15,7 @@ from app.panels.ladders import show_ladder
 from app.panels.measures import LEGEND_SEEDS, Measure, available, colour_of, draw, measure_chart, measure_sentence, measured
 from app.panels.notices import failed_probes, missing, report_or_notice
 from app.panels.wording import plain
-from app.reports import Run, count_words, load_probe, records
+from app.run_store.reports import Run, count_words, load_probe, records
 from diagnose.schema import Report
 from probes.result import DiagnosticError, ProbeResult
 

@@ -21,7 +21,7 @@ from app.panels.opened import when_opened
 from app.panels.outcome import show_outcome
 from app.panels.sizes import show_sizes
 from app.panels.wording import DOMAIN_WORDS, plain
-from app.reports import Run, load_probe, records
+from app.run_store.reports import Run, load_probe, records
 from diagnose.schema import Estimate, Report, Student, Teacher
 from probes.result import DiagnosticError
 

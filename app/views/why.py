@@ -10,7 +10,7 @@ from app.panels.sharing import show_sharing
 from app.panels.story import show_story
 from app.panels.targets import in_plain_words
 from app.panels.wording import LOSS_WORDS, STATUS_WORDS, loss_name, plain
-from app.reports import Run, load_thumbnails
+from app.run_store.reports import Run, load_thumbnails
 from diagnose.schema import Report
 from diagnose.wording.words import first_sentence
 from probes.result import DiagnosticError

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 import app
-from app import jobs
-from app.launch import free_port, serving
+from app.run_store import jobs
+from app.run_store.launch import free_port, serving
 
 pytestmark = pytest.mark.browser
 

@@ -15,7 +15,7 @@ from app import charts
 from app.panels import cue_examples, cue_matrix, discoveries, story
 from app.panels.edits import EXCHANGED, KINDS, SHORT, WORDS, edit_words
 from app.panels.groups import group_students
-from app.reports import Run, find_runs, load_edited, load_probe, load_report, records
+from app.run_store.reports import Run, find_runs, load_edited, load_probe, load_report, records
 from diagnose.schema import ProbeRecord, Report
 from probes.edits import EDITS, EXCHANGES, FAMILIES
 from probes.result import DiagnosticError

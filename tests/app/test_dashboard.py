@@ -226,7 +226,7 @@ def test_the_dashboard_never_imports_torch() -> None:
     program = (
         "import sys, importlib, pkgutil, app.views\n"
         "views = [f'app.views.{module.name}' for module in pkgutil.iter_modules(app.views.__path__)]\n"
-        "for name in ['app.charts', 'app.reports', 'app.launch', *views]:\n"
+        "for name in ['app.charts', 'app.run_store.reports', 'app.run_store.launch', *views]:\n"
         "    importlib.import_module(name)\n"
         f"exec(compile(open({str(ENTRY)!r}).read(), {str(ENTRY)!r}, 'exec'), {{'__name__': 'dashboard', '__file__': {str(ENTRY)!r}}})\n"
         "sys.exit(3 if 'torch' in sys.modules else 0)"

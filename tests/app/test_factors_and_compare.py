@@ -15,7 +15,7 @@ import app
 from app import charts
 from app.panels import confusions, depths, differences, directions, factor_parts, fragility, ladders, sizes, targets
 from app.panels.groups import group_students
-from app.reports import Run, records
+from app.run_store.reports import Run, records
 from app.views import compare, why
 from diagnose.judge.verdict import Label
 from diagnose.schema import Estimate, Factor, LevelContrast, Report, Verdict

@@ -13,7 +13,7 @@ import psutil
 import pytest
 from filelock import FileLock
 
-from app import jobs
+from app.run_store import jobs
 
 # A suite that a script started in the background has SIGINT ignored, and so have its children: these listen all the same.
 LISTENS = "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"

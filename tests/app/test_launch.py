@@ -14,15 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from app.launch import check_port, free_port, launch, serve_command
+from app.run_store.launch import check_port, free_port, launch, serve_command
 
 
 @contextmanager
 def served(runs: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
     """Start the dashboard as the command line does and wait until it answers."""
-    program = (
-        "import sys; from pathlib import Path; from app.launch import launch; sys.exit(launch(Path(sys.argv[1]), int(sys.argv[2]), False))"
-    )
+    program = "import sys; from pathlib import Path; from app.run_store.launch import launch; sys.exit(launch(Path(sys.argv[1]), int(sys.argv[2]), False))"
     process = subprocess.Popen(
         [sys.executable, "-P", "-c", program, str(runs), str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
@@ -57,7 +55,7 @@ def test_the_server_listens_on_this_machine_only_and_tells_nobody() -> None:
 
 def test_what_the_first_page_needs_is_read_before_anybody_asks_for_it_and_torch_is_not() -> None:
     program = (
-        "import sys; from app.serve import read_ahead; read_ahead(); before = set(sys.modules); import app.views.why;"
+        "import sys; from app.run_store.serve import read_ahead; read_ahead(); before = set(sys.modules); import app.views.why;"
         "sys.exit(3 if 'torch' in sys.modules or set(sys.modules) - before or 'plotly.graph_objects' not in before else 0)"
     )
 

@@ -12,7 +12,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 import app
-from app import explaining
+from app.run_store import maps_on_demand
 from app.views.attribution import PARTS
 from probes.result import DiagnosticError, ProbeResult
 
@@ -301,11 +301,11 @@ def test_maps_on_demand_come_from_a_child_and_its_failure_is_text(monkeypatch: p
     np.save(mine / "mine" / "class_weights.npy", np.eye(4))
     asked: list[list[str]] = []
 
-    def answer(run: object, content: bytes, encoders: list[str], **named: object) -> list[explaining.Answer]:
+    def answer(run: object, content: bytes, encoders: list[str], **named: object) -> list[maps_on_demand.Answer]:
         asked.append(encoders)
         if len(asked) > 1:
             raise DiagnosticError("`run` must be *free*, got none.")
-        return [explaining.Answer(name, {"zero_shot": np.eye(8)}, {"predicted": 1.0}) for name in encoders]
+        return [maps_on_demand.Answer(name, {"zero_shot": np.eye(8)}, {"predicted": 1.0}) for name in encoders]
 
     monkeypatch.setattr("app.panels.tiles.ask", answer)
     test = part(opened(monkeypatch, mine, "mine", "attribution"), 3)

@@ -16,14 +16,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from app import explaining
-from app.explaining import able, ask, command
 from app.map.address import packed, unpacked
 from app.map.chart import map_figure, moved_places, steps_of
 from app.map.data import CELLS, Column, RunMap, Whose, cells_of, columns, load_map, rows_of
 from app.map.export import as_csv, as_json, as_parquet, as_zip, selection_table
-from app.overlays import AGAINST, FOR, overlay
-from app.reports import Run, find_runs, load_report
+from app.run_store import maps_on_demand
+from app.run_store.maps_on_demand import able, ask, command
+from app.run_store.overlays import AGAINST, FOR, overlay
+from app.run_store.reports import Run, find_runs, load_report
 from probes.result import DiagnosticError
 
 
@@ -208,7 +208,7 @@ def test_a_name_cannot_become_an_option_of_the_child(run: Run) -> None:
 
 def test_a_child_that_fails_hangs_or_writes_nonsense_is_told_in_one_line(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     def child(program: str) -> None:
-        monkeypatch.setattr(explaining, "command", lambda run, picture, out, *rest: [sys.executable, "-c", program.format(out=out)])
+        monkeypatch.setattr(maps_on_demand, "command", lambda run, picture, out, *rest: [sys.executable, "-c", program.format(out=out)])
 
     child("import sys; sys.exit('error: `image` must be a whole picture, got none.')")
     with pytest.raises(DiagnosticError, match=r"^`image` must be a whole picture, got none\.$"):

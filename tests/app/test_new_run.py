@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from app import jobs, new_run
+from app.run_store import jobs, new_run
 from distill.training.config import read_experiment
 
 

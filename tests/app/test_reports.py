@@ -9,7 +9,7 @@ from types import ModuleType
 import pandas as pd
 import pytest
 
-from app.reports import Run, count_words, find_runs, load_probe, load_progress, load_report, load_thumbnails, records
+from app.run_store.reports import Run, count_words, find_runs, load_probe, load_progress, load_report, load_thumbnails, records
 from diagnose.schema import ProbeRecord
 from probes.result import DiagnosticError
 

@@ -12,8 +12,9 @@ from filelock import FileLock
 from streamlit.testing.v1 import AppTest
 
 import app
-from app import charts, jobs
+from app import charts
 from app.panels.curves import curves
+from app.run_store import jobs
 
 ENTRY = Path(app.__file__).with_name("dashboard.py")
 

@@ -156,7 +156,7 @@ def run_folder(name: str) -> Reader:
     """As a file of a run that the dashboard opens."""
 
     def read(file: Path, folder: Path) -> None:
-        from app.reports import Run, load_progress, load_report, load_thumbnails
+        from app.run_store.reports import Run, load_progress, load_report, load_thumbnails
 
         folder = folder.resolve()
         shutil.copy(file, folder / name)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from app.reports import Run, load_probe, records
+from app.run_store.reports import Run, load_probe, records
 from diagnose.schema import Report
 from probes.result import DiagnosticError, ProbeResult, Score
 

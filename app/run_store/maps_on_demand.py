@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from app.reports import Run, inside
+from app.run_store.reports import Run, inside
 from probes.result import DiagnosticError
 
 PATIENCE = 180.0

@@ -15,7 +15,7 @@ from typing import Any
 import tomli_w
 
 import app
-from app import jobs
+from app.run_store import jobs
 from distill.system.atomic_files import write_then_rename
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 from pydantic import ValidationError
 
-from app import jobs
+from app.run_store import jobs
 from diagnose.schema import REPORT_SCHEMA_VERSION, ProbeRecord, Report
 from probes.result import DiagnosticError, ProbeResult
 

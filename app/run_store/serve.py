@@ -1,6 +1,6 @@
 """Streamlit's server, which reads the first page's libraries while it comes up, so that the first visitor does not wait for them.
 
-Run by `synthgap app` as `python -P -m app.serve run app/dashboard.py ...`: the words are those of `streamlit`.
+Run by `synthgap app` as `python -P -m app.run_store.serve run app/dashboard.py ...`: the words are those of `streamlit`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import threading
 
 from streamlit.web.cli import main
 
-FIRST = ("app.reports", "app.views.why", "plotly.io")
+FIRST = ("app.run_store.reports", "app.views.why", "plotly.io")
 
 
 def read_ahead() -> None:
