@@ -10,8 +10,8 @@ import numpy as np
 
 from probes.attribution.aggregate import MOST_CLASSES
 from probes.attribution.look import Look, Subjects, look_at
+from probes.attribution.methods.differentiable import AttributionTarget
 from probes.attribution.methods.preserved_state import undisturbed
-from probes.attribution.methods.registry import Lens
 from probes.attribution.request import Target, lens_of, target_directions
 from probes.attribution.scalars import DomainLogit, domain_logit
 from probes.compute.memoize import content
@@ -104,7 +104,7 @@ def _silent(logit: DomainLogit) -> dict[str, str]:
     return {"domain": f"uninformative: the encoder does not tell the domains apart (AUC {logit.auc.value:.2f}, {low:.2f} to {high:.2f})"}
 
 
-def _layer(lens: Lens) -> dict[str, Any] | None:
+def _layer(lens: AttributionTarget) -> dict[str, Any] | None:
     if lens.layer is None:
         return None
     shape = lens.layer.shape

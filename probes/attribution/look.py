@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from probes.attribution.aggregate import mean_maps, pictures, values_by_class
+from probes.attribution.methods.differentiable import AttributionTarget
 from probes.attribution.methods.integrated_gradients import mean_gradients, pixel_maps
-from probes.attribution.methods.registry import Lens, available, explain
+from probes.attribution.methods.registry import available, explain
 from probes.attribution.metrics.faithfulness import into_cells
 from probes.attribution.metrics.parameter_randomisation import randomised
 from probes.attribution.metrics.spectrum import BANDS, band_shares, used_contributions
@@ -65,7 +66,9 @@ class Look:
     arrays: dict[str, np.ndarray] = field(default_factory=dict)
 
 
-def look_at(lens: Lens, subjects: Subjects, methods: Sequence[str], *, silent: dict[str, str], seed: int, step: Callable[[], None]) -> Look:
+def look_at(
+    lens: AttributionTarget, subjects: Subjects, methods: Sequence[str], *, silent: dict[str, str], seed: int, step: Callable[[], None]
+) -> Look:
     """Explain the images with each method, measure the maps and test them.
 
     Args:
@@ -112,7 +115,7 @@ def look_at(lens: Lens, subjects: Subjects, methods: Sequence[str], *, silent: d
 
 
 def _read(
-    lens: Lens,
+    lens: AttributionTarget,
     subjects: Subjects,
     number: str,
     maps: np.ndarray,
@@ -129,7 +132,7 @@ def _read(
     return Reading(values, chances, into_cells(maps), scores, curves, status)
 
 
-def _maps(lens: Lens, method: str, images: Tensor, directions: np.ndarray) -> np.ndarray:
+def _maps(lens: AttributionTarget, method: str, images: Tensor, directions: np.ndarray) -> np.ndarray:
     """Explain in batches, (S, n, H, W)."""
     import torch
 
@@ -140,7 +143,7 @@ def _maps(lens: Lens, method: str, images: Tensor, directions: np.ndarray) -> np
     return torch.cat(parts, dim=1).numpy()
 
 
-def _explain_all(lens: Lens, subjects: Subjects, method: str) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray] | None]:
+def _explain_all(lens: AttributionTarget, subjects: Subjects, method: str) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray] | None]:
     """Give maps (S, n, H, W) and, for integrated gradients, the bands used (S, n, 4) and those of the images themselves (n, 4)."""
     import torch
 

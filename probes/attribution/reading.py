@@ -17,7 +17,7 @@ from probes.stats.intervals import as_score, mean_interval
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from probes.attribution.methods.registry import Lens
+    from probes.attribution.methods.differentiable import AttributionTarget
 
 INFORMATIVE = "informative"
 
@@ -78,7 +78,7 @@ def values_of(
 
 
 def believe(
-    lens: Lens, images: Tensor, direction: Tensor, maps: np.ndarray, shuffled: np.ndarray | None, *, seed: int
+    lens: AttributionTarget, images: Tensor, direction: Tensor, maps: np.ndarray, shuffled: np.ndarray | None, *, seed: int
 ) -> tuple[dict[str, Score], dict[str, np.ndarray], str]:
     """Measure the faithfulness of maps beside two baselines, and judge.
 

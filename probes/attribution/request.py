@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from probes.attribution.methods.differentiable import AttributionTarget
 from probes.attribution.methods.preserved_state import undisturbed
-from probes.attribution.methods.registry import Lens, check_method, explain, focus
+from probes.attribution.methods.registry import check_method, explain, focus
 from probes.attribution.scalars import SCALARS, domain_logit, predicted_classes, zero_shot_directions
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def absent_colour(sight: Sight) -> Tensor:
     return torch.from_numpy(mean / 255).float().view(3, 1, 1)
 
 
-def lens_of(sight: Sight, *, steps: int = STEPS, window: int | None = None) -> Lens:
+def lens_of(sight: Sight, *, steps: int = STEPS, window: int | None = None) -> AttributionTarget:
     """Look into a sight's encoder with its own images; the caller keeps it `undisturbed`.
 
     Raises:

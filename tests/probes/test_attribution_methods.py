@@ -10,9 +10,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from probes.attribution.methods.differentiable import AttributionTarget
 from probes.attribution.methods.integrated_gradients import mean_gradients
 from probes.attribution.methods.preserved_state import undisturbed
-from probes.attribution.methods.registry import METHODS, Lens, explain, focus
+from probes.attribution.methods.registry import METHODS, explain, focus
 from probes.attribution.methods.spatial_layers import last_spatial_layer, trace
 from probes.attribution.metrics.energy import border_region, centre_region, energy_share
 from probes.attribution.metrics.faithfulness import Curves, curves, into_cells, misplaced
@@ -68,7 +69,7 @@ def _directions(count: int, dimension: int, scalars: int = 2) -> torch.Tensor:
     return torch.randn(scalars, count, dimension, generator=torch.Generator().manual_seed(2))
 
 
-def _lens(encode, images, **changes) -> Lens:
+def _lens(encode, images, **changes) -> AttributionTarget:
     return focus(encode, images, absent=GREY, steps=8, **changes)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from probes.attribution.methods.registry import Lens
+    from probes.attribution.methods.differentiable import AttributionTarget
 
 _ONE_AT_A_TIME = threading.RLock()
 
@@ -51,7 +51,7 @@ def over_patches(attention: list[Tensor], tokens: int) -> list[Tensor]:
     return [layer for layer in attention if layer.ndim == 4 and layer.shape[-2:] == (tokens, tokens) and layer.requires_grad]
 
 
-def attention_flow(lens: Lens, images: Tensor, directions: Tensor) -> Tensor:
+def attention_flow(lens: AttributionTarget, images: Tensor, directions: Tensor) -> Tensor:
     """Give each patch the change of f when all tokens attend to it a little more, over all layers and heads; signed.
 
     With A the attention of a layer and G = df/dA, patch j gets the sum over layers, heads and rows i of A_ij (G_ij - sum_k A_ik G_ik),

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from probes.attribution.methods.registry import Lens
+    from probes.attribution.methods.differentiable import AttributionTarget
 
 
-def grad_cam(lens: Lens, images: Tensor, directions: Tensor) -> Tensor:
+def grad_cam(lens: AttributionTarget, images: Tensor, directions: Tensor) -> Tensor:
     """Weigh the channels of the last spatial feature map by their mean gradient, add them up, and enlarge to the image.
 
     No ReLU is taken, so that places that speak against are seen too.

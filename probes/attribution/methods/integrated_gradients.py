@@ -9,10 +9,10 @@ import numpy as np
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from probes.attribution.methods.registry import Lens
+    from probes.attribution.methods.differentiable import AttributionTarget
 
 
-def mean_gradients(lens: Lens, images: Tensor, directions: Tensor) -> Tensor:
+def mean_gradients(lens: AttributionTarget, images: Tensor, directions: Tensor) -> Tensor:
     """Average the gradient of f(x) = z(x) . v / |z(x)| on the way from the absent image to each image.
 
     Args:
@@ -42,11 +42,11 @@ def mean_gradients(lens: Lens, images: Tensor, directions: Tensor) -> Tensor:
     return found
 
 
-def integrated_gradients(lens: Lens, images: Tensor, directions: Tensor) -> Tensor:
+def integrated_gradients(lens: AttributionTarget, images: Tensor, directions: Tensor) -> Tensor:
     """Attribute to each pixel its part of f(image) - f(absent), colours summed; signed, (S, B, H, W)."""
     return pixel_maps(lens, images, mean_gradients(lens, images, directions))
 
 
-def pixel_maps(lens: Lens, images: Tensor, gradients: Tensor) -> Tensor:
+def pixel_maps(lens: AttributionTarget, images: Tensor, gradients: Tensor) -> Tensor:
     """Turn mean gradients (S, B, 3, H, W) into maps (S, B, H, W)."""
     return ((images - lens.absent) * gradients).sum(dim=2)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from probes.attribution.methods.registry import Lens
+    from probes.attribution.methods.differentiable import AttributionTarget
 
 
 def positions(length: int, window: int, stride: int) -> list[int]:
@@ -16,7 +16,7 @@ def positions(length: int, window: int, stride: int) -> list[int]:
     return [number * stride for number in range(count)]
 
 
-def occlusion(lens: Lens, images: Tensor, directions: Tensor) -> Tensor:
+def occlusion(lens: AttributionTarget, images: Tensor, directions: Tensor) -> Tensor:
     """Give each pixel the mean fall of f when a window over it is covered by the absent colour.
 
     One forward pass of a covered image serves all directions.

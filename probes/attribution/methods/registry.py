@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from probes.attribution.methods.attention import attention_flow, over_patches, recorded_attention
+from probes.attribution.methods.differentiable import MAX_BATCH, NO_LAYER, AttributionTarget
 from probes.attribution.methods.grad_cam import grad_cam
 from probes.attribution.methods.integrated_gradients import integrated_gradients
 from probes.attribution.methods.occlusion import occlusion
@@ -20,66 +20,12 @@ if TYPE_CHECKING:
 
 _NUMBERS_AT_ONCE = 2**27
 """Activations held at once while gradients are taken: half a gigabyte of float32."""
-_MOST_AT_ONCE = 256
 _NUMBERS_IN_CACHE = 2**24
 """Activations of a pass whose gradients are taken, what modules hand on unchanged counted again: as much as a last cache of 32 MiB about holds;
 on a small residual network (measured) 32 images in a pass take 0.7 times as long as 128."""
 
 
-@dataclass(frozen=True)
-class Lens:
-    """An encoder made ready for attribution: what it offers, and the settings of the methods.
-
-    Args:
-        encode: images (B, 3, H, W) in [0, 1] -> (B, D).
-        absent: (3, 1, 1) colour that stands for "nothing here".
-        layer: last spatial feature map of at least four cells a side, or None.
-        unavailable: method -> why this encoder cannot be asked by it, and what to do.
-        batch: images in one pass.
-        steps: points of integrated gradients.
-        window: side of the covered window in pixels.
-        points: images in one pass of integrated gradients.
-    """
-
-    encode: Encode
-    absent: Tensor
-    layer: SpatialLayer | None
-    unavailable: Mapping[str, str]
-    batch: int
-    steps: int
-    window: int
-    points: int = _MOST_AT_ONCE
-
-    @property
-    def needed_layer(self) -> SpatialLayer:
-        """The spatial layer.
-
-        Raises:
-            ValueError: where there is none.
-        """
-        if self.layer is None:
-            raise ValueError(_NO_LAYER)
-        return self.layer
-
-    def unit(self, images: Tensor) -> Tensor:
-        """Embed on the unit sphere, (B, D), with gradients."""
-        from torch.nn import functional as F
-
-        return F.normalize(self.encode(images).float(), dim=-1)
-
-    def scalar(self, images: Tensor, directions: Tensor) -> Tensor:
-        """Give f of each image, (B,), with gradients; `directions` (B, D)."""
-        return (self.unit(images) * directions).sum(dim=-1)
-
-    def embed(self, images: Tensor) -> Tensor:
-        """Embed on the unit sphere, (B, D), in batches and without gradients."""
-        import torch
-
-        with torch.no_grad():
-            return torch.cat([self.unit(images[at : at + self.batch]) for at in range(0, len(images), self.batch)])
-
-
-Method = Callable[[Lens, "Tensor", "Tensor"], "Tensor"]
+Method = Callable[[AttributionTarget, "Tensor", "Tensor"], "Tensor"]
 """`method(lens, images (B, 3, H, W), directions (S, B, D)) -> maps (S, B, H, W)`, signed."""
 
 METHODS: dict[str, Method] = {
@@ -91,10 +37,6 @@ METHODS: dict[str, Method] = {
 
 _NO_MODULE = "the encoder must be a torch.nn.Module for gradients, got another callable; pass the module, or use occlusion."
 _NO_GRADIENTS = "the encoder must pass gradients from its embedding to the pixels, got none; take out what cuts them, or use occlusion."
-_NO_LAYER = (
-    "the encoder must have a feature map of at least 4 x 4 cells that its embedding depends on, got none; "
-    "use integrated_gradients or occlusion, or give larger images."
-)
 _NO_ATTENTION = (
     "the encoder must let all patches of an image attend to each other through torch's scaled_dot_product_attention, got none that do; "
     "use grad_cam."
@@ -113,7 +55,7 @@ def check_method(name: str) -> str:
     return name
 
 
-def focus(encode: Encode, images: Tensor, *, absent: Tensor, steps: int, window: int | None = None) -> Lens:
+def focus(encode: Encode, images: Tensor, *, absent: Tensor, steps: int, window: int | None = None) -> AttributionTarget:
     """Look into an encoder and find out which methods it allows. Modes and random states are the caller's (see `undisturbed`).
 
     Args:
@@ -128,18 +70,18 @@ def focus(encode: Encode, images: Tensor, *, absent: Tensor, steps: int, window:
     window = window or max(1, min(images.shape[-2:]) // 4)
     if not isinstance(encode, nn.Module):
         why = dict.fromkeys(("integrated_gradients", "grad_cam", "attention"), _NO_MODULE)
-        return Lens(encode, absent, None, why, _MOST_AT_ONCE // 4, steps, window)
+        return AttributionTarget(encode, absent, None, why, MAX_BATCH // 4, steps, window)
     seen = trace(encode, images)
-    batch = max(1, min(_MOST_AT_ONCE, _NUMBERS_AT_ONCE // max(seen.numbers, 1)))
+    batch = max(1, min(MAX_BATCH, _NUMBERS_AT_ONCE // max(seen.numbers, 1)))
     if not seen.differentiable:
         why = dict.fromkeys(("integrated_gradients", "grad_cam", "attention"), _NO_GRADIENTS)
-        return Lens(encode, absent, None, why, batch, steps, window)
+        return AttributionTarget(encode, absent, None, why, batch, steps, window)
     layer = last_spatial_layer(encode, seen)
-    why = {} if layer is not None else {"grad_cam": _NO_LAYER}
+    why = {} if layer is not None else {"grad_cam": NO_LAYER}
     if layer is None or not _has_attention(encode, images, layer):
         why["attention"] = _NO_ATTENTION
     points = min(batch, max(steps, _NUMBERS_IN_CACHE // max(seen.numbers, 1)))
-    return Lens(encode, absent, layer, why, batch, steps, window, points)
+    return AttributionTarget(encode, absent, layer, why, batch, steps, window, points)
 
 
 def _has_attention(encode: nn.Module, images: Tensor, layer: SpatialLayer) -> bool:
@@ -150,7 +92,7 @@ def _has_attention(encode: nn.Module, images: Tensor, layer: SpatialLayer) -> bo
     return bool(over_patches(kept, layer.shape.prefix + layer.shape.grid[0] * layer.shape.grid[1]))
 
 
-def explain(lens: Lens, method: str, images: Tensor, directions: Tensor) -> Tensor:
+def explain(lens: AttributionTarget, method: str, images: Tensor, directions: Tensor) -> Tensor:
     """Attribute with a method by its name, (S, B, H, W) float32; what is not finite becomes zero.
 
     Raises:
@@ -161,6 +103,6 @@ def explain(lens: Lens, method: str, images: Tensor, directions: Tensor) -> Tens
     return METHODS[check_method(method)](lens, images, directions).nan_to_num(0.0, 0.0, 0.0)
 
 
-def available(lens: Lens, wanted: Sequence[str] | None) -> list[str]:
+def available(lens: AttributionTarget, wanted: Sequence[str] | None) -> list[str]:
     """List the methods to run: those wanted, by default all, that the encoder allows."""
     return [name for name in (wanted if wanted is not None else METHODS) if check_method(name) not in lens.unavailable]

@@ -10,7 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from probes.attribution.methods.registry import Lens
+    from probes.attribution.methods.differentiable import AttributionTarget
 
 CELLS = 8
 """Cells a side that are removed as a whole: single pixels would make salt and pepper, which any network falls for."""
@@ -74,7 +74,7 @@ def misplaced(cells: np.ndarray, *, seed: int) -> np.ndarray:
     return out
 
 
-def curves(lens: Lens, images: Tensor, direction: Tensor, cells: np.ndarray, *, seed: int) -> Curves:
+def curves(lens: AttributionTarget, images: Tensor, direction: Tensor, cells: np.ndarray, *, seed: int) -> Curves:
     """Remove and put in the cells of each image in the order of its map, largest first; ties in random order.
 
     Args:

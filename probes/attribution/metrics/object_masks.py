@@ -15,7 +15,7 @@ from probes.stats.intervals import as_score, mean_interval
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from probes.attribution.methods.registry import Lens
+    from probes.attribution.methods.differentiable import AttributionTarget
 
 FINEST = 16
 """Cells a side beyond which the patches are averaged: an eigenproblem of 256 patches an image is enough."""
@@ -39,7 +39,7 @@ class Foreground:
     quality: Score | None = None
 
 
-def discover(lens: Lens, images: Tensor, *, seed: int) -> Foreground:
+def discover(lens: AttributionTarget, images: Tensor, *, seed: int) -> Foreground:
     """Cut images into object and background by the teacher's spatial features, and keep the masks only if they pass a check.
 
     Args:
@@ -105,7 +105,7 @@ def cut(features: Tensor, size: tuple[int, int]) -> np.ndarray:
     return masks
 
 
-def _content_kept(lens: Lens, images: Tensor, masks: np.ndarray, *, seed: int) -> Score:
+def _content_kept(lens: AttributionTarget, images: Tensor, masks: np.ndarray, *, seed: int) -> Score:
     """Measure how much nearer the embedding of what the mask shows is to the whole image's than with the mask shifted at random.
 
     Cosine minus cosine, paired over images; chance 0. Shifts go around the edges, so that shape and area are kept.

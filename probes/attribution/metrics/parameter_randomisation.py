@@ -7,10 +7,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from probes.attribution.methods.registry import Lens
+    from probes.attribution.methods.differentiable import AttributionTarget
 
 
-def randomised(lens: Lens, *, seed: int) -> Lens:
+def randomised(lens: AttributionTarget, *, seed: int) -> AttributionTarget:
     """Give a lens on a copy of the encoder in which the entries of every weight tensor are shuffled within it.
 
     Shuffling keeps the size of the weights, so that the copy still gives gradients of an ordinary size. Buffers are kept.

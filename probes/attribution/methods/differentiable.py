@@ -1,0 +1,76 @@
+"""An encoder made ready for attribution, and what it cannot be asked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from probes.attribution.methods.spatial_layers import SpatialLayer
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from probes.probe_input import Encode
+
+
+MAX_BATCH = 256
+
+
+@dataclass(frozen=True)
+class AttributionTarget:
+    """An encoder made ready for attribution: what it offers, and the settings of the methods.
+
+    Args:
+        encode: images (B, 3, H, W) in [0, 1] -> (B, D).
+        absent: (3, 1, 1) colour that stands for "nothing here".
+        layer: last spatial feature map of at least four cells a side, or None.
+        unavailable: method -> why this encoder cannot be asked by it, and what to do.
+        batch: images in one pass.
+        steps: points of integrated gradients.
+        window: side of the covered window in pixels.
+        points: images in one pass of integrated gradients.
+    """
+
+    encode: Encode
+    absent: Tensor
+    layer: SpatialLayer | None
+    unavailable: Mapping[str, str]
+    batch: int
+    steps: int
+    window: int
+    points: int = MAX_BATCH
+
+    @property
+    def needed_layer(self) -> SpatialLayer:
+        """The spatial layer.
+
+        Raises:
+            ValueError: where there is none.
+        """
+        if self.layer is None:
+            raise ValueError(NO_LAYER)
+        return self.layer
+
+    def unit(self, images: Tensor) -> Tensor:
+        """Embed on the unit sphere, (B, D), with gradients."""
+        from torch.nn import functional as F
+
+        return F.normalize(self.encode(images).float(), dim=-1)
+
+    def scalar(self, images: Tensor, directions: Tensor) -> Tensor:
+        """Give f of each image, (B,), with gradients; `directions` (B, D)."""
+        return (self.unit(images) * directions).sum(dim=-1)
+
+    def embed(self, images: Tensor) -> Tensor:
+        """Embed on the unit sphere, (B, D), in batches and without gradients."""
+        import torch
+
+        with torch.no_grad():
+            return torch.cat([self.unit(images[at : at + self.batch]) for at in range(0, len(images), self.batch)])
+
+
+NO_LAYER = (
+    "the encoder must have a feature map of at least 4 x 4 cells that its embedding depends on, got none; "
+    "use integrated_gradients or occlusion, or give larger images."
+)
