@@ -120,7 +120,7 @@ def test_only_the_teacher_side_opens_open_clip_and_only_checkpoint_files_write_w
     }
 
     assert {name for name in users if not name.startswith("distill/packs/pocket/build")} <= {
-        "distill/models/teacher.py",
+        "distill/models/open_clip_models.py",
         "distill/training/teach.py",
         "distill/export/to_open_clip.py",
     }

@@ -8,52 +8,14 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from distill.errors import DistillError
+from distill.export.trained_student import TrainedStudent
 from distill.models.checkpoint import load_student, save_student
-from distill.models.encoder import Encoder, parameter_count, weights_hash
 
 ABOUT = "export.json"
-
-
-@dataclass(frozen=True)
-class Student:
-    """A trained student with what its checkpoint says of it.
-
-    Args:
-        encoder: images in [0, 1] -> raw embeddings (N, D), in eval mode.
-        description: as `distill.models.checkpoint.save_student` wrote it.
-        path: the checkpoint.
-    """
-
-    encoder: Encoder
-    description: dict[str, Any]
-    path: Path
-
-    @property
-    def image_size(self) -> int:
-        """Side of the images it was trained on, in pixels."""
-        return int(self.description["image_size"])
-
-    def facts(self) -> dict[str, Any]:
-        """Give what a user of another tool must know: what goes in, what is done to it, what comes out."""
-        return {
-            "student": self.description.get("name", self.path.parent.name),
-            "spec": self.description["spec"],
-            "input": {"shape": ["N", 3, self.image_size, self.image_size], "dtype": "float32", "range": [0, 1], "colours": "RGB"},
-            "inside": {
-                "resize": self.encoder.input_size,
-                "mean": self.encoder.mean.flatten().tolist(),
-                "std": self.encoder.std.flatten().tolist(),
-            },
-            "output": {"shape": ["N", int(self.description["embed_dim"])], "normalised": False},
-            "params": parameter_count(self.encoder),
-            "weights_hash": weights_hash(self.encoder),
-            "training": {key: value for key, value in self.description.items() if key not in ("format", "spec")},
-        }
 
 
 def export_student(checkpoint: Path | str, out: Path, *, kind: str, teacher: str | None = None) -> dict[str, Any]:
@@ -76,14 +38,14 @@ def export_student(checkpoint: Path | str, out: Path, *, kind: str, teacher: str
     if kind not in FORMATS:
         raise ValueError(f"`--format` must be one of {', '.join(FORMATS)}, got {kind!r}; choose one.")
     encoder, description = load_student(checkpoint)
-    student = Student(encoder, description, Path(checkpoint))
+    student = TrainedStudent(encoder, description, Path(checkpoint))
     with new_folder(out) as folder:
         about = {**student.facts(), "format": kind, **FORMATS[kind](student, folder, teacher)}
         (folder / ABOUT).write_text(json.dumps(about, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     return about
 
 
-def _safetensors(student: Student, folder: Path, teacher: str | None) -> dict[str, Any]:
+def _safetensors(student: TrainedStudent, folder: Path, teacher: str | None) -> dict[str, Any]:
     """Write the weights once more, and what a reader in any language needs beside them."""
     facts = student.facts()
     added = {key: facts[key] for key in ("input", "inside", "output", "params")}
@@ -91,19 +53,19 @@ def _safetensors(student: Student, folder: Path, teacher: str | None) -> dict[st
     return {"files": ["student.safetensors"]}
 
 
-def _onnx(student: Student, folder: Path, teacher: str | None) -> dict[str, Any]:
+def _onnx(student: TrainedStudent, folder: Path, teacher: str | None) -> dict[str, Any]:
     from distill.export.to_onnx import write_onnx
 
     return write_onnx(student, folder)
 
 
-def _open_clip(student: Student, folder: Path, teacher: str | None) -> dict[str, Any]:
+def _open_clip(student: TrainedStudent, folder: Path, teacher: str | None) -> dict[str, Any]:
     from distill.export.to_open_clip import write_open_clip
 
     return write_open_clip(student, folder, teacher or teacher_of_run(student.path))
 
 
-FORMATS: dict[str, Callable[[Student, Path, str | None], dict[str, Any]]] = {
+FORMATS: dict[str, Callable[[TrainedStudent, Path, str | None], dict[str, Any]]] = {
     "safetensors": _safetensors,
     "onnx": _onnx,
     "open_clip": _open_clip,

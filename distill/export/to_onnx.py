@@ -17,7 +17,7 @@ from distill.errors import DistillError
 from distill.models.encoder import Encoder
 
 if TYPE_CHECKING:
-    from distill.export.run import Student
+    from distill.export.trained_student import TrainedStudent
 
 TOLERANCE = 1e-4
 """Largest difference from PyTorch as a share of the largest number in the embeddings: students differ in the scale of theirs."""
@@ -29,7 +29,7 @@ BATCHES = (1, 2, 5)
 """Batch sizes of the check; the graph is traced with 2, so that one that has the size baked in is found."""
 
 
-def write_onnx(student: Student, folder: Path) -> dict[str, Any]:
+def write_onnx(student: TrainedStudent, folder: Path) -> dict[str, Any]:
     """Write `student.onnx`: `images` float32 (N, 3, H, W) in [0, 1] -> `embeddings` float32 (N, D), for any N.
 
     Args:
@@ -93,7 +93,7 @@ def _difference(got: Tensor, expected: Tensor) -> float:
     return float((got - expected).abs().max() / expected.abs().max().clamp(min=torch.finfo(torch.float32).tiny))
 
 
-def _shrinks(student: Student) -> bool:
+def _shrinks(student: TrainedStudent) -> bool:
     """Tell whether the encoder shrinks its images: the tracing exporter knows no antialiasing."""
     inside = student.encoder.input_size
     return inside is not None and inside < student.image_size

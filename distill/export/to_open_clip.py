@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from distill.errors import DistillError
 from distill.models.checkpoint import load_student, save_tensors
 from distill.models.encoder import Encoder
-from distill.models.teacher import open_clip_model
+from distill.models.open_clip_models import open_clip_model
 
 if TYPE_CHECKING:
-    from distill.export.run import Student
+    from distill.export.trained_student import TrainedStudent
 
 TOLERANCE = 1e-4
 """Largest difference of embeddings after loading, as a share of their largest number: students differ in the scale of theirs."""
@@ -30,7 +30,7 @@ TEXTS = ("a photo of a cat.", "A truck, seen from above, at night")
 Transform = Callable[[Any], Tensor]
 
 
-def write_open_clip(student: Student, folder: Path, teacher: str) -> dict[str, Any]:
+def write_open_clip(student: TrainedStudent, folder: Path, teacher: str) -> dict[str, Any]:
     """Write `open_clip_config.json`, `open_clip_model.safetensors` and, where the tokenizer has files, those.
 
     Plain open_clip rebuilds towers from its own and from timm's names only, so the student must be one of these.
@@ -103,7 +103,7 @@ def join(checkpoint: Path | str, teacher: str) -> tuple[nn.Module, Transform, An
     return model.eval(), transform, tokenizer
 
 
-def _tower(student: Student) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def _tower(student: TrainedStudent) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Give open_clip's `vision_cfg` of a student, and its weights by the names of open_clip's tower."""
     kind, _, name = student.description["spec"].partition(":")
     if kind == "timm":
@@ -121,7 +121,7 @@ def _tower(student: Student) -> tuple[dict[str, Any], dict[str, Tensor]]:
     )
 
 
-def _timm_tower(student: Student, name: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def _timm_tower(student: TrainedStudent, name: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Find the pooling with which open_clip's wrapper of a timm model is the student."""
     from open_clip.timm_model import TimmModel
 
@@ -150,7 +150,7 @@ def _timm_tower(student: Student, name: str) -> tuple[dict[str, Any], dict[str, 
     )
 
 
-def _open_clip_tower(student: Student, name: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def _open_clip_tower(student: TrainedStudent, name: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Fold the projection into the last linear map of an open_clip tower: two linear maps are one."""
     import open_clip
 
@@ -222,7 +222,7 @@ def _preprocess(encoder: Encoder, image_size: int) -> dict[str, Any]:
     }
 
 
-def _check(student: Student, folder: Path, teacher: nn.Module, tokenizer: Any) -> dict[str, Any]:
+def _check(student: TrainedStudent, folder: Path, teacher: nn.Module, tokenizer: Any) -> dict[str, Any]:
     """Load the folder as anybody would and compare it with the student's images and the teacher's texts."""
     import open_clip
     from torchvision.transforms.functional import to_pil_image

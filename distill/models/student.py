@@ -16,6 +16,7 @@ from distill.data.decode import MAX_SIZE
 from distill.errors import DistillError
 from distill.models.encoder import Encoder
 from distill.models.onednn import shielded
+from distill.models.open_clip_models import image_tower
 from distill.models.plugins import load_plugin, plugin_names
 
 FORMS = (
@@ -125,24 +126,11 @@ def _from_timm(name: str, kwargs: dict[str, Any]) -> Encoder:
 
 
 def _from_open_clip(name: str, kwargs: dict[str, Any]) -> Encoder:
-    from distill.models.teacher import open_clip_model
+    from distill.models.open_clip_models import open_clip_model
 
     if kwargs:
         raise ValueError(f"`kwargs` must be empty for open_clip:{name}, got {sorted(kwargs)}; write a model config folder instead.")
     return image_tower(open_clip_model(name, "student"))
-
-
-def image_tower(model: nn.Module) -> Encoder:
-    """Take the image tower out of an open_clip model, with its size and normalisation."""
-    visual = model.visual  # type: ignore[union-attr]
-    size = visual.image_size[0] if isinstance(visual.image_size, (tuple, list)) else visual.image_size
-    preprocess = getattr(visual, "preprocess_cfg", {})
-    return Encoder(
-        visual,  # type: ignore[arg-type]
-        mean=tuple(preprocess.get("mean", (0.48145466, 0.4578275, 0.40821073))),
-        std=tuple(preprocess.get("std", (0.26862954, 0.26130258, 0.27577711))),
-        input_size=int(size),
-    )
 
 
 def _from_hub(name: str, kwargs: dict[str, Any]) -> Encoder:

@@ -1,8 +1,7 @@
-"""The frozen teacher; the only caller of open_clip's loading code."""
+"""The frozen teacher: images and texts in one space, or an image encoder with given class weights."""
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -14,8 +13,8 @@ from torch.nn import functional as F
 from distill.errors import DistillError
 from distill.models.batchnorm_folding import folded
 from distill.models.encoder import Encoder, parameter_count, refuse_bad_weights, weights_hash
-from distill.models.student import feature_width, image_tower
-from distill.system.hub_access import cache_alone, first_line, why_silent
+from distill.models.open_clip_models import image_tower, known_models, local_folder, open_clip_model, pretrained_tags, tokenizer_of
+from distill.models.student import feature_width
 from distill.system.memory_limit import check_room
 from distill.text.prompts import fill
 
@@ -123,22 +122,22 @@ def load_teacher(spec: str, *, class_weights: Path | str | None = None, image_si
     if class_weights is not None:
         from distill.models.checkpoint import load_encoder
 
-        folder = _local_folder(name)
+        folder = local_folder(name)
         encoder = load_encoder(spec if folder is None else f"open_clip:{folder}", image_size=image_size)
         weights = read_class_weights(class_weights)
         width = feature_width(encoder, image_size)
         if weights.shape[0] != width:
             raise ValueError(f"`class_weights` must have {width} rows for {spec}, got {weights.shape[0]}; give an array of shape (D, C).")
         return Teacher(_short(spec), encoder, embed_dim=width, weights=weights, quick=folded(encoder, image_size))
-    if _local_folder(name) is None and "/" not in name and name in _known_models():
-        tags = ", ".join(_tags(name)[:8])
+    if local_folder(name) is None and "/" not in name and name in known_models():
+        tags = ", ".join(pretrained_tags(name)[:8])
         raise ValueError(
             f"`teacher` {spec} must name pretrained weights, got a model without a tag; choose from {tags or 'local-dir:FOLDER'}."
         )
     model = open_clip_model(name)
     refuse_bad_weights(model, spec)
     model.eval().requires_grad_(False)
-    tokenizer = _tokenizer(name)
+    tokenizer = tokenizer_of(name)
     encoder = image_tower(model)
     width = feature_width(encoder, encoder.input_size or image_size)
 
@@ -176,83 +175,6 @@ def read_class_weights(path: Path | str) -> Tensor:
             f"`class_weights` must be finite and no column zero, got NaN, infinity or zeros in {path}; embed the prompts again."
         )
     return F.normalize(torch.from_numpy(array), dim=0)
-
-
-def open_clip_model(name: str, role: str = "teacher") -> nn.Module:
-    """Build an open_clip model from `NAME/TAG`, `NAME` (fresh weights), `local-dir:FOLDER` or a folder.
-
-    Args:
-        name: which.
-        role: what errors call it, `teacher` or `student`.
-
-    Raises:
-        ValueError: for an unknown model or tag, with the nearest names.
-        FileNotFoundError: for a folder that is not there.
-        DistillError: when the hub cannot be reached or the folder's files are broken.
-    """
-    import open_clip
-
-    local = _local_folder(name)
-    if local is not None:
-        if not (local / "open_clip_config.json").is_file():
-            raise FileNotFoundError(f"`{role}` must be a folder with open_clip_config.json, got {local}; make one with `synthgap teach`.")
-        if not any(local.glob("open_clip_model.safetensors")) and not any(local.glob("open_clip_pytorch_model.bin")):
-            raise FileNotFoundError(
-                f"`{role}` folder {local} must hold open_clip_model.safetensors, got none; make it with `synthgap teach`."
-            )
-        target, tag = f"local-dir:{local}", None
-    else:
-        target, _, tag = name.partition("/")  # type: ignore[assignment]
-        if target not in open_clip.list_models():
-            near = difflib.get_close_matches(target, open_clip.list_models(), n=3, cutoff=0.4)
-            raise ValueError(
-                f"`{role}` must be an open_clip model or a folder, got {name!r}; did you mean {', '.join(near) or 'local-dir:FOLDER'}?"
-            )
-        tags = open_clip.list_pretrained_tags_by_model(target)
-        if tag and tag not in tags:
-            near = difflib.get_close_matches(tag, tags, n=3, cutoff=0.2) or tags
-            raise ValueError(f"`{role}` {target} must have the tag {tag!r}, got none of that name; choose from {', '.join(near)}.")
-    silent = why_silent() if tag else ""
-    try:
-        with cache_alone(silent):
-            return open_clip.create_model(target, pretrained=tag or None)
-    except Exception as error:  # open_clip raises many kinds for a broken folder or a hub that cannot be reached
-        if silent:
-            raise DistillError(
-                f"`{role}` {name} must be in the hub's cache while the hub cannot be reached ({silent}), got none; download it first or give a local folder."
-            ) from error
-        raise DistillError(
-            f"`{role}` {name} must be loadable, got {type(error).__name__}: {first_line(error)[:300]}; give a local folder or mend its files."
-        ) from error
-
-
-def _known_models() -> list[str]:
-    import open_clip
-
-    return open_clip.list_models()
-
-
-def _tags(model: str) -> list[str]:
-    import open_clip
-
-    return open_clip.list_pretrained_tags_by_model(model)
-
-
-def _tokenizer(name: str) -> Callable[[list[str]], Tensor]:
-    import open_clip
-
-    local = _local_folder(name)
-    return open_clip.get_tokenizer(f"local-dir:{local}" if local is not None else name.partition("/")[0])
-
-
-def _local_folder(name: str) -> Path | None:
-    """Give the folder that a name means, or None for a model of open_clip's list."""
-    if name.startswith("local-dir:"):
-        folder = Path(name.removeprefix("local-dir:"))
-        if not folder.is_dir():
-            raise FileNotFoundError(f"`teacher` must be a folder that exists, got {folder}; make it with `synthgap teach`.")
-        return folder
-    return Path(name) if Path(name).is_dir() else None
 
 
 def _short(spec: str) -> str:

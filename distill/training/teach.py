@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from distill.data.split import Split
 from distill.errors import DistillError
 from distill.models.checkpoint import save_tensors
-from distill.models.student import image_tower
+from distill.models.open_clip_models import image_tower
 from distill.models.teacher import load_teacher
 from distill.system.atomic_files import write_then_rename
 from distill.system.untrusted_text import read_json

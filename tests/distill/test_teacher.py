@@ -17,7 +17,8 @@ from distill.data.split import load_split
 from distill.errors import DistillError
 from distill.models.checkpoint import read_tensors
 from distill.models.encoder import weights_hash
-from distill.models.teacher import load_teacher, open_clip_model, read_class_weights
+from distill.models.open_clip_models import open_clip_model
+from distill.models.teacher import load_teacher, read_class_weights
 from distill.text.prompts import fill
 from distill.training.teach import TeachConfig, grouped_contrastive, teach
 
