@@ -57,7 +57,7 @@ def read_config(path: Path | None, changes: dict[str, Any]) -> Any:
     """
     from pydantic import ValidationError
 
-    from diagnose.planted.plan import PlantedConfig
+    from diagnose.planted.config import PlantedConfig
     from distill.system.untrusted_text import fault_and_remedy, read_toml
 
     options: dict[str, Any] = {}

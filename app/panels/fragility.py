@@ -6,12 +6,12 @@ import streamlit as st
 
 from app import charts
 from app.panels.choices import choose
+from app.panels.counts import counts_sentence
 from app.panels.groups import Over, group_students, keys_in_order, over_seeds
 from app.panels.measures import draw, group_dots, images_behind, score_reader
 from app.panels.notices import failed_probes, missing
 from app.panels.wording import plain
 from app.run_store.reports import Run, finished
-from app.views.separability import counts_sentence
 from diagnose.schema import ProbeRecord, Report
 
 ALL = "mean"

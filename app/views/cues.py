@@ -8,6 +8,7 @@ import streamlit as st
 
 from app import charts
 from app.panels.choices import choose, state_key
+from app.panels.counts import counts_sentence
 from app.panels.cue_examples import show_examples
 from app.panels.cue_matrix import accuracy_dots, cells, edit_sentence, edits_of, matrix_sentence, measured_groups, row_label, spread_words
 from app.panels.discoveries import show_discoveries
@@ -19,7 +20,6 @@ from app.panels.opened import when_opened
 from app.panels.steps import finding_words
 from app.panels.wording import plain
 from app.run_store.reports import Run, records
-from app.views.separability import counts_sentence
 from diagnose.schema import Report
 
 LIMITS = {"reliance": 0.4, "gap_closed": 1.0}

@@ -10,13 +10,13 @@ import streamlit as st
 from app import charts
 from app.charts.frame import written
 from app.panels.choices import choose
+from app.panels.counts import counts_sentence
 from app.panels.ends import show_ends
 from app.panels.groups import group_students, grown_groups, in_question, keys_in_order
 from app.panels.measures import LEGEND_SEEDS, Measure, available, colour_of, draw, measure_chart, measure_sentence, measured
 from app.panels.notices import failed_probes, missing, report_or_notice
 from app.panels.wording import plain
 from app.run_store.reports import Run, finished, load_probe, records
-from app.views.separability import counts_sentence
 from diagnose.schema import Report
 from probes.result import DiagnosticError
 

@@ -7,6 +7,7 @@ import streamlit as st
 
 from app import charts
 from app.panels.choices import choose
+from app.panels.counts import counts_sentence
 from app.panels.depths import show_depths
 from app.panels.directions import show_direction, show_distances
 from app.panels.ends import show_ends
@@ -15,7 +16,7 @@ from app.panels.ladders import show_ladder
 from app.panels.measures import LEGEND_SEEDS, Measure, available, colour_of, draw, measure_chart, measure_sentence, measured
 from app.panels.notices import failed_probes, missing, report_or_notice
 from app.panels.wording import plain
-from app.run_store.reports import Run, count_words, load_probe, records
+from app.run_store.reports import Run, load_probe, records
 from diagnose.schema import Report
 from probes.result import DiagnosticError, ProbeResult
 
@@ -94,12 +95,6 @@ def _told_apart(report: Report, run: Run) -> None:
         st.markdown(words)
         st.caption(f"{LEGEND_SEEDS} {counts_sentence(report, 'separability')}")
     _excess(report)
-
-
-def counts_sentence(report: Report, probe: str) -> str:
-    """Say how many images and folds are behind a probe's numbers."""
-    counts = next((record.counts for record in records(report, probe).values() if record.counts), {})
-    return f"Behind each number: {plain(count_words(counts))}." if counts else ""
 
 
 def excess_sentence(report: Report, measure: Measure) -> str:

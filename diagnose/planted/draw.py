@@ -91,7 +91,7 @@ def train_one(scene: Scene, world: World, draw: Draw, training: Training, *, cac
     """
     import torch
 
-    from distill.training.grid import initial_student
+    from distill.training.grid_session import initial_student
     from distill.training.loop import TrainingConfig, make_accelerator
     from distill.training.targets import TeacherTargets
     from distill.training.train import Recipe, TrainingImages, train_student

@@ -15,7 +15,7 @@ from probes.planted.plant import CUES
 from probes.stats.intervals import Interval
 
 if TYPE_CHECKING:
-    from diagnose.planted.plan import PlantedConfig
+    from diagnose.planted.config import PlantedConfig
     from distill.models.teacher import Teacher
 
 Found = tuple[float, Interval, int] | None

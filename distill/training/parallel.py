@@ -23,9 +23,9 @@ from distill.training.loop import make_accelerator
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from distill.training.grid import Workshop
+    from distill.training.grid_session import GridSession
 
-_workshop: Workshop | None = None
+_session: GridSession | None = None
 """The open experiment of this worker process."""
 
 
@@ -92,15 +92,15 @@ def threads_each(jobs: int) -> int:
 
 def _open(experiment: str, out: Path, threads: int, resume: bool, queue: Any) -> None:
     """Open the experiment once in a new worker process."""
-    global _workshop
-    from distill.training.grid import Workshop
+    global _session
+    from distill.training.grid_session import GridSession
 
     threading.Thread(target=_die_with, args=(os.getppid(),), daemon=True).start()
     torch.set_num_threads(threads)
     read = Experiment.model_validate_json(experiment)
     told = None if queue is None else cast("Progress", _Told(queue))
     accelerator = make_accelerator(read.training.precision)
-    _workshop = Workshop(read, open_experiment(read, progress=False), out, accelerator, resume=resume, progress=told)
+    _session = GridSession(read, open_experiment(read, progress=False), out, accelerator, resume=resume, progress=told)
 
 
 def _die_with(parent: int) -> None:
@@ -111,9 +111,9 @@ def _die_with(parent: int) -> None:
 
 
 def _train(name: str) -> str | None:
-    if _workshop is None:
+    if _session is None:
         raise DistillError("a training process must have its experiment open, got none; this is a fault of synthgap.")
-    return _workshop.train(name)
+    return _session.train(name)
 
 
 class _Told:

@@ -13,7 +13,8 @@ from diagnose.report.assemble import read
 from diagnose.run import diagnose
 from diagnose.schema import Report
 from distill.training.config import read_experiment
-from distill.training.grid import recipes, train_grid
+from distill.training.grid import train_grid
+from distill.training.grid_session import recipes
 
 ROOT = Path(__file__).parents[2]
 

@@ -11,9 +11,10 @@ import pytest
 from pydantic import ValidationError
 
 from diagnose.planted import scores
+from diagnose.planted.config import PlantedConfig
 from diagnose.planted.draw import Draw
 from diagnose.planted.page import page, summary
-from diagnose.planted.plan import PlantedConfig, draws_of, read_records, run_plan
+from diagnose.planted.plan import draws_of, read_records, run_plan
 from diagnose.planted.world import Sizes, World, stage
 from probes.planted.plant import CUES
 from probes.result import DiagnosticError

@@ -30,7 +30,8 @@ from distill.system import atomic_files
 from distill.training import grid, loop, train
 from distill.training.config import Experiment, read_experiment
 from distill.training.experiment import open_experiment
-from distill.training.grid import initial_student, recipes, train_grid
+from distill.training.grid import train_grid
+from distill.training.grid_session import initial_student, recipes
 from distill.training.metrics import read_metrics
 
 Write = Callable[..., Path]

@@ -13,7 +13,7 @@ from distill.text.captions import places, write_texts
 from distill.training.config import read_experiment
 from distill.training.experiment import open_experiment
 from distill.training.factor_levels import levels, levels_of
-from distill.training.grid import recipes
+from distill.training.grid_session import recipes
 
 Write = Callable[..., Path]
 
