@@ -20,7 +20,7 @@ from pathlib import Path
 PRELOAD = [
     *(
         "app.cli",
-        "app.commands.inputs",
+        "app.terminal.inputs",
         "app.commands.synthesize",
         "distill.training.grid",
         "distill.generate.synthesize",

@@ -1,1 +1,1 @@
-"""The commands of `synthgap`: one module a command, what they share in `console`, `options` and `inputs`."""
+"""The commands of `synthgap`: one module a command."""

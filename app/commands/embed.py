@@ -56,7 +56,7 @@ def embed(
         return
     if out.exists():
         raise FileExistsError(f"`out` must be a new folder, got {out}; choose another.")
-    from app.cli import _progress
+    from app.terminal.console import progress_bars
     from diagnose.inputs.load import load_subject
     from distill.data.split import load_split
     from distill.models.student import is_fresh
@@ -70,7 +70,7 @@ def embed(
     split = load_split(data, domain=domain, skip_bad=skip_bad, lazy=True)
     size = common_size(split, what="--image-size") if image_size is None else image_size
     subject = load_subject(model, weights=weights, image_size=size)
-    with _progress() as progress:
+    with progress_bars() as progress:
         table, left = embed_in_parts(subject, split, out, size=size, batch_size=batch_size, rank=rank, world=world, progress=progress)
     if table is None:
         typer.echo(f"part of table: {out} ({left} of {len(split)} rows are still with other processes, or lost with them: start again)")

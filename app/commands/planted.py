@@ -25,7 +25,7 @@ def planted(
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted benchmark, or make it larger.")] = False,
 ) -> None:
     """Measure the toolkit itself: plant known shortcuts, train students on them, and score what it says."""
-    from app.cli import _progress, _reporter, _say
+    from app.terminal.console import progress_bars, progress_reporter, say
     from diagnose.planted.plan import run_plan
 
     given: dict[str, Any] = {
@@ -42,10 +42,10 @@ def planted(
         "image_size": image_size,
     }
     checked = read_config(config, {name: value for name, value in given.items() if value is not None})
-    with _progress() as progress:
-        records = run_plan(checked, out, resume=resume, progress=_reporter(progress))
+    with progress_bars() as progress:
+        records = run_plan(checked, out, resume=resume, progress=progress_reporter(progress))
     typer.echo((out / "scores.json").read_text(encoding="utf-8").rstrip())
-    _say(f"page: {out / 'README.md'} ({len(records)} draws)")
+    say(f"page: {out / 'README.md'} ({len(records)} draws)")
 
 
 def read_config(path: Path | None, changes: dict[str, Any]) -> Any:

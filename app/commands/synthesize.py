@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+from app.terminal.console import validated
+
 
 def synthesize(
     out: Annotated[Path, typer.Option("--out", help="Folder to write.")],
@@ -48,7 +50,7 @@ def synthesize(
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted set, or make it larger.")] = False,
 ) -> None:
     """Draw a labelled synthetic set; start it under torchrun to share it among processes."""
-    from app.cli import _progress, _say
+    from app.terminal.console import progress_bars, say
     from distill.distributed.sharding import place_in_launch
     from distill.generate.settings import Codec, GeneratorConfig
     from distill.generate.synthesize import SynthesisConfig
@@ -62,17 +64,17 @@ def synthesize(
     changes = {"steps": steps, "guidance": guidance, "scheduler": scheduler, "lora": lora, "negative_prompt": negative_prompt}
     changes |= {"height": height, "width": width, "precision": precision, "variant": variant, "revision": revision}
     rank, world = place_in_launch()
-    with _progress() as progress:
+    with progress_bars() as progress:
         if train_on is not None:
             trained = _train(train_on, train_limit, train_steps, classes, per_class, out, seed=seed, resume=resume, progress=progress)
             generator, class_names = trained
             changes = {**changes, "steps": steps or 20, "guidance": 1.5 if guidance is None else guidance}
         else:
             class_names = read_classes(classes)
-        settings = _checked(GeneratorConfig.named, generator, **changes)
+        settings = validated(GeneratorConfig.named, generator, **changes)
         chosen = _codec(codec, real)
         words = _prompts(class_names, prompts, template, contexts, llm, out, superclass, options, seed, allow_download=allow_download)
-        config = _checked(
+        config = validated(
             SynthesisConfig,
             class_names=list(class_names),
             generator=settings,
@@ -94,7 +96,7 @@ def synthesize(
             progress=progress,
         )
     for reason, count in made.rejected.items():
-        _say(f"left out: {count} of {made.done}: {reason}")
+        say(f"left out: {count} of {made.done}: {reason}")
     if made.manifest is None:
         typer.echo(f"{made.done} of {made.wanted} pictures are there; other processes draw the rest.")
     else:
@@ -119,19 +121,6 @@ def read_classes(classes: str | None) -> tuple[str, ...]:
     if "," not in classes and ("/" in classes or path.suffix):
         raise FileNotFoundError(f"`--classes` must be a file that exists or names such as cat,dog, got {classes}; check the path.")
     return check_class_names([name.strip() for name in classes.split(",")])
-
-
-def _checked(make: Any, *args: Any, **values: Any) -> Any:
-    """Make a configuration; a value out of range becomes one sentence."""
-    from pydantic import ValidationError
-
-    from distill.system.untrusted_text import fault_and_remedy
-
-    try:
-        return make(*args, **values)
-    except ValidationError as error:
-        message = error.errors()[0]["msg"].removeprefix("Value error, ")
-        raise ValueError(message if message.startswith("`") else fault_and_remedy(error)) from error
 
 
 def _size(size: str | None) -> tuple[int | None, int | None]:
@@ -218,7 +207,7 @@ def _train(
             "the generator must be trained in one process, got several; run once without a launcher, then share the drawing."
         )
     split = open_images(data)
-    config = _checked(ClassConditionalConfig, steps=steps, seed=seed)
+    config = validated(ClassConditionalConfig, steps=steps, seed=seed)
     folder = train_generator(
         split if limit is None else few_of_each(split, limit), out / "generator", config=config, resume=resume or several, progress=progress
     )

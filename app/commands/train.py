@@ -25,8 +25,9 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")] = False,
 ) -> None:
     """Train the comparison students of an experiment."""
-    from app.cli import _diagnose_run, _say
-    from app.commands.inputs import check_probes
+    from app.commands.diagnose import diagnose_run
+    from app.terminal.console import say
+    from app.terminal.inputs import check_probes
     from distill.distributed.sharding import place_in_launch
 
     if probes and not diagnose:
@@ -37,9 +38,9 @@ def train(
     if place_in_launch()[0]:
         raise typer.Exit(2 if failed else 0)  # the first process says and judges for all
     for name, why in failed.items():
-        _say(f"failed: {name}: {why}")
+        say(f"failed: {name}: {why}")
     if (smoke and not failed) or (diagnose and any((out / "students").glob("*/student.safetensors"))):
-        _diagnose_run(out, probes=probes or (QUICK_PROBES if smoke else None))
+        diagnose_run(out, probes=probes or (QUICK_PROBES if smoke else None))
     typer.echo(f"run: {out}")
     if failed:
         raise typer.Exit(2)
@@ -47,7 +48,7 @@ def train(
 
 def train_students(config: Path, out: Path, *, overrides: list[str], resume: bool, jobs: int = 1, smoke: bool = False) -> dict[str, str]:
     """Train the students of an experiment; give the name of each that failed -> why."""
-    from app.cli import _progress
+    from app.terminal.console import progress_bars
     from distill.distributed.sharding import place_in_launch
     from distill.training.config import read_experiment
 
@@ -60,5 +61,5 @@ def train_students(config: Path, out: Path, *, overrides: list[str], resume: boo
         experiment = stand_ins(experiment, out / "stand-ins")
     from distill.training.grid import train_grid
 
-    with _progress() as progress:
+    with progress_bars() as progress:
         return train_grid(experiment, out, resume=resume, jobs=jobs, progress=None if place_in_launch()[0] else progress)

@@ -353,7 +353,7 @@ def test_two_students_of_one_name_are_refused(
 
 
 def test_a_probe_that_failed_for_several_students_is_said_once_with_its_reason() -> None:
-    from app.cli import _failures
+    from app.commands.diagnose import _failures
 
     rows = [("drift", "a", "done", ""), ("ladder", "a", "failed", "ValueError: no"), ("ladder", "b", "failed", "ValueError: no")]
     report = SimpleNamespace(probes=[ProbeRecord(probe=p, subject=s, status=status, error=why) for p, s, status, why in rows])

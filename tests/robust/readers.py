@@ -211,7 +211,7 @@ def refusal(reader: Reader, file: Path, folder: Path) -> str | None:
     Raises:
         AssertionError: for anything else than one clear line of ours: another kind of error, several lines, no remedy.
     """
-    from app.commands.inputs import is_users_fault
+    from app.terminal.errors import is_user_error
 
     folder.mkdir()
     try:
@@ -219,7 +219,7 @@ def refusal(reader: Reader, file: Path, folder: Path) -> str | None:
     except Exception as error:
         line = str(error)
         fault = None
-        if not is_users_fault(error):
+        if not is_user_error(error):
             fault = "an error that the command line would call a fault of ours"
         elif "\n" in line:
             fault = "more than one line"

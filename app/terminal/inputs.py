@@ -94,23 +94,3 @@ def check_probes(names: Sequence[str] | None) -> None:
         for name in names:
             if name != MAP:
                 find_probe(name)
-
-
-def is_users_fault(error: Exception) -> bool:
-    """Tell bad input, which gets one line and exit code 2, from a fault of ours."""
-    from distill.errors import DistillError
-    from probes.result import DiagnosticError
-
-    return isinstance(
-        error,
-        (
-            DistillError,
-            DiagnosticError,
-            FileNotFoundError,
-            FileExistsError,
-            ValueError,
-            PermissionError,
-            IsADirectoryError,
-            NotADirectoryError,
-        ),
-    ) or (isinstance(error, OSError) and error.errno is not None)

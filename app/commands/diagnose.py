@@ -1,0 +1,152 @@
+"""`synthgap diagnose`: weigh the evidence of a run or of checkpoints, and write the report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from app.terminal.console import progress_bars, progress_reporter, say
+from app.terminal.options import ClassWeights, Edited, Json, Limit, Real, Size, SkipBad, Synthetic, Templates, Weights
+
+
+def diagnose(
+    run: Annotated[Path | None, typer.Argument(help="Run directory of `synthgap train`.")] = None,
+    student: Annotated[list[str] | None, typer.Option(help="A student; may be given again.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the report, for --student.")] = None,
+    teacher: Annotated[str | None, typer.Option(help="open_clip:NAME/TAG or a teacher's folder.")] = None,
+    real: Real = None,
+    synthetic: Synthetic = None,
+    weights: Weights = None,
+    class_weights: ClassWeights = None,
+    template: Templates = None,
+    image_size: Size = None,
+    limit: Limit = None,
+    edited: Edited = None,
+    skip_bad: SkipBad = False,
+    seed: Annotated[int, typer.Option(help="Seed of every random draw.")] = 0,
+    probes: Annotated[
+        list[str] | None, typer.Option("--probe", help="Only this probe, or map; may be given again. By default all.")
+    ] = None,
+    fail_on: Annotated[list[str] | None, typer.Option(help="Condition such as 'separability > 0.9'; exit code 1 when it holds.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Weigh the evidence: report.json, report.html, JUnit XML, and a verdict in words."""
+    from app.terminal.inputs import check_probes
+    from diagnose.judge import conditions
+
+    for expression in fail_on or []:
+        conditions.parse(expression)
+    check_probes(probes)
+    if (run is None) == (not student):
+        raise ValueError(
+            "`diagnose` must be given a run directory or --student, got " + ("both" if run else "neither") + "; give one of them."
+        )
+    if run is not None:
+        report, folder = diagnose_run(run, seed=seed, quiet=as_json, probes=probes, limit=limit, edited=edited, fail_on=fail_on), run
+    else:
+        if out is None or teacher is None:
+            raise ValueError("`--out` and `--teacher` must be given with --student, got none; add them.")
+        from app.terminal.inputs import open_models
+
+        models = open_models(
+            student or [], weights or [], teacher, real, synthetic, class_weights, template, image_size, skip_bad=skip_bad, limit=limit
+        )
+        report, folder = _judge(models, out, seed=seed, quiet=as_json, probes=probes, edited=edited, fail_on=fail_on), out
+    if as_json:
+        typer.echo((folder / "report.json").read_text())
+    held = conditions.check(report, fail_on or [])
+    if held:
+        from diagnose.report import junit
+
+        junit.write(report, folder / "junit.xml", held)
+    for outcome in held:
+        say(outcome.message)
+    if any(outcome.held for outcome in held):
+        raise typer.Exit(1)
+
+
+def diagnose_run(
+    run: Path,
+    *,
+    seed: int = 0,
+    quiet: bool = False,
+    probes: list[str] | None = None,
+    limit: int | None = None,
+    edited: int | None = None,
+    fail_on: list[str] | None = None,
+) -> Any:
+    """Judge the students of a run directory, and hold it for this process meanwhile.
+
+    Args:
+        run: run directory of `synthgap train`.
+        seed: seed of every random draw.
+        quiet: print no verdict.
+        probes: names of probes, or None for all.
+        limit: held-out images of each domain, or None for all.
+        edited: images of each domain that `interventions` edits, or None for its own default.
+        fail_on: conditions that are checked against the names of students and probes before anything is measured.
+
+    Raises:
+        FileNotFoundError: for a run that is not there.
+    """
+    from diagnose.inputs.load import load_run
+    from distill.training.grid import locked
+
+    if not run.is_dir():
+        raise FileNotFoundError(f"`run` must be a run directory that exists, got {run}; make one with `synthgap train`.")
+    with locked(run):
+        loaded = load_run(run, limit=limit, progress=True)
+        return _judge(loaded, run, seed=seed, quiet=quiet, probes=probes, edited=edited, fail_on=fail_on)
+
+
+def _judge(
+    loaded: Any,
+    out: Path,
+    *,
+    seed: int,
+    quiet: bool,
+    probes: list[str] | None = None,
+    edited: int | None = None,
+    fail_on: list[str] | None = None,
+) -> Any:
+    from diagnose.judge.conditions import foresee
+    from diagnose.run import diagnose as run
+
+    foresee(fail_on or [], [subject.name for subject in loaded.subjects], probes)
+    with progress_bars() as progress:
+        report = run(
+            loaded.subjects,
+            loaded.teacher,
+            class_weights=loaded.class_weights,
+            real=loaded.images.get("real"),
+            synthetic=loaded.images.get("synthetic"),
+            out=out,
+            name=loaded.name,
+            about=loaded.about,
+            logit_scale=loaded.logit_scale,
+            seed=seed,
+            probes=probes or None,
+            progress=progress_reporter(progress),
+            embed_text=loaded.embed_text,
+            edited=edited,
+        )
+    for line in _failures(report):
+        say(line)
+    if not quiet:
+        typer.echo(f"\nverdict: {report.verdict.label}\n{report.verdict.statement}\n")
+        typer.echo(f"report: {out / 'report.html'}")
+    return report
+
+
+def _failures(report: Any) -> list[str]:
+    """Say which probes failed and why, the same failure of several encoders once."""
+    failed: dict[tuple[str, str], list[str]] = {}
+    for record in report.probes:
+        if record.status == "failed":
+            failed.setdefault((record.probe, record.error), []).append(record.subject)
+    return [
+        f"failed: {probe} of {names[0]}{f' and {len(names) - 1} more' if len(names) > 1 else ''}: {why}"
+        for (probe, why), names in failed.items()
+    ]
