@@ -43,7 +43,7 @@ test-slow: install-test ## the slow tests too: coverage of intervals, wheels, br
 	$(BIN)/python -m pytest -q
 
 smoke: install-test ## the paper's experiment, both stages on all data sets, rehearsed with tiny stand-ins
-	$(BIN)/python -m pytest -q tests/app/test_paper_configs.py
+	$(BIN)/python -m pytest -q tests/app/commands/test_paper_configs.py
 
 check: install-test ## lint, format and types
 	$(BIN)/ruff check .

@@ -46,7 +46,7 @@ class Tags(HTMLParser):
 def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Report, Path]:
     from importlib.util import module_from_spec, spec_from_file_location
 
-    spec = spec_from_file_location("stand_ins", Path(__file__).parent / "conftest.py")
+    spec = spec_from_file_location("stand_ins", Path(__file__).parents[1] / "conftest.py")
     assert spec is not None
     assert spec.loader is not None
     stand = module_from_spec(spec)

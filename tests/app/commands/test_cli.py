@@ -330,7 +330,7 @@ def test_python_m_probes_hands_over_to_the_command_line(foreign: Path, tmp_path:
         [sys.executable, "-m", "probes", "transfre", "--student", "x", "--out", str(tmp_path / "y")],
         capture_output=True,
         text=True,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])},
     )
 
     assert done.returncode == 2

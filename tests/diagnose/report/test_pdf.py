@@ -11,7 +11,7 @@ import pytest
 from diagnose.report.pdf import evidence_line, pdf
 from diagnose.schema import Estimate, Evidence, Report
 
-STORED = Path(__file__).parents[2] / "docs" / "results" / "cifake" / "report.json"
+STORED = Path(__file__).parents[3] / "docs" / "results" / "cifake" / "report.json"
 
 
 @pytest.fixture(scope="module")

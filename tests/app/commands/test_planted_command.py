@@ -11,7 +11,7 @@ from app.cli import app
 from app.commands.planted import read_config
 from probes.planted.plant import CUES
 
-CONFIG = Path(__file__).parents[2] / "configs" / "planted.toml"
+CONFIG = Path(__file__).parents[3] / "configs" / "planted.toml"
 
 
 def test_the_shipped_config_is_valid_and_the_command_line_goes_over_it() -> None:

@@ -155,7 +155,7 @@ def test_class_names_that_a_prompt_cannot_tell_apart_are_refused() -> None:
 
 @pytest.mark.parametrize(("name", "prompts"), [("pocket", (100, 125)), ("pocket-tied", (12, 12)), ("pets", (25, 33))])
 def test_the_shipped_contexts_are_readable_and_as_long_as_their_files_say(name: str, prompts: tuple[int, int]) -> None:
-    contexts = read_contexts(Path(__file__).parents[2] / "configs" / "contexts" / f"{name}.toml")
+    contexts = read_contexts(Path(__file__).parents[3] / "configs" / "contexts" / f"{name}.toml")
 
     made = diverse_prompts(list(contexts.classes) or ["one"], contexts)
 

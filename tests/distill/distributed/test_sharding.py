@@ -64,7 +64,7 @@ def test_the_arithmetic_of_the_page_on_scale_holds():
     """docs/scale.md, stage 1 on 100 million images: the table's results from its assumptions."""
     images, image, teacher, student, gpu, decode, threads = 1e8, 35e3, 8.8e9, 12e9, 94e12, 3e-3, 8
     rate = threads / decode
-    said = (Path(__file__).parents[2] / "docs" / "scale.md").read_text(encoding="utf-8")
+    said = (Path(__file__).parents[3] / "docs" / "scale.md").read_text(encoding="utf-8")
     found = {
         "11,112 of 315 MB": (math.ceil(images / 9000) == 11_112, round(9000 * image / 1e6) == 315),
         "3.5 TB": (images * image == 3.5e12,),

@@ -14,7 +14,7 @@ from distill.training.config import read_experiment
 from distill.training.metrics import read_metrics
 from distill.training.smoke import stand_ins
 
-CONFIGS = Path(__file__).parents[2] / "configs" / "paper"
+CONFIGS = Path(__file__).parents[3] / "configs" / "paper"
 STAGE_2 = ["pets", "cars", "flowers", "food", "aircraft", "dtd"]
 # One in the default run, all in `make smoke`, which is part of .ci/run.
 RUNS = ["stage1-tinyvit", *(pytest.param(name, marks=pytest.mark.slow) for name in ["stage1-efficientnet", *STAGE_2])]

@@ -15,7 +15,7 @@ from distill.training.config import read_experiment
 from distill.training.loop import Loop, TrainingConfig, make_accelerator
 from distill.training.metrics import read_metrics
 
-CONFIGS = Path(__file__).parents[2] / "configs"
+CONFIGS = Path(__file__).parents[3] / "configs"
 RECIPES = {"clip_kd": 10, "popp": 13, "farhat_chen": 5, "otter": 5}
 
 

@@ -148,7 +148,7 @@ def test_bad_image_leaves_no_partial_file(tmp_path: Path, cache: Path) -> None:
 def test_two_processes_at_once_both_get_the_whole_array(tmp_path: Path, cache: Path) -> None:
     path = store(tmp_path, [picture(seed) for seed in range(600)])
     script = "import sys; from distill.data.split import load_split; print(int(load_split(sys.argv[1]).pixels().sum()))"
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
     command = [sys.executable, "-c", script, str(path)]
 
     runs = [subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, text=True) for _ in range(2)]

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.cifake
 
 @pytest.fixture(scope="module")
 def parts() -> dict[str, str]:
-    folder = Path(os.environ.get("SYNTHGAP_CIFAKE") or Path(__file__).parents[3] / "shared" / "data" / "cifake")
+    folder = Path(os.environ.get("SYNTHGAP_CIFAKE") or Path(__file__).parents[4] / "shared" / "data" / "cifake")
     try:
         return cifake.find(folder)
     except FileNotFoundError as error:
