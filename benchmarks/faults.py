@@ -24,7 +24,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pyarrow.parquet as pq
-from nursery import Before, Nursery, clock_a_year_back, full_disk, no_override
+from fork_server import Before, ForkServer, clock_a_year_back, full_disk, no_override
 from PIL import Image
 from tiny_world import World, build
 
@@ -43,11 +43,11 @@ class Row:
 
 
 class Bench:
-    """A world, a nursery, and the bits that each command ends in when it is left alone."""
+    """A world, a server, and the bits that each command ends in when it is left alone."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.nursery = Nursery(folder / "nursery")
+        self.server = ForkServer(folder / "server")
         self.world: World = build(folder / "world")
         self.bits: dict[str, dict[str, str]] = {}
         self.seconds: dict[str, float] = {}
@@ -57,13 +57,13 @@ class Bench:
     def _leave_alone(self, command: str) -> None:
         out = self.world.folder / "whole" / command
         self.prepare(command, out)
-        code, said, self.seconds[command] = self.nursery.finish(*self.call(command, out))
+        code, said, self.seconds[command] = self.server.finish(*self.call(command, out))
         if code != 0:
             raise RuntimeError(f"{command} must end well when it is left alone, got {code}: {said}")
         self.bits[command] = bits(out)
         # warm, as the killed ones will be
         again = self.fresh(command)
-        _, _, self.seconds[command] = self.nursery.finish(*self.call(command, again))
+        _, _, self.seconds[command] = self.server.finish(*self.call(command, again))
         if bits(again) != self.bits[command]:
             raise RuntimeError(f"{command} must end in the same bits twice; nothing can be compared otherwise")
 
@@ -87,7 +87,7 @@ class Bench:
         """Run a command to its end; a table that is there is an embedding that had ended."""
         if command == "embed" and out.exists():
             return 0, ""
-        code, said, _ = self.nursery.finish(*self.call(command, out), before=before)
+        code, said, _ = self.server.finish(*self.call(command, out), before=before)
         return code, said
 
     def ends_well(self, command: str, out: Path) -> str | None:
@@ -177,7 +177,7 @@ def killed(bench: Bench, command: str, tries: int, seed: int) -> Row:
                 break
             if command == "embed" and out.exists():
                 break
-            if not bench.nursery.kill(*bench.call(command, out), after=moments.uniform(0, bench.seconds[command])):
+            if not bench.server.kill(*bench.call(command, out), after=moments.uniform(0, bench.seconds[command])):
                 break  # it had ended
             row.tries += 1
             row.wrong += halves(out)
@@ -232,7 +232,7 @@ def two_at_once(bench: Bench, command: str, tries: int) -> Row:
     row = Row("two processes, one folder", command, tries)
     for _ in range(tries):
         out = bench.fresh(command)
-        pair = [bench.nursery.start(*bench.call(command, out)) for _ in range(2)]
+        pair = [bench.server.start(*bench.call(command, out)) for _ in range(2)]
         for child in pair:
             child.join(120)
         codes = sorted(child.exitcode or 0 for child in pair)
@@ -249,11 +249,11 @@ def vanishing(bench: Bench, tries: int, seed: int) -> Row:
     data, away = bench.world.folder / "data", bench.world.folder / "away"
     for _ in range(tries):
         out = bench.fresh("train")
-        child = bench.nursery.start(*bench.call("train", out))
+        child = bench.server.start(*bench.call("train", out))
         time.sleep(moments.uniform(0, bench.seconds["train"]))
         data.rename(away)
         child.join(120)
-        said = (bench.nursery.folder / "said.txt").read_text()
+        said = (bench.server.folder / "said.txt").read_text()
         away.rename(data)
         if child.exitcode != 0:
             row.wrong += filter(None, [_one_line(child.exitcode or 0, said, str(data))])

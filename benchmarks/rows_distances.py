@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import made
 import numpy as np
+import synthetic_inputs
 from pairs import Row, in_turn, once
 
 K = 5
@@ -68,8 +68,8 @@ def rows(effort: int) -> list[Row]:
     from probes.separability.distances import all_distances
 
     n = (2_000, 5_000, 10_000)[effort]
-    whole = made.embeddings(2 * n, shift=0.05)
-    x, y = (np.ascontiguousarray(whole[made.synthetic(2 * n) == side]) for side in (False, True))
+    whole = synthetic_inputs.embeddings(2 * n, shift=0.05)
+    x, y = (np.ascontiguousarray(whole[synthetic_inputs.synthetic(2 * n) == side]) for side in (False, True))
     pairs_flops = 2.0 * 512 * (n * n + n * n)  # the square of both, and half of each set's own
     found = []
     for name, other in (
@@ -93,8 +93,8 @@ def rows(effort: int) -> list[Row]:
             )
         )
     if effort == 2:
-        whole = made.embeddings(50_000, shift=0.05)
-        x, y = (np.ascontiguousarray(whole[made.synthetic(50_000) == side]) for side in (False, True))
+        whole = synthetic_inputs.embeddings(50_000, shift=0.05)
+        x, y = (np.ascontiguousarray(whole[synthetic_inputs.synthetic(50_000) == side]) for side in (False, True))
         run = once(lambda: all_distances(x, y, neighbours=K))
         note = "once; for the size of the goal"
         found.append(Row("the same, 25,000 + 25,000 x 512", "", [run], goal="-", flops=2.0 * 512 * 2 * 25_000**2, note=note))

@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 import limits
-import made
+import synthetic_inputs
 import torch
 from pairs import Row, in_turn, median_cpu, once
 
@@ -33,9 +33,9 @@ def _ours(subject: object, split: object, folder: Path) -> Path:
 
 def _decode(split: object) -> None:
     """Read, decode and resize as embedding does, for nobody."""
-    from distill.data.prefetch import streamed
+    from distill.data.prefetch import prefetched
 
-    for _ in streamed(split, SIDE, [range(start, min(start + BATCH, len(split))) for start in range(0, len(split), BATCH)]):
+    for _ in prefetched(split, SIDE, [range(start, min(start + BATCH, len(split))) for start in range(0, len(split), BATCH)]):
         pass
 
 
@@ -74,7 +74,7 @@ def rows(effort: int) -> list[Row]:
             ("timm:vit_small_patch16_224", "ViT-S/16", (32, 64, 128)[effort]),
             ("timm:mobilenetv3_small_100", "MobileNetV3-S", (64, 192, 512)[effort]),
         ):
-            data = made.photographs(folder / f"photographs-{n}", n)
+            data = synthetic_inputs.photographs(folder / f"photographs-{n}", n)
             torch.manual_seed(0)
             encoder = load_encoder(spec, image_size=SIDE).eval()  # as people have it
             torch.manual_seed(0)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import made
 import numpy as np
+import synthetic_inputs
 from pairs import Row, in_turn
 
 FOLDS = 5
@@ -15,8 +15,8 @@ def rows(effort: int) -> list[Row]:
     from probes.stats.folds import stratified_folds
 
     n = (3_000, 10_000, 50_000)[effort]
-    x, y = made.embeddings(n, shift=0.05), made.synthetic(n)
-    fold = stratified_folds(2 * made.labels(n) + y, folds=FOLDS, seed=0)
+    x, y = synthetic_inputs.embeddings(n, shift=0.05), synthetic_inputs.synthetic(n)
+    fold = stratified_folds(2 * synthetic_inputs.labels(n) + y, folds=FOLDS, seed=0)
 
     def ours() -> tuple[float, tuple[float, float]]:
         area = auc_over_cells(logistic_scores(x, y, fold, fold).scores, y, fold)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-import made
+import synthetic_inputs
 from pairs import Row, median_cpu, once
 
 
@@ -13,7 +13,11 @@ def rows(effort: int) -> list[Row]:
     from probes.registry import PROBES
 
     n = (5_000, 50_000, 50_000)[effort]
-    student, teacher, weights = made.table(n, "student", encoder=1), made.table(n, "teacher"), made.class_weights()
+    student, teacher, weights = (
+        synthetic_inputs.table(n, "student", encoder=1),
+        synthetic_inputs.table(n, "teacher"),
+        synthetic_inputs.class_weights(),
+    )
 
     def suite() -> dict[str, float]:
         from concurrent.futures import ThreadPoolExecutor

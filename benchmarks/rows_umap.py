@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import warnings
 
-import made
 import numpy as np
+import synthetic_inputs
 from pairs import Row, in_turn, once
 
 K = 15
@@ -17,7 +17,7 @@ def rows(effort: int) -> list[Row]:
     from probes.maps import kept_shares, lay_out, nearest_on_map, neighbours_of
 
     n = (1_000, 10_000, 50_000)[effort]
-    tables = [made.curved(n, encoder=number) for number in range(5)]
+    tables = [synthetic_inputs.curved(n, encoder=number) for number in range(5)]
     warm = [table[:5_000] for table in tables[:2]]  # numba compiles at the first call of a kind
 
     def ours(tables: list[np.ndarray]) -> list[np.ndarray]:

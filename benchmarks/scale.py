@@ -1,7 +1,7 @@
 """`make scale`: embed and probe 10^4 to 10^6 (or more) made-up rows of 512 numbers; memory and time of each, and how they grow.
 
 Every size runs in a process of its own, so that its peak memory is its own. Embedding writes the table in parts as
-`synthgap embed` does, from made-up vectors instead of images; probing reads it memory-mapped. What a probe looks at by a sample (4,000 images by default) costs
+`synthgap embed` does, from synthetic_inputs-up vectors instead of images; probing reads it memory-mapped. What a probe looks at by a sample (4,000 images by default) costs
 the same at every size; it is cut to 400 here, so that what grows can be seen.
 """
 
@@ -56,8 +56,8 @@ def main() -> None:
 
 def measure(n: int, folder: Path, probes: list[str], *, alone: bool = False) -> dict[str, float]:
     """Write two tables of n rows, or the student's alone, and run the table probes, with the peak of the resident memory of each part."""
-    import made
     import numpy as np
+    import synthetic_inputs
 
     from probes.embeddings import BLOCK_ROWS, EmbeddingTable
     from probes.registry import PROBES
@@ -80,7 +80,7 @@ def measure(n: int, folder: Path, probes: list[str], *, alone: bool = False) -> 
     found: dict[str, float] = {"rows": n, "write_seconds": embedded[0], "write_cpu": embedded[1], "write_peak": embedded[2]}
     start = _Peak()
     tables = {name: EmbeddingTable.load(folder / name) for name in names}
-    weights = made.class_weights()
+    weights = synthetic_inputs.class_weights()
     for name in probes:
         PROBES[name](tables["student"], tables.get("teacher"), class_weights=weights, max_images=SAMPLE).save(folder / "results" / name)
     found["probe_seconds"], found["probe_cpu"], found["probe_peak"] = start.stop()
@@ -101,12 +101,12 @@ def synthetic_of(rows: object) -> object:
 
 def vectors(rows: object, encoder: int) -> object:
     """Make up embeddings of a block: its class centre, noise of its own, a shift of the synthetic ones."""
-    import made
     import numpy as np
+    import synthetic_inputs
 
     noise = np.random.default_rng([encoder, int(rows[0])]).standard_normal((len(rows), 512), dtype=np.float32)  # type: ignore[index, arg-type]
-    x = made.class_weights().T[labels_of(rows)] / 2 + noise
-    x[synthetic_of(rows)] += 0.1 * made.class_weights()[:, 0]
+    x = synthetic_inputs.class_weights().T[labels_of(rows)] / 2 + noise
+    x[synthetic_of(rows)] += 0.1 * synthetic_inputs.class_weights()[:, 0]
     return x
 
 

@@ -24,7 +24,7 @@ from diagnose.stored_images import edited_samples, samples, umap_layout
 from distill.system.atomic_files import write_then_rename
 from probes.compute.threads import one_at_a_time, side_by_side
 from probes.embeddings import EmbeddingTable, key
-from probes.probe_input import EmbedText, Sight
+from probes.probe_input import EmbedText, ProbeInput
 from probes.registry import PROBES, measure, probe_names
 from probes.result import SCHEMA_VERSION, DiagnosticError, ProbeResult
 
@@ -244,9 +244,9 @@ def _answer(encode: Encode, setting: Setting) -> str:
     return hashlib.sha256(np.round(answer, 3).tobytes()).hexdigest()[:16]
 
 
-def _sight(subject: Subject, table: EmbeddingTable, setting: Setting) -> Sight:
+def _sight(subject: Subject, table: EmbeddingTable, setting: Setting) -> ProbeInput:
     names = setting.images[0].class_names
-    return Sight(table, [images.pixels for images in setting.images], subject.encode, names, setting.embed_text, subject.quick)
+    return ProbeInput(table, [images.pixels for images in setting.images], subject.encode, names, setting.embed_text, subject.fast_encode)
 
 
 def _accuracy(table: EmbeddingTable, setting: Setting) -> ZeroShot:
@@ -273,7 +273,7 @@ def _content(probe: str, table_key: str, teacher_key: str, student: Subject, set
 
 
 def _probed(
-    probes: Sequence[str], student: Subject, table: EmbeddingTable, keys: tuple[str, str], looking: Sight, setting: Setting
+    probes: Sequence[str], student: Subject, table: EmbeddingTable, keys: tuple[str, str], looking: ProbeInput, setting: Setting
 ) -> dict[str, tuple[ProbeRecord, ProbeResult | None]]:
     """Run probes for a student: those of tables side by side; image probes use all cores by themselves, as drift does where there are epochs to embed."""
 
@@ -286,7 +286,7 @@ def _probed(
 
 
 def _run(
-    probe: str, student: Subject, seen: Sight, teacher: Sight, content: str, setting: Setting
+    probe: str, student: Subject, seen: ProbeInput, teacher: ProbeInput, content: str, setting: Setting
 ) -> tuple[ProbeRecord, ProbeResult | None]:
     stem = setting.out / "probes" / probe / file_name(student.name)
     result = _finished(stem, content, student)

@@ -9,7 +9,7 @@ from diagnose.inputs.class_mix import comparable
 from diagnose.inputs.embed import distinct, table_of
 from diagnose.inputs.load import Loaded
 from diagnose.inputs.subjects import Subject
-from probes.probe_input import Sight
+from probes.probe_input import ProbeInput
 from probes.registry import find_probe, measure
 from probes.result import ProbeResult
 
@@ -43,10 +43,12 @@ def run_probe(
     given, left_out = comparable(distinct(tuple(loaded.images.values())), seed=seed)
     told = progress or (lambda what, done, total: None)
 
-    def sight(subject: Subject) -> Sight:
+    def sight(subject: Subject) -> ProbeInput:
         what = f"embedding by {subject.name}"
         table = table_of(subject.embed, subject.name, given, batch_size=batch_size, progress=lambda done, total: told(what, done, total))
-        return Sight(table, [images.pixels for images in given], subject.encode, given[0].class_names, loaded.embed_text, subject.quick)
+        return ProbeInput(
+            table, [images.pixels for images in given], subject.encode, given[0].class_names, loaded.embed_text, subject.fast_encode
+        )
 
     result = measure(
         name,

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from probes.eval_mode import evaluating
+from probes.eval_mode import eval_mode
 from probes.result import DiagnosticError
 
 if TYPE_CHECKING:
@@ -302,7 +302,7 @@ def embed(
 
     total, done = len(ids), 0
     parts: list[np.ndarray] = []
-    with torch.inference_mode(), evaluating(encode):
+    with torch.inference_mode(), eval_mode(encode):
         for batch in batches:
             images = batch.to(device)
             images = images.float() / 255 if images.dtype == torch.uint8 else images.float()

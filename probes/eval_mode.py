@@ -8,7 +8,7 @@ from typing import Any
 
 
 @contextmanager
-def evaluating(encode: Callable[..., Any]) -> Iterator[None]:
+def eval_mode(encode: Callable[..., Any]) -> Iterator[None]:
     """Put every module behind `encode` into eval mode, and each back into its own mode at the end, also after an exception.
 
     Args:

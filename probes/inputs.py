@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 import numpy as np
 
 from probes.embeddings import BLOCK_ROWS, DOMAINS, EmbeddingTable
-from probes.probe_input import Sight
+from probes.probe_input import ProbeInput
 
 COMPARED = 64
 """Images of two encoders that are compared pixel by pixel where they do not share one array: other images differ in the first of them."""
@@ -54,7 +54,7 @@ def check_tables(student: EmbeddingTable, teacher: EmbeddingTable | None, class_
         _check_pair(student, teacher)
 
 
-def check_sights(student: Sight, teacher: Sight | None, class_weights: np.ndarray | None, *, at_least: int) -> None:
+def check_sights(student: ProbeInput, teacher: ProbeInput | None, class_weights: np.ndarray | None, *, at_least: int) -> None:
     """Raise unless two encoders can be asked about the same images side by side.
 
     Probes that change images show both encoders the very same pixels; resizing is the encoders' own business. With two sizes, an edit of so many
@@ -88,7 +88,7 @@ def check_sights(student: Sight, teacher: Sight | None, class_weights: np.ndarra
         )
 
 
-def _size(sight: Sight) -> str:
+def _size(sight: ProbeInput) -> str:
     height, width = sight.size
     return f"{height} x {width} pixels"
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from probes.embeddings import EmbeddingTable
-from probes.eval_mode import evaluating
+from probes.eval_mode import eval_mode
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -22,7 +22,7 @@ EmbedText = Callable[[list[str]], np.ndarray]
 
 
 @dataclass(frozen=True, eq=False)
-class Sight:
+class ProbeInput:
     """One encoder, its table, and the images that the table's rows are of.
 
     Args:
@@ -42,7 +42,7 @@ class Sight:
     encode: Encode
     class_names: tuple[str, ...]
     embed_text: EmbedText | None = None
-    quick: Encode | None = None
+    fast_encode: Encode | None = None
 
     def __post_init__(self) -> None:
         for part in self.pixels:
@@ -101,7 +101,7 @@ class Sight:
         import torch
         from torch.nn import functional as F
 
-        encode = self.encode if self.quick is None else self.quick
-        with torch.inference_mode(), evaluating(encode):
+        encode = self.encode if self.fast_encode is None else self.fast_encode
+        with torch.inference_mode(), eval_mode(encode):
             parts = [F.normalize(encode(images[at : at + batch_size]).float(), dim=-1) for at in range(0, len(images), batch_size)]
         return torch.cat(parts).cpu().numpy()

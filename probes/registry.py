@@ -15,7 +15,7 @@ from probes.discovery.probe import discovery
 from probes.drift.probe import drift
 from probes.interventions.probe import interventions
 from probes.ladder.probe import ladder
-from probes.probe_input import Sight
+from probes.probe_input import ProbeInput
 from probes.result import ProbeResult
 from probes.separability.probe import separability
 from probes.transfer.probe import transfer
@@ -34,7 +34,7 @@ IMAGE_PROBES: dict[str, Callable[..., ProbeResult]] = {
     "depth": depth,
     "ladder": ladder,
 }
-"""Probes that look again at changed images: `probe(student: Sight, teacher, *, class_weights, seed, progress)`."""
+"""Probes that look again at changed images: `probe(student: ProbeInput, teacher, *, class_weights, seed, progress)`."""
 
 
 def probe_names() -> list[str]:
@@ -57,8 +57,8 @@ def find_probe(name: str) -> Callable[..., ProbeResult]:
 
 def measure(
     name: str,
-    student: Sight,
-    teacher: Sight | None,
+    student: ProbeInput,
+    teacher: ProbeInput | None,
     *,
     class_weights: np.ndarray | None,
     logit_scale: float = 100.0,

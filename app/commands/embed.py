@@ -59,10 +59,10 @@ def embed(
     from app.terminal.console import progress_bars
     from diagnose.inputs.load import load_subject
     from distill.data.split import load_split
-    from distill.models.student import is_fresh
+    from distill.models.student import has_random_weights
     from distill.training.experiment import common_size
 
-    if world > 1 and weights is None and is_fresh(model):
+    if world > 1 and weights is None and has_random_weights(model):
         raise ValueError(
             f"`model` must have weights under a launcher, got {model}, for which each process draws its own; give --weights FILE."
         )
@@ -106,7 +106,7 @@ def embed_in_parts(
     Returns:
         The table's folder, or None while rows are missing; and how many are.
     """
-    from distill.distributed.sharding import pieces, share_of
+    from distill.distributed.sharding import pieces, shard_of
     from probes.table_parts import TableParts
 
     ids = split.ids
@@ -115,7 +115,7 @@ def embed_in_parts(
         state.update(column.tobytes())
     passes = passes_at_once(subject.embed, images=len(split), batch_size=batch_size, size=size)
     parts = TableParts(out, rows=len(split), made_of=state.hexdigest())
-    own = share_of(len(split), rank, world)
+    own = shard_of(len(split), rank, world)
     todo = parts.missing(own)
     task = progress.add_task("embedding", total=len(own), completed=len(own) - sum(map(len, todo))) if progress else None
     for rows in (piece for stretch in todo for piece in pieces(stretch, max(PIECE // batch_size, 1) * batch_size)):
@@ -164,9 +164,9 @@ def _embed_rows(subject: Any, split: Any, rows: range, *, size: int, batch_size:
     import numpy as np
     import torch
 
-    from distill.data.prefetch import streamed
+    from distill.data.prefetch import prefetched
     from distill.distributed.sharding import whole_batches
-    from probes.eval_mode import evaluating
+    from probes.eval_mode import eval_mode
 
     def embedded(batch: tuple[range, Any, dict[str, Any]]) -> tuple[Any, dict[str, Any]]:
         _, pixels, known = batch
@@ -180,8 +180,8 @@ def _embed_rows(subject: Any, split: Any, rows: range, *, size: int, batch_size:
 
     batches = list(whole_batches(rows, batch_size, len(split)))
     first = batches[0].start
-    with evaluating(subject.embed):
-        found, facts = zip(*_in_order(embedded, streamed(split, size, batches), passes), strict=True)
+    with eval_mode(subject.embed):
+        found, facts = zip(*_in_order(embedded, prefetched(split, size, batches), passes), strict=True)
     keep = slice(rows.start - first, rows.stop - first)
     return np.concatenate(found)[keep], {name: np.concatenate([each[name] for each in facts])[keep] for name in facts[0]}
 

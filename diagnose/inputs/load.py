@@ -14,7 +14,7 @@ from diagnose.inputs.subjects import Domain, Images, Subject
 from distill.data.mixtures import limited
 from distill.data.split import Split, require_same_classes
 from distill.errors import DistillError
-from distill.models.batchnorm_folding import folded
+from distill.models.batchnorm_folding import fuse_conv_bn
 from distill.models.checkpoint import load_encoder, load_student, read_description
 from distill.models.encoder import parameter_count, weights_hash
 from distill.models.teacher import Teacher, load_teacher
@@ -105,7 +105,7 @@ def _trained(path: Path, curve: list[dict], experiment: Experiment) -> Subject:
     return Subject(
         name=path.parent.name,
         encode=encoder,
-        quick=folded(encoder, description["image_size"]),
+        fast_encode=fuse_conv_bn(encoder, description["image_size"]),
         params=parameter_count(encoder),
         loss=description["loss"],
         seed=description["seed"],
@@ -125,14 +125,16 @@ def _later(path: Path) -> Callable[[], nn.Module]:
 
     def load() -> nn.Module:
         encoder, description = load_student(path)
-        return folded(encoder, description["image_size"])
+        return fuse_conv_bn(encoder, description["image_size"])
 
     return load
 
 
 def of_teacher(teacher: Teacher) -> Subject:
     """Give a teacher as a subject."""
-    return Subject(name=teacher.name, encode=teacher.encoder, params=teacher.params, weights_hash=teacher.hash, quick=teacher.quick)
+    return Subject(
+        name=teacher.name, encode=teacher.encoder, params=teacher.params, weights_hash=teacher.hash, fast_encode=teacher.fast_encode
+    )
 
 
 def text_of(teacher: Teacher) -> EmbedText | None:
@@ -173,7 +175,7 @@ def load_subject(spec: str, *, weights: str | None = None, image_size: int, name
         name=name
         or (Path(weights).stem if weights else Path(spec.rsplit(":", 1)[-1]).name if ".py:" not in spec else spec.rsplit(":", 1)[-1]),
         encode=encoder,
-        quick=folded(encoder, image_size),
+        fast_encode=fuse_conv_bn(encoder, image_size),
         params=parameter_count(encoder),
         weights_hash=weights_hash(encoder),
         **known,

@@ -54,7 +54,7 @@ class Subject:
     curve: Sequence[Mapping[str, float]] = ()
     checkpoints: Mapping[int, Callable[[], Encode]] = field(default_factory=dict)
     weights_hash: str = ""
-    quick: Encode | None = None
+    fast_encode: Encode | None = None
 
     def __post_init__(self) -> None:
         if not self.name:
@@ -67,7 +67,7 @@ class Subject:
     @property
     def embed(self) -> Encode:
         """What gives embeddings soonest."""
-        return self.encode if self.quick is None else self.quick
+        return self.encode if self.fast_encode is None else self.fast_encode
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ families is used, with narrow intervals. `unsettled`: nothing is shown, with wid
 
 
 @dataclass(frozen=True)
-class Clue:
+class EditScore:
     """What one edit showed."""
 
     edit: str
@@ -51,7 +51,7 @@ class Clue:
 
 
 @dataclass(frozen=True)
-class Suspect:
+class CueEvidence:
     """What the interventions say of one family of cues.
 
     Args:
@@ -64,10 +64,10 @@ class Suspect:
     """
 
     family: str
-    followed: Clue | None = None
+    followed: EditScore | None = None
     alarm: bool = False
-    blunt: Clue | None = None
-    closed: Clue | None = None
+    blunt: EditScore | None = None
+    closed: EditScore | None = None
 
     @property
     def used(self) -> bool:
@@ -120,11 +120,11 @@ class Cause:
     family: str | None = None
     substance: str | None = None
     where: str | None = None
-    suspects: tuple[Suspect, ...] = ()
+    suspects: tuple[CueEvidence, ...] = ()
     hidden: Estimate | None = None
     words: tuple[Word, ...] = ()
 
-    def suspect(self, family: str | None) -> Suspect | None:
+    def suspect(self, family: str | None) -> CueEvidence | None:
         """Find a family's evidence."""
         return next((item for item in self.suspects if item.family == family), None)
 
@@ -167,11 +167,13 @@ def _by_edits(measured: Measured) -> Cause:
     return _named(made_of[0], suspects, hidden)
 
 
-def _where(mark: Suspect) -> str | None:
+def _where(mark: CueEvidence) -> str | None:
     return None if mark.followed is None else mark.followed.exchange.removeprefix("window_")
 
 
-def _at_border(place: Suspect, substance: Sequence[Suspect], hidden: Estimate | None, suspects: Sequence[Suspect]) -> bool | None:
+def _at_border(
+    place: CueEvidence, substance: Sequence[CueEvidence], hidden: Estimate | None, suspects: Sequence[CueEvidence]
+) -> bool | None:
     """Say whether the cue lies at the border. An exchange that is followed outranks blunt edits, whichever of the two it is.
 
     Blunt edits of the border and a matched border speak for every cue that covers the image as well: alone they name no place. An exchanged
@@ -186,7 +188,7 @@ def _at_border(place: Suspect, substance: Sequence[Suspect], hidden: Estimate | 
     return True if all(verdict.surely_more(border, other) for other in others) else None
 
 
-def _clear(made_of: Sequence[Suspect], suspects: Sequence[Suspect]) -> bool:
+def _clear(made_of: Sequence[CueEvidence], suspects: Sequence[CueEvidence]) -> bool:
     """Say whether one substance surely explains more than each other that is used, and no other gives real images surely more back.
 
     An exchange with another class and one with the same class are two tests of one thing: where they contradict, nothing is named.
@@ -199,11 +201,11 @@ def _clear(made_of: Sequence[Suspect], suspects: Sequence[Suspect]) -> bool:
     return len(made_of) == 1 or _stronger(first, made_of[1])
 
 
-def _followed(suspect: Suspect) -> Estimate | None:
+def _followed(suspect: CueEvidence) -> Estimate | None:
     return suspect.followed.estimate if suspect.alarm and suspect.followed is not None else None
 
 
-def _stronger(first: Suspect, second: Suspect) -> bool:
+def _stronger(first: CueEvidence, second: CueEvidence) -> bool:
     """Say whether one family surely explains more than another; an exchange that is followed outranks blunt edits."""
     mine, others = _followed(first), _followed(second)
     if mine is not None:
@@ -214,12 +216,12 @@ def _stronger(first: Suspect, second: Suspect) -> bool:
 
 
 def _named(
-    suspect: Suspect, suspects: tuple[Suspect, ...], hidden: Estimate | None, substance: str | None = None, where: str | None = None
+    suspect: CueEvidence, suspects: tuple[CueEvidence, ...], hidden: Estimate | None, substance: str | None = None, where: str | None = None
 ) -> Cause:
     return Cause("named" if suspect.closed is not None else "used", suspect.family, substance, where, suspects, hidden)
 
 
-def _without(suspects: tuple[Suspect, ...], scores: Mapping[str, Estimate]) -> Status:
+def _without(suspects: tuple[CueEvidence, ...], scores: Mapping[str, Estimate]) -> Status:
     """Say what it means that no family is named.
 
     Only an exchange shows a cue that tells the class: an edit that takes away or isolates may do more damage to images of one domain, and a
@@ -232,7 +234,7 @@ def _without(suspects: tuple[Suspect, ...], scores: Mapping[str, Estimate]) -> S
     return "none" if followed and all(verdict.compare(value, verdict.NOT_FOLLOWED) == "below" for value in followed) else "unsettled"
 
 
-def _suspect(family: str, scores: Mapping[str, Estimate]) -> Suspect:
+def _suspect(family: str, scores: Mapping[str, Estimate]) -> CueEvidence:
     edits = [name for name, edit in EDITS.items() if edit.family == family]
     exchanged = [name for name in edits if EDITS[name].partnered and f"reliance/{name}" in scores]
     alarmed = [name for name in exchanged if verdict.alarms(scores, name)]
@@ -243,12 +245,12 @@ def _suspect(family: str, scores: Mapping[str, Estimate]) -> Suspect:
     # A matched cue is proof by giving it, which damages nothing else; an edit that removes is the second best.
     closing = [name for name in closing if name.startswith("matched_")] or closing
     best = max(closing, key=lambda name: scores[f"gap_closed/{name}"].value, default=None)
-    return Suspect(
+    return CueEvidence(
         family,
-        None if followed is None else Clue(followed, scores[f"reliance/{followed}"]),
+        None if followed is None else EditScore(followed, scores[f"reliance/{followed}"]),
         bool(alarmed),
-        None if strongest is None else Clue(strongest, scores[f"reliance/{strongest}"]),
-        None if best is None else Clue(best, scores[f"gap_closed/{best}"]),
+        None if strongest is None else EditScore(strongest, scores[f"reliance/{strongest}"]),
+        None if best is None else EditScore(best, scores[f"gap_closed/{best}"]),
     )
 
 

@@ -159,14 +159,14 @@ def subject_of(encoder: nn.Module, draw: Draw, image_size: int) -> Subject:
     """Give the student, of images of `image_size` pixels a side, as the toolkit takes it."""
     from diagnose.inputs.subjects import Subject
     from distill.losses.mix import properties
-    from distill.models.batchnorm_folding import folded
+    from distill.models.batchnorm_folding import fuse_conv_bn
     from distill.models.encoder import parameter_count
 
     target, negatives = properties(LOSSES[draw.loss])
     return Subject(
         name="student",
         encode=encoder,
-        quick=folded(encoder, image_size),
+        fast_encode=fuse_conv_bn(encoder, image_size),
         params=parameter_count(encoder),
         loss=draw.loss,
         seed=draw.seed,
@@ -184,7 +184,9 @@ def teacher_of(world: World, draw: Draw) -> Subject:
     teacher = of_teacher(world.teacher)
     if draw.kind != "weak_teacher":
         return teacher
-    return replace(teacher, name="weak teacher", encode=lambda images: world.teacher.encoder(coarse(images)), weights_hash="", quick=None)
+    return replace(
+        teacher, name="weak teacher", encode=lambda images: world.teacher.encoder(coarse(images)), weights_hash="", fast_encode=None
+    )
 
 
 def judge(encoder: nn.Module, scene: Scene, world: World, draw: Draw, *, limit: int) -> tuple[dict[str, Any], ProbeResult]:
@@ -205,19 +207,19 @@ def judge(encoder: nn.Module, scene: Scene, world: World, draw: Draw, *, limit: 
     from diagnose.judge import causes, evidence
     from diagnose.report import statement
     from probes.interventions.probe import interventions
-    from probes.probe_input import Sight
+    from probes.probe_input import ProbeInput
     from probes.transfer.probe import transfer
 
     given, _ = same_mix((images_of(scene.real, "real", scene), images_of(scene.synthetic, "synthetic", scene)), seed=draw.seed)
     student, teacher = subject_of(encoder, draw, scene.real.images.shape[-1]), teacher_of(world, draw)
     weights = world.teacher.class_weights(scene.class_names, world.templates).numpy()
     sights = [
-        Sight(
+        ProbeInput(
             table_of(subject.embed, subject.name, given),
             [images.pixels for images in given],
             subject.encode,
             scene.class_names,
-            quick=subject.quick,
+            fast_encode=subject.fast_encode,
         )
         for subject in (student, teacher)
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from diagnose.judge import verdict
-from diagnose.judge.causes import Cause, Clue, Suspect, find_cause
+from diagnose.judge.causes import Cause, CueEvidence, EditScore, find_cause
 from diagnose.judge.facts import Facts, Measured
 from diagnose.schema import Alternative, Estimate, Evidence, Finding, FindingVerdict
 from diagnose.wording.words import chance_words, listed, negative, plain, points, upper_first
@@ -141,7 +141,7 @@ def _statement(measured: Measured, cause: Cause) -> str:
     )
 
 
-def _a_part(closed: Clue) -> bool:
+def _a_part(closed: EditScore) -> bool:
     """Say whether a named cue surely accounts for less than `verdict.MOSTLY` of the gap, so that it is not the whole answer."""
     return verdict.compare(closed.estimate, verdict.MOSTLY) == "below"
 
@@ -162,7 +162,7 @@ def _words(cause: Cause) -> str:
     )
 
 
-def _use(suspect: Suspect) -> str:
+def _use(suspect: CueEvidence) -> str:
     """Say what shows that a cue is used, with the number that does it."""
     if suspect.alarm and suspect.followed is not None:
         carried, more = CARRIED[suspect.followed.exchange], points(suspect.followed.estimate)
@@ -183,7 +183,7 @@ def _use(suspect: Suspect) -> str:
     return f"With this taken away ({edit}), it loses {points(suspect.blunt.estimate)} more than its teacher and than on real images."
 
 
-def _wins_back(closed: Clue, *, short: bool = False) -> str:
+def _wins_back(closed: EditScore, *, short: bool = False) -> str:
     value, low, high = (100 * part for part in (closed.estimate.value, closed.estimate.low, closed.estimate.high))
     share = f"{value:.0f} %" + ("" if short else f" ({low:.0f} to {high:.0f})") + " of the gap to synthetic ones"
     if closed.edit.startswith("matched_"):
@@ -236,7 +236,7 @@ def _more(value: Estimate) -> str:
     return f"{points(value)} more" if value.value >= 0 else f"{points(negative(value))} fewer"
 
 
-def _remedy(measured: Measured, suspect: Suspect) -> str:
+def _remedy(measured: Measured, suspect: CueEvidence) -> str:
     if suspect.closed is None:
         return ""
     value = suspect.closed.estimate

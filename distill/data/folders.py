@@ -11,7 +11,7 @@ import pyarrow.csv
 
 from distill.data.columns import DOMAINS, IMAGE_TYPE, Source, check_unique
 from distill.data.decode import SUFFIXES
-from distill.system.memory_limit import check_room
+from distill.system.memory_limit import check_fits_memory
 from distill.system.untrusted_text import parse_json
 
 MAX_CAPTION = 2**16
@@ -149,7 +149,7 @@ def _metadata(root: Path, paths: list[Path]) -> dict[str, pa.Array | pa.ChunkedA
     if table_path is None:
         return {}
     try:
-        check_room(table_path.stat().st_size, f"`{table_path}`", "split it")
+        check_fits_memory(table_path.stat().st_size, f"`{table_path}`", "split it")
         table = _read_lines(table_path) if table_path.suffix == ".jsonl" else pa.csv.read_csv(table_path)
     except (pa.ArrowException, ValueError, TypeError, OSError) as error:
         line = (str(error).splitlines() or [""])[0][:300]

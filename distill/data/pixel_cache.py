@@ -24,7 +24,7 @@ from rich.progress import Progress
 from distill.data.decode import DECODER_VERSION, MAX_BYTES, BadImageError, decode, fit
 from distill.data.shards import place_in_shard
 from distill.system.atomic_files import PARTIAL
-from distill.system.memory_limit import check_room
+from distill.system.memory_limit import check_fits_memory
 
 logger = logging.getLogger(__name__)
 
@@ -191,7 +191,7 @@ def _stored(path: Path, count: int, chunks: Iterator[np.ndarray]) -> np.ndarray:
                 path.parent,
                 error.strerror or error,
             )
-        check_room(
+        check_fits_memory(
             int(np.prod(shape, dtype=np.int64)), "decoded images that the cache has no place for", "give a smaller size or free space"
         )
         return _fill(np.empty(shape, np.uint8), first, chunks)

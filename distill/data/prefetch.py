@@ -15,7 +15,7 @@ AHEAD = 32
 """Images a decoding thread takes at once: few, so that the first batch does not wait long."""
 
 
-def streamed(split: Split, size: int, batches: Iterable[range]) -> Iterator[tuple[range, np.ndarray, dict[str, np.ndarray]]]:
+def prefetched(split: Split, size: int, batches: Iterable[range]) -> Iterator[tuple[range, np.ndarray, dict[str, np.ndarray]]]:
     """Decode batches of rows one after another while the one before is worked on.
 
     Args:

@@ -17,7 +17,7 @@ from distill.data.columns import IMAGE_TYPE, Source
 from distill.data.folders import read_folder, subfolders
 from distill.data.hub import read_hub
 from distill.data.shards import expand_braces, read_shards
-from distill.system.memory_limit import check_room, room
+from distill.system.memory_limit import check_fits_memory, room
 
 SPLITS = ("train", "training", "validation", "valid", "val", "dev", "test", "testing")
 """Words that name a split when a file name begins with them or a folder is called so."""
@@ -159,7 +159,7 @@ def read_rows(path: Path) -> pa.Table:
         raise ValueError(
             f"`{path}` must be a whole parquet file, got {(str(error).splitlines() or [''])[0][:300]!r}; write or download it again."
         ) from error
-    check_room(max(size, got), f"the rows of `{path}`", "split it into smaller files")
+    check_fits_memory(max(size, got), f"the rows of `{path}`", "split it into smaller files")
     if twice := sorted({name for name in table.column_names if table.column_names.count(name) > 1}):
         raise ValueError(f"columns of `{path}` must have names of their own, got {twice[0]!r} twice; rename one.")
     return table

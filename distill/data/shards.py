@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from distill.data.columns import IMAGE_TYPE, Source
 from distill.data.decode import MAX_BYTES, SUFFIXES
-from distill.system.memory_limit import check_room
+from distill.system.memory_limit import check_fits_memory
 from distill.system.untrusted_text import parse_json, read_text
 
 _BATCH = 1000  # samples an Arrow chunk
@@ -97,7 +97,7 @@ def read_shards(paths: list[Path], *, name: str, lazy: bool = False) -> Source:
             batch.append(sample)
             held = len(sample["image"]["bytes"] or b"")
             size, total = size + held, total + held
-            check_room(total, f"the images of `{name}`", "read fewer shards at once, or train on them as a stream (`data.streams`)")
+            check_fits_memory(total, f"the images of `{name}`", "read fewer shards at once, or train on them as a stream (`data.streams`)")
             if len(batch) == _BATCH or size > _BYTES:
                 tables.append(_table(batch, path))
                 batch, size = [], 0

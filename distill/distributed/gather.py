@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch import distributed as processes
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from distill.distributed.sharding import share_of
+from distill.distributed.sharding import shard_of
 from distill.errors import DistillError
 
 
@@ -22,12 +22,12 @@ class _Gather(torch.autograd.Function):
 
     @staticmethod
     def forward(context: Any, own: Tensor, total: int, rank: int, world: int) -> Tensor:  # type: ignore[override]
-        sizes = [len(share_of(total, place, world)) for place in range(world)]
+        sizes = [len(shard_of(total, place, world)) for place in range(world)]
         padded = own.new_zeros(max(sizes), *own.shape[1:])
         padded[: len(own)] = own
         parts = [torch.empty_like(padded) for _ in sizes]
         processes.all_gather(parts, padded)
-        context.rows, context.world = share_of(total, rank, world), world
+        context.rows, context.world = shard_of(total, rank, world), world
         return torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)])
 
     @staticmethod
@@ -39,7 +39,7 @@ def gather(own: Tensor, total: int, rank: int, world: int) -> Tensor:
     """Join the rows that each process has computed.
 
     Args:
-        own: rows of this process, `share_of(total, rank, world)`, shape (n, ...).
+        own: rows of this process, `shard_of(total, rank, world)`, shape (n, ...).
         total: rows of all processes N.
         rank: number of this process.
         world: number of processes.

@@ -25,7 +25,7 @@ def place_in_launch(environment: Mapping[str, str] | None = None) -> tuple[int, 
     return rank, world
 
 
-def share_of(total: int, rank: int, world: int) -> range:
+def shard_of(total: int, rank: int, world: int) -> range:
     """Give the rows of one process, [total rank / world, total (rank + 1) / world) in whole numbers.
 
     Args:

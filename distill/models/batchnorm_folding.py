@@ -17,7 +17,7 @@ number, which float32 rounds to anyhow. Seen: below 1e-6 of the latter."""
 Network = TypeVar("Network", bound=nn.Module)
 
 
-def folded(encoder: Network, image_size: int) -> Network:
+def fuse_conv_bn(encoder: Network, image_size: int) -> Network:
     """Give a copy of an encoder, in eval mode, whose convolutions also do the scaling and shifting of the batch norm behind them.
 
     Pairs are found by looking at one pass and not at names, so that any network will do. The copy is asked about made-up images and

@@ -21,7 +21,7 @@ from distill.data.decode import MAX_SIZE
 from distill.errors import DistillError
 from distill.models.encoder import Encoder, parameter_count, refuse_bad_weights
 from distill.models.hf_vision import Pooled
-from distill.models.student import FORMS, Transformed, attach_projection, build_backbone, feature_width, is_fresh
+from distill.models.student import FORMS, Transformed, attach_projection, build_backbone, feature_width, has_random_weights
 from distill.system.atomic_files import write_then_rename
 from distill.system.untrusted_text import parse_json, read_toml
 
@@ -312,7 +312,7 @@ def load_encoder(
     if Path(spec).is_file() and not spec.endswith(".py"):
         raise ValueError(f"`student` must be {FORMS}, got the file {spec}; name its model and give the file with `--weights`.")
     encoder = build_backbone(spec, kwargs)
-    if weights is None and is_fresh(spec):
+    if weights is None and has_random_weights(spec):
         logger.warning(
             "%s names no weights, so they are drawn by lot and nothing is trained: give them with --weights FILE (`weights`).", spec
         )

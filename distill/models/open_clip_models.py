@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from distill.errors import DistillError
 from distill.models.encoder import Encoder
-from distill.system.hub_access import cache_alone, first_line, why_silent
+from distill.system.hub_access import cache_alone, first_line, hub_error
 
 
 def open_clip_model(name: str, role: str = "teacher") -> nn.Module:
@@ -47,7 +47,7 @@ def open_clip_model(name: str, role: str = "teacher") -> nn.Module:
         if tag and tag not in tags:
             near = difflib.get_close_matches(tag, tags, n=3, cutoff=0.2) or tags
             raise ValueError(f"`{role}` {target} must have the tag {tag!r}, got none of that name; choose from {', '.join(near)}.")
-    silent = why_silent() if tag else ""
+    silent = hub_error() if tag else ""
     try:
         with cache_alone(silent):
             return open_clip.create_model(target, pretrained=tag or None)

@@ -24,7 +24,7 @@ FORMS = (
 )
 
 
-def is_fresh(spec: str) -> bool:
+def has_random_weights(spec: str) -> bool:
     """Tell a name that gives an architecture and no weights: whatever is built from it is drawn by lot."""
     kind, _, name = spec.partition(":")
     if kind == "open_clip":

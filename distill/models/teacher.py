@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from distill.errors import DistillError
-from distill.models.batchnorm_folding import folded
+from distill.models.batchnorm_folding import fuse_conv_bn
 from distill.models.encoder import Encoder, parameter_count, refuse_bad_weights, weights_hash
 from distill.models.open_clip_models import image_tower, known_models, local_folder, open_clip_model, pretrained_tags, tokenizer_of
 from distill.models.student import feature_width
-from distill.system.memory_limit import check_room
+from distill.system.memory_limit import check_fits_memory
 from distill.text.prompts import fill
 
 
@@ -41,11 +41,11 @@ class Teacher:
         encode_text: Callable[[list[str]], Tensor] | None = None,
         logit_scale: float = 100.0,
         weights: Tensor | None = None,
-        quick: nn.Module | None = None,
+        fast_encode: nn.Module | None = None,
     ) -> None:
         self.name = name
         self.encoder = encoder.eval().requires_grad_(False)
-        self.quick = self.encoder if quick is None else quick
+        self.fast_encode = self.encoder if fast_encode is None else fast_encode
         self.embed_dim = embed_dim
         self.logit_scale = logit_scale
         self.params = parameter_count(encoder)
@@ -61,7 +61,7 @@ class Teacher:
     @torch.inference_mode()
     def embed_images(self, images: Tensor) -> Tensor:
         """Embed images: float in [0, 1], shape (N, 3, H, W) -> unit float32 rows (N, D)."""
-        return F.normalize(self.quick(images).float(), dim=-1)
+        return F.normalize(self.fast_encode(images).float(), dim=-1)
 
     @torch.inference_mode()
     def embed_text(self, texts: Sequence[str], *, batch_size: int = 256) -> Tensor:
@@ -128,7 +128,7 @@ def load_teacher(spec: str, *, class_weights: Path | str | None = None, image_si
         width = feature_width(encoder, image_size)
         if weights.shape[0] != width:
             raise ValueError(f"`class_weights` must have {width} rows for {spec}, got {weights.shape[0]}; give an array of shape (D, C).")
-        return Teacher(_short(spec), encoder, embed_dim=width, weights=weights, quick=folded(encoder, image_size))
+        return Teacher(_short(spec), encoder, embed_dim=width, weights=weights, fast_encode=fuse_conv_bn(encoder, image_size))
     if local_folder(name) is None and "/" not in name and name in known_models():
         tags = ", ".join(pretrained_tags(name)[:8])
         raise ValueError(
@@ -145,8 +145,8 @@ def load_teacher(spec: str, *, class_weights: Path | str | None = None, image_si
         return model.encode_text(tokenizer(texts))  # type: ignore[operator, union-attr]
 
     scale = float(model.logit_scale.exp())  # type: ignore[union-attr, operator]
-    quick = folded(encoder, image_size)
-    return Teacher(_short(spec), encoder, embed_dim=width, encode_text=encode_text, logit_scale=scale, quick=quick)
+    fast_encode = fuse_conv_bn(encoder, image_size)
+    return Teacher(_short(spec), encoder, embed_dim=width, encode_text=encode_text, logit_scale=scale, fast_encode=fast_encode)
 
 
 def read_class_weights(path: Path | str) -> Tensor:
@@ -160,7 +160,7 @@ def read_class_weights(path: Path | str) -> Tensor:
     if not path.is_file():
         raise FileNotFoundError(f"`class_weights` must be a .npy file that exists, got {path}; save an array of shape (D, C).")
     try:
-        check_room(path.stat().st_size, "it", "give class weights")
+        check_fits_memory(path.stat().st_size, "it", "give class weights")
         array = np.load(path, mmap_mode="r", allow_pickle=False)  # mapped: a head that claims more than there is takes no memory
     except Exception as error:  # a header may say anything, and numpy raises many kinds for it
         line = (str(error).splitlines() or [type(error).__name__])[0][:300]

@@ -10,7 +10,7 @@ TIMEOUT = 10.0
 """Seconds to wait for the hub's first answer."""
 
 
-def why_silent() -> str:
+def hub_error() -> str:
     """Say why the hub does not answer; nothing where it does, whatever it says."""
     from huggingface_hub import constants, get_session
 
@@ -32,7 +32,7 @@ def why_unreachable(kind: Literal["model", "data set"], name: str) -> str:
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
 
-    if silent := why_silent():
+    if silent := hub_error():
         return silent
     ask = HfApi().model_info if kind == "model" else HfApi().dataset_info
     try:
@@ -56,7 +56,7 @@ def cache_alone(silent: str) -> Iterator[None]:
     """Let the hub's client look into its cache only, at once, while the hub is silent.
 
     Args:
-        silent: from `why_silent`.
+        silent: from `hub_error`.
     """
     from huggingface_hub import constants
 

@@ -17,7 +17,7 @@ def room() -> int:
     return int(SHARE * memory)
 
 
-def check_room(size: int, what: str, remedy: str) -> None:
+def check_fits_memory(size: int, what: str, remedy: str) -> None:
     """Refuse what cannot be held in memory.
 
     Args:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from distill.distributed.gather import gather, share_batch_norms
 from distill.distributed.rendezvous import SCHEME
-from distill.distributed.sharding import place_in_launch, share_of
+from distill.distributed.sharding import place_in_launch, shard_of
 from distill.errors import DistillError
 from distill.models.checkpoint import read_tensors, save_tensors
 from distill.system.allocator import keep_freed_memory
@@ -187,7 +187,7 @@ class Loop:
 
     def share(self, rows: Tensor) -> Tensor:
         """Give the part of a batch that this process embeds."""
-        own = share_of(len(rows), self.rank, self.world)
+        own = shard_of(len(rows), self.rank, self.world)
         return rows[own.start : own.stop]
 
     def gather(self, own: Tensor, total: int) -> Tensor:

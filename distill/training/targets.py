@@ -86,7 +86,7 @@ class TeacherTargets:
     def _compute(self, view: int, path: Path, progress: Progress | None) -> None:
         n = len(self.pixels)
         device = self.accelerator.device
-        self.teacher.quick.to(device)
+        self.teacher.fast_encode.to(device)
         task = progress.add_task(f"teacher, view {view}", total=n) if progress else None
         rows = torch.empty(n, self.teacher.embed_dim)
         for start in range(0, n, self.batch_size):

@@ -134,7 +134,7 @@ class LiveTargets(TeacherTargets):
 
     def view(self, view: int, progress: Progress | None = None) -> Tensor:
         """Give something that turns rows into unit embeddings (B, D) of view k."""
-        self.teacher.quick.to(self.accelerator.device)
+        self.teacher.fast_encode.to(self.accelerator.device)
         return _Live(self, view)  # type: ignore[return-value]
 
 

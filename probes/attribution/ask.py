@@ -15,7 +15,7 @@ from probes.attribution.methods.preserved_state import undisturbed
 from probes.attribution.request import Target, lens_of, target_directions
 from probes.attribution.scalars import DomainLogit, domain_logit
 from probes.compute.memoize import content
-from probes.probe_input import Sight
+from probes.probe_input import ProbeInput
 from probes.stats.auc import auc_interval
 
 
@@ -42,7 +42,7 @@ class Asked:
     window: int | None
     seed: int
 
-    def key(self, sight: Sight) -> str:
+    def key(self, sight: ProbeInput) -> str:
         """Hash the question and the encoder it goes to."""
         settings = (self.target, self.given, self.checked, self.gallery, self.methods, self.steps, self.window, self.seed)
         encoder = (type(sight.encode).__qualname__, sight.size)
@@ -66,7 +66,7 @@ class Answer:
     layer: dict[str, Any] | None
 
 
-def ask(sight: Sight, asked: Asked, told: Callable[[], None]) -> Answer:
+def ask(sight: ProbeInput, asked: Asked, told: Callable[[], None]) -> Answer:
     """Ask one encoder; it is left as it was, also after an exception of `told`."""
     rows = asked.rows
     logit = domain_logit(sight.table, seed=asked.seed)

@@ -19,7 +19,7 @@ from probes.attribution.sample import draw
 from probes.compute.memoize import remembered
 from probes.embeddings import DOMAINS
 from probes.inputs import check_sights, versions
-from probes.probe_input import Sight
+from probes.probe_input import ProbeInput
 from probes.result import ProbeResult, Score
 from probes.stats.auc import auc_interval
 from probes.stats.intervals import as_score
@@ -31,8 +31,8 @@ AT_LEAST = 10
 
 
 def attribution(
-    student: Sight,
-    teacher: Sight | None,
+    student: ProbeInput,
+    teacher: ProbeInput | None,
     *,
     class_weights: np.ndarray | None = None,
     seed: int = 0,
@@ -129,7 +129,7 @@ def _check_settings(limit: int, checked: int, gallery: int) -> None:
         raise ValueError(f"`gallery` must be at least 0, got {gallery}; use 0 to keep no maps.")
 
 
-def _check_masks(masks: np.ndarray | str | None, student: Sight) -> np.ndarray | str | None:
+def _check_masks(masks: np.ndarray | str | None, student: ProbeInput) -> np.ndarray | str | None:
     if masks is None or (isinstance(masks, str) and masks == "discover"):
         return masks
     if isinstance(masks, str):
@@ -147,7 +147,7 @@ def _check_masks(masks: np.ndarray | str | None, student: Sight) -> np.ndarray |
 
 
 def _masks_of(
-    masks: np.ndarray | str | None, student: Sight, teacher: Sight | None, rows: np.ndarray, *, steps: int, seed: int
+    masks: np.ndarray | str | None, student: ProbeInput, teacher: ProbeInput | None, rows: np.ndarray, *, steps: int, seed: int
 ) -> Foreground:
     if masks is None:
         return Foreground(None, "no masks: none were asked for")
@@ -178,7 +178,7 @@ def _scores(sides: dict[str, Answer], found: Foreground, domain: np.ndarray) -> 
     return scores
 
 
-def _arrays(sides: dict[str, Answer], student: Sight, rows: np.ndarray, gallery: int, found: Foreground) -> dict[str, np.ndarray]:
+def _arrays(sides: dict[str, Answer], student: ProbeInput, rows: np.ndarray, gallery: int, found: Foreground) -> dict[str, np.ndarray]:
     arrays = {f"{prefix}{name}": array for prefix, side in sides.items() for name, array in side.look.arrays.items()}
     shown = rows[: 2 * gallery]
     arrays |= {

@@ -14,14 +14,14 @@ from probes.attribution.scalars import SCALARS, domain_logit, predicted_classes,
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from probes.probe_input import Sight
+    from probes.probe_input import ProbeInput
 
 Target = Literal["true", "predicted"]
 STEPS = 16
 _COLOUR_FROM = 256
 
 
-def absent_colour(sight: Sight) -> Tensor:
+def absent_colour(sight: ProbeInput) -> Tensor:
     """Give the mean colour of up to 256 images spread over the table, (3, 1, 1): it stands for "nothing here"."""
     import torch
 
@@ -30,7 +30,7 @@ def absent_colour(sight: Sight) -> Tensor:
     return torch.from_numpy(mean / 255).float().view(3, 1, 1)
 
 
-def lens_of(sight: Sight, *, steps: int = STEPS, window: int | None = None) -> AttributionTarget:
+def lens_of(sight: ProbeInput, *, steps: int = STEPS, window: int | None = None) -> AttributionTarget:
     """Look into a sight's encoder with its own images; the caller keeps it `undisturbed`.
 
     Raises:
@@ -56,7 +56,7 @@ def check_scalar(of: str, class_weights: np.ndarray | None) -> None:
         raise ValueError("`class_weights` must be a (D, C) array for the zero-shot logit, got None; pass them, or ask of='domain'.")
 
 
-def target_directions(sight: Sight, rows: np.ndarray, class_weights: np.ndarray, target: Target) -> np.ndarray:
+def target_directions(sight: ProbeInput, rows: np.ndarray, class_weights: np.ndarray, target: Target) -> np.ndarray:
     """Give the zero-shot directions of rows, for the true or the predicted class, (n, D).
 
     Raises:
@@ -69,7 +69,7 @@ def target_directions(sight: Sight, rows: np.ndarray, class_weights: np.ndarray,
 
 
 def maps(
-    sight: Sight,
+    sight: ProbeInput,
     rows: np.ndarray,
     *,
     method: str = "integrated_gradients",

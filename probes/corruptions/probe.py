@@ -11,7 +11,7 @@ from probes.corruptions.kinds import CORRUPTIONS, corrupt
 from probes.corruptions.severity import SEVERITIES, setting
 from probes.embeddings import DOMAINS
 from probes.inputs import check_sights, versions
-from probes.probe_input import Sight
+from probes.probe_input import ProbeInput
 from probes.result import ProbeResult, Score
 from probes.stats import paired
 from probes.stats.intervals import as_score, wilson
@@ -30,8 +30,8 @@ Progress = Callable[[int, int], None]
 
 
 def corruptions(
-    student: Sight,
-    teacher: Sight | None,
+    student: ProbeInput,
+    teacher: ProbeInput | None,
     *,
     class_weights: np.ndarray | None = None,
     seed: int = 0,
@@ -101,7 +101,13 @@ def corruptions(
 
 
 def _correct(
-    sight: Sight, shown: Sight, rows: np.ndarray, weights: np.ndarray, kinds: tuple[str, ...], seed: int, told: Callable[[int], None]
+    sight: ProbeInput,
+    shown: ProbeInput,
+    rows: np.ndarray,
+    weights: np.ndarray,
+    kinds: tuple[str, ...],
+    seed: int,
+    told: Callable[[int], None],
 ) -> np.ndarray:
     """Tell which answers are right, (M, 1 + kinds * 5) bool, the clean images first."""
     import torch

@@ -11,7 +11,7 @@ from probes.compute.threads import one_thread
 from probes.depth.stages import features_at, stage_names
 from probes.embeddings import DOMAINS
 from probes.inputs import check_sights, versions
-from probes.probe_input import Sight
+from probes.probe_input import ProbeInput
 from probes.result import ProbeResult, Score
 from probes.stats.auc import auc_interval, auc_over_cells
 from probes.stats.domain_classifiers import logistic_scores
@@ -30,8 +30,8 @@ Measured = tuple[dict[str, Score], dict[str, np.ndarray]]
 
 
 def depth(
-    student: Sight,
-    teacher: Sight | None,
+    student: ProbeInput,
+    teacher: ProbeInput | None,
     *,
     class_weights: np.ndarray | None = None,
     seed: int = 0,
@@ -94,7 +94,7 @@ def depth(
     )
 
 
-def _measured(sight: Sight, shown: Sight, rows: np.ndarray, class_weights: np.ndarray | None, seed: int, stages: int) -> Measured:
+def _measured(sight: ProbeInput, shown: ProbeInput, rows: np.ndarray, class_weights: np.ndarray | None, seed: int, stages: int) -> Measured:
     """Measure one encoder at every depth on some rows."""
     module = sight.module
     if module is None:
@@ -122,7 +122,7 @@ def _measured(sight: Sight, shown: Sight, rows: np.ndarray, class_weights: np.nd
     return scores, {"stages": np.array(list(found), dtype=str)}
 
 
-def _features(sight: Sight, shown: Sight, rows: np.ndarray, stages: int) -> dict[str, np.ndarray]:
+def _features(sight: ProbeInput, shown: ProbeInput, rows: np.ndarray, stages: int) -> dict[str, np.ndarray]:
     """Give the pooled features of every stage that is not the embedding itself."""
     module = sight.module
     if module is None:

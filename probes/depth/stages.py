@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from probes.eval_mode import evaluating
+from probes.eval_mode import eval_mode
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -66,7 +66,7 @@ def _leaf_calls(module: nn.Module, image: Tensor) -> dict[str, int]:
         return hook
 
     with _hooked({name: (leaf, counted(name)) for name, leaf in module.named_modules() if name and not any(True for _ in leaf.children())}):
-        with evaluating(module), torch.inference_mode():
+        with eval_mode(module), torch.inference_mode():
             module(image)
     return calls
 
@@ -93,7 +93,7 @@ def features_at(module: nn.Module, names: list[str], images: Tensor, *, batch_si
         return hook
 
     modules = dict(module.named_modules())
-    with _hooked({name: (modules[name], keep(name)) for name in names}), evaluating(module), torch.inference_mode():
+    with _hooked({name: (modules[name], keep(name)) for name in names}), eval_mode(module), torch.inference_mode():
         for start in range(0, len(images), batch_size):
             part = images[start : start + batch_size]
             count = len(part)

@@ -13,7 +13,7 @@ from probes.compute.memoize import content, remembered
 from probes.discovery.concept_directions import Words, directions, learn_words
 from probes.discovery.concept_shift import LEAST_EFFECT, centred, own_words, word_shift
 from probes.discovery.vocabulary import FAMILY_OF_KIND
-from probes.probe_input import EmbedText, Sight
+from probes.probe_input import EmbedText, ProbeInput
 from probes.result import Score
 from probes.stats import paired
 from probes.stats.intervals import as_score
@@ -64,7 +64,7 @@ class Seen:
         return self.classes[self.labels]
 
 
-def read_images(student: Sight, teacher: Sight | None, rows: np.ndarray, weights: np.ndarray, *, least: int) -> Seen:
+def read_images(student: ProbeInput, teacher: ProbeInput | None, rows: np.ndarray, weights: np.ndarray, *, least: int) -> Seen:
     """Take the embeddings of some rows, leaving out classes with fewer than `least` images in either domain.
 
     Raises:
@@ -113,7 +113,9 @@ class Vocabulary:
     counts: Mapping[str, int] = field(default_factory=lambda: {"words": 0, "words/known": 0})
 
     @classmethod
-    def of(cls, student: Sight, teacher: Sight | None, seen: Seen, vocabulary: Mapping[str, Sequence[str]], *, seed: int) -> Vocabulary:
+    def of(
+        cls, student: ProbeInput, teacher: ProbeInput | None, seen: Seen, vocabulary: Mapping[str, Sequence[str]], *, seed: int
+    ) -> Vocabulary:
         """Ask the teacher's text tower which words it knows, and its image tower how well they fit."""
         embed_text = (teacher.embed_text if teacher is not None else None) or student.embed_text
         if embed_text is None or teacher is None or seen.teacher is None:

@@ -14,7 +14,7 @@ from probes.discovery.error_slices import found_slices
 from probes.discovery.vocabulary import BUILT_IN, read_vocabulary
 from probes.embeddings import DOMAINS, EmbeddingTable
 from probes.inputs import check_sights, versions
-from probes.probe_input import Sight
+from probes.probe_input import ProbeInput
 from probes.result import ProbeResult
 from probes.stats.sampling import sample_rows
 
@@ -24,8 +24,8 @@ LEAST_IMAGES = 8
 
 @one_thread
 def discovery(
-    student: Sight,
-    teacher: Sight | None,
+    student: ProbeInput,
+    teacher: ProbeInput | None,
     *,
     class_weights: np.ndarray | None = None,
     seed: int = 0,

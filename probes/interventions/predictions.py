@@ -10,13 +10,13 @@ import numpy as np
 
 from probes.compute.memoize import content, keep, recall
 from probes.edits import EDITS, Material
-from probes.probe_input import Sight
+from probes.probe_input import ProbeInput
 from probes.stats.sampling import partners
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-Answers = dict[str, np.ndarray]
+Predictions = dict[str, np.ndarray]
 """Name of an edit -> (M,) class named for each image under it; -1 where an image has no partner."""
 
 VALUES_AT_ONCE = 3_000_000
@@ -77,7 +77,9 @@ def kind_of(name: str) -> str:
     return next((prefix for prefix in (CONTROL, CROSSED) if name.startswith(f"{prefix}_")), None) or EDITS[name].kind
 
 
-def ask(sights: Sequence[Sight], plan: Plan, *, progress: Callable[[int, int], None] | None = None) -> list[Answers]:
+def predict_under_edits(
+    sights: Sequence[ProbeInput], plan: Plan, *, progress: Callable[[int, int], None] | None = None
+) -> list[Predictions]:
     """Give the class that each encoder names for every image under every edit of the plan; the images unchanged under the name `none`.
 
     Args:
@@ -108,7 +110,7 @@ def ask(sights: Sequence[Sight], plan: Plan, *, progress: Callable[[int, int], N
     return answers
 
 
-def _named(sight: Sight, images: Tensor, weights: np.ndarray, name: str) -> np.ndarray:
+def _named(sight: ProbeInput, images: Tensor, weights: np.ndarray, name: str) -> np.ndarray:
     cosines = sight.embed(images) @ weights
     if not np.isfinite(cosines).all():
         raise ValueError(
@@ -117,21 +119,21 @@ def _named(sight: Sight, images: Tensor, weights: np.ndarray, name: str) -> np.n
     return cosines.argmax(axis=1)
 
 
-def ask_beside(
-    student: Sight, teacher: Sight, plan: Plan, *, progress: Callable[[int, int], None] | None = None
-) -> tuple[Answers, Answers]:
+def predict_beside_teacher(
+    student: ProbeInput, teacher: ProbeInput, plan: Plan, *, progress: Callable[[int, int], None] | None = None
+) -> tuple[Predictions, Predictions]:
     """Ask a student and its teacher; the teacher only once in a process, since the students of a run share it."""
     key = content("edited", teacher.table, teacher.embed(student.images(plan.rows[:8])), plan.key, student.size)
     theirs = recall(key)
     if theirs is None:
-        ours, theirs = ask([student, teacher], plan, progress=progress)
+        ours, theirs = predict_under_edits([student, teacher], plan, progress=progress)
         keep(key, theirs)
         return ours, theirs
-    return ask([student], plan, progress=progress)[0], theirs
+    return predict_under_edits([student], plan, progress=progress)[0], theirs
 
 
 def _edited(
-    name: str, places: np.ndarray, images: Tensor, borrowed: dict[str, tuple[Any, Any]], shown: Sight, plan: Plan
+    name: str, places: np.ndarray, images: Tensor, borrowed: dict[str, tuple[Any, Any]], shown: ProbeInput, plan: Plan
 ) -> tuple[np.ndarray, Tensor]:
     """Apply one edit to those images of a batch that it can be applied to; partners are read once a batch and kind."""
     kind = kind_of(name)

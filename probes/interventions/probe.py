@@ -10,8 +10,8 @@ from probes.edits import EDITS, FAMILIES, MASKED, PLACES
 from probes.embeddings import DOMAINS
 from probes.inputs import check_sights, versions
 from probes.interventions.gap_shares import gap_shares
-from probes.interventions.predictions import CONTROL, CROSSED, Answers, Plan, ask, ask_beside, kind_of
-from probes.probe_input import Sight
+from probes.interventions.predictions import CONTROL, CROSSED, Plan, Predictions, kind_of, predict_beside_teacher, predict_under_edits
+from probes.probe_input import ProbeInput
 from probes.result import ProbeResult, Score
 from probes.stats import paired
 from probes.stats.intervals import as_score, paired_proportions, wilson
@@ -33,8 +33,8 @@ _DECISIVE = {"removes": "drop", "isolates": "accuracy", "swapped": "follows"}
 
 
 def interventions(
-    student: Sight,
-    teacher: Sight | None,
+    student: ProbeInput,
+    teacher: ProbeInput | None,
     *,
     class_weights: np.ndarray | None = None,
     seed: int = 0,
@@ -74,11 +74,11 @@ def interventions(
     labels, domain = table.labels[rows], table.domain[rows]
     classes = class_weights.shape[1]
     plan = Plan(rows, labels, domain, (*names, *_beside(names, classes, judged=teacher is not None)), class_weights, seed, masks)
-    theirs: Answers | None = None
+    theirs: Predictions | None = None
     if teacher is None:
-        (ours,) = ask([student], plan, progress=progress)
+        (ours,) = predict_under_edits([student], plan, progress=progress)
     else:
-        ours, theirs = ask_beside(student, teacher, plan, progress=progress)
+        ours, theirs = predict_beside_teacher(student, teacher, plan, progress=progress)
 
     measured = _Measured(plan, names, classes)
     scores = measured.of_one(ours)
@@ -124,7 +124,7 @@ def _beside(names: Sequence[str], classes: int, *, judged: bool) -> list[str]:
     return [*(f"{CONTROL}_{exchange}" for exchange in controls), *(f"{CROSSED}_{exchange}" for exchange in both)]
 
 
-def _chosen(student: Sight, edits: Sequence[str] | None, masks: np.ndarray | None, limit: int) -> tuple[str, ...]:
+def _chosen(student: ProbeInput, edits: Sequence[str] | None, masks: np.ndarray | None, limit: int) -> tuple[str, ...]:
     if min(student.size) < SMALLEST_SIDE:
         raise ValueError(f"images must be at least {SMALLEST_SIDE} pixels a side for `interventions`, got {student.size}; enlarge them.")
     if limit < LEAST_IMAGES:
@@ -158,7 +158,7 @@ class _Measured:
         pair = plan.pairs["swapped"]
         self.partner_label = np.where(pair >= 0, plan.labels[pair], -1)
 
-    def of_one(self, said: Answers) -> dict[str, Score]:
+    def of_one(self, said: Predictions) -> dict[str, Score]:
         """Score one encoder: accuracy and drop under each edit, and how often a swapped cue is followed."""
         scores: dict[str, Score] = {}
         before = said["none"] == self.labels
@@ -175,7 +175,7 @@ class _Measured:
                     scores[f"follows/{name}/{domain}"] = _mean(self.followed(said, name)[rows])
         return scores
 
-    def beside(self, ours: Answers, theirs: Answers) -> dict[str, Score]:
+    def beside(self, ours: Predictions, theirs: Predictions) -> dict[str, Score]:
         """Score the student minus its teacher over the same images, and test the reliance on every cue once."""
         scores: dict[str, Score] = {}
         p_values: dict[str, float] = {}
@@ -214,7 +214,7 @@ class _Measured:
             scores[f"adjusted_p/{name}"] = Score(float(p), float(p), float(p))
         return scores
 
-    def _tied(self, ours: Answers, theirs: Answers, exchange: str) -> tuple[np.ndarray, np.ndarray]:
+    def _tied(self, ours: Predictions, theirs: Predictions, exchange: str) -> tuple[np.ndarray, np.ndarray]:
         """Give, for each real image, how much better a synthetic cue of its own class serves it than one of another class.
 
         Returns:
@@ -226,7 +226,7 @@ class _Measured:
         taught, misled = ((theirs[name][rows] == self.labels[rows]).astype(float) for name in names[:2])
         return own - other - (taught - misled), own - other - (own_real - other_real)
 
-    def _uses(self, said: Answers, name: str) -> dict[str, np.ndarray]:
+    def _uses(self, said: Predictions, name: str) -> dict[str, np.ndarray]:
         """Give, for each image, what one encoder shows of an edit: right or not, what it lost, how far it followed the partner."""
         right = (said[name] == self.labels).astype(float)
         if name == "none":
@@ -236,7 +236,7 @@ class _Measured:
             shown["follows"] = self.followed(said, name)
         return shown
 
-    def followed(self, said: Answers, name: str) -> np.ndarray:
+    def followed(self, said: Predictions, name: str) -> np.ndarray:
         """Say of each image how far the encoder went over to the partner's class, beyond what damage alone explains; mean 0 by chance.
 
         With C > 2 classes: 1 for the partner's class, -1 / (C - 2) for any other wrong class. With two, every error is the partner's
@@ -249,7 +249,7 @@ class _Measured:
         elsewhere = ~gone & (said[name] != self.labels)
         return gone - elsewhere / (self.classes - 2)
 
-    def _rows(self, name: str, said: Answers) -> list[tuple[str, np.ndarray]]:
+    def _rows(self, name: str, said: Predictions) -> list[tuple[str, np.ndarray]]:
         """List the images of each domain that the edit could be applied to, at least two."""
         usable = said[name] >= 0
         found = [(domain, np.flatnonzero(usable & (self.domain == domain))) for domain in DOMAINS]

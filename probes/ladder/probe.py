@@ -15,7 +15,7 @@ from probes.edits.traces import jpeg
 from probes.embeddings import DOMAINS
 from probes.inputs import check_sights, versions
 from probes.ladder.pixel_features import pixel_features
-from probes.probe_input import Sight
+from probes.probe_input import ProbeInput
 from probes.result import ProbeResult, Score
 from probes.stats.auc import CrossFittedAuc, auc_interval, auc_over_cells, difference_interval
 from probes.stats.domain_classifiers import file_fact_scores, logistic_scores
@@ -44,8 +44,8 @@ Areas = dict[str, CrossFittedAuc]
 
 
 def ladder(
-    student: Sight,
-    teacher: Sight | None,
+    student: ProbeInput,
+    teacher: ProbeInput | None,
     *,
     class_weights: np.ndarray | None = None,
     seed: int = 0,
@@ -140,8 +140,8 @@ def _resized(images: Tensor) -> Tensor:
 
 
 def _climb(
-    student: Sight,
-    teacher: Sight | None,
+    student: ProbeInput,
+    teacher: ProbeInput | None,
     rows: np.ndarray,
     fold: np.ndarray,
     synthetic: np.ndarray,

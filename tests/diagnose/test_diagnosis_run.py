@@ -16,7 +16,7 @@ from diagnose import run
 from diagnose.inputs.subjects import Images, Subject
 from diagnose.report import assemble as reports
 from diagnose.schema import Report
-from probes.probe_input import Sight
+from probes.probe_input import ProbeInput
 from probes.registry import PROBES
 from probes.result import DiagnosticError, ProbeResult, Score
 
@@ -70,7 +70,7 @@ def test_edited_images_are_asked_for_and_another_number_is_measured_anew(
     asked = []
     probe = run.measure
 
-    def measure(name: str, student: Sight, teacher: Sight, *, edited: int | None, **more: object) -> ProbeResult:
+    def measure(name: str, student: ProbeInput, teacher: ProbeInput, *, edited: int | None, **more: object) -> ProbeResult:
         asked.append(edited)
         found = probe("transfer", student, teacher, **more)  # type: ignore[arg-type]
         return replace(found, probe=name, arrays={**found.arrays, "edits": np.array([], dtype=str)})

@@ -9,19 +9,19 @@ import pytest
 
 from probes.embeddings import EmbeddingTable
 from probes.inputs import check_sights, check_tables
-from probes.probe_input import Sight
+from probes.probe_input import ProbeInput
 from probes.registry import IMAGE_PROBES, measure
 
 COUNT = 80
 PIXELS = np.random.default_rng(0).integers(0, 255, (COUNT, 3, 8, 8), dtype=np.uint8)
 
 
-def sight(name: str, pixels: np.ndarray = PIXELS, *, ids: str = "") -> Sight:
+def sight(name: str, pixels: np.ndarray = PIXELS, *, ids: str = "") -> ProbeInput:
     rows = np.arange(COUNT)
     vectors = np.random.default_rng(1).normal(size=(COUNT, 4))
     domain = np.where(rows < COUNT // 2, "real", "synthetic")
     table = EmbeddingTable(np.array([f"{ids}{row}" for row in rows]), vectors, rows % 2, domain, name)
-    return Sight(table, [pixels[: COUNT // 2], pixels[COUNT // 2 :]], lambda images: images.mean(dim=(2, 3)), ("a", "b"))
+    return ProbeInput(table, [pixels[: COUNT // 2], pixels[COUNT // 2 :]], lambda images: images.mean(dim=(2, 3)), ("a", "b"))
 
 
 def test_equal_images_pass_whether_or_not_they_share_an_array():

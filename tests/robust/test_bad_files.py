@@ -70,6 +70,7 @@ def low_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lower the bounds on memory, so that small bombs will do."""
     import distill.readers
     import distill.room
+
     import probes.result
 
     for module in (distill.room, distill.readers):

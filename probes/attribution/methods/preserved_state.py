@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from probes.eval_mode import evaluating
+from probes.eval_mode import eval_mode
 
 
 @contextmanager
@@ -24,7 +24,7 @@ def undisturbed(encode: Any) -> Iterator[None]:
     import torch
 
     numbers, python = np.random.get_state(), random.getstate()  # noqa: NPY002 -- the global state is what must be kept
-    with torch.random.fork_rng(), torch.inference_mode(False), torch.enable_grad(), evaluating(encode):
+    with torch.random.fork_rng(), torch.inference_mode(False), torch.enable_grad(), eval_mode(encode):
         try:
             yield
         finally:

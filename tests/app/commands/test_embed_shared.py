@@ -264,6 +264,6 @@ def test_weights_drawn_by_lot_are_told_and_refused_where_each_process_would_draw
     + [(spec, False) for spec in ("open_clip:ViT-B-32/openai", "open_clip:local-dir:there", "hf:some/model", "net.py:make", "plugin:own")],
 )
 def test_a_name_that_gives_no_weights_is_known(spec, fresh):
-    from distill.models.student import is_fresh
+    from distill.models.student import has_random_weights
 
-    assert is_fresh(spec) is fresh
+    assert has_random_weights(spec) is fresh

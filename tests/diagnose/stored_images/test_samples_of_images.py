@@ -16,7 +16,7 @@ from diagnose.inputs.subjects import Images
 from diagnose.stored_images import edited_samples, samples
 from probes.edits import EDITS
 from probes.interventions.probe import interventions
-from probes.probe_input import Sight
+from probes.probe_input import ProbeInput
 from probes.result import ProbeResult
 
 CLASSES, COUNT, SIDE = ("ant", "bee", "cat"), 30, 16
@@ -40,7 +40,7 @@ def asked() -> tuple[list[Images], dict[str, ProbeResult], list[np.ndarray]]:
     sights = []
     for name, encode in (("student", student), ("teacher", lambda images: images[:, :, ::2].mean(dim=(2, 3)))):
         table = table_of(encode, name, given)
-        sights.append(Sight(table, [images.pixels for images in given], encode, CLASSES))
+        sights.append(ProbeInput(table, [images.pixels for images in given], encode, CLASSES))
     result = interventions(sights[0], sights[1], class_weights=np.eye(3), seed=3, limit=20, edits=EDITS_ASKED, draws=10)
     return given, {"student": result}, seen
 

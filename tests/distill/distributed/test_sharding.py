@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from distill.distributed.sharding import pieces, place_in_launch, share_of, whole_batches
+from distill.distributed.sharding import pieces, place_in_launch, shard_of, whole_batches
 
 
 @pytest.mark.parametrize("total", [100_000_000, 99_999_937, 1_000_003, 64, 63, 1])
 def test_64_ranks_take_every_image_once_and_equal_work(total):
     """The stage-1 division of docs/scale.md: 100 million images over 64 ranks, and numbers that do not divide."""
-    shares = [share_of(total, rank, 64) for rank in range(64)]
+    shares = [shard_of(total, rank, 64) for rank in range(64)]
 
     assert shares[0].start == 0
     assert all(one.stop == other.start for one, other in itertools.pairwise(shares))
@@ -30,7 +30,7 @@ def test_pieces_of_all_ranks_cover_every_image_once(total, world, size):
     seen = np.zeros(total, dtype=int)
 
     for rank in range(world):
-        for piece in pieces(share_of(total, rank, world), size):
+        for piece in pieces(shard_of(total, rank, world), size):
             assert 0 < len(piece) <= size
             seen[piece.start : piece.stop] += 1
 
@@ -41,7 +41,7 @@ def test_every_batch_is_one_that_a_single_process_runs():
     alone = list(whole_batches(range(1000), 64, 1000))
 
     for rank in range(7):
-        share = share_of(1000, rank, 7)
+        share = shard_of(1000, rank, 7)
         batches = list(whole_batches(share, 64, 1000))
         assert set(batches) <= set(alone)
         assert batches[0].start <= share.start

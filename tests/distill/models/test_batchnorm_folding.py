@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from distill.models.batchnorm_folding import folded
+from distill.models.batchnorm_folding import fuse_conv_bn
 from distill.models.student import attach_projection, build_backbone
 
 IMAGES = torch.rand(5, 3, 32, 32, generator=torch.Generator().manual_seed(1))
@@ -47,7 +47,7 @@ def torchvision_resnet() -> nn.Module:
 def test_networks_of_other_libraries_are_folded(build, side):
     torch.manual_seed(0)
     encoder = trained_a_little(build())
-    lighter = folded(encoder, side)
+    lighter = fuse_conv_bn(encoder, side)
     assert norms(lighter) == 0
     images = torch.nn.functional.interpolate(IMAGES, size=(side, side))
     with torch.inference_mode():
@@ -64,7 +64,7 @@ def test_a_folded_network_answers_the_same_with_no_batch_norm_left(spec):
     torch.manual_seed(0)
     encoder = trained_a_little(attach_projection(build_backbone(spec), 16, image_size=32))
     before = {name: tensor.clone() for name, tensor in encoder.state_dict().items()}
-    lighter = folded(encoder, 32)
+    lighter = fuse_conv_bn(encoder, 32)
     assert norms(encoder) > 5
     assert norms(lighter) == 0
     with torch.inference_mode():
@@ -77,7 +77,7 @@ def test_gradients_to_the_pixels_are_the_same():
     torch.manual_seed(0)
     encoder = trained_a_little(attach_projection(build_backbone("builtin:small_resnet"), 16, image_size=32))
     found = []
-    for each in (encoder, folded(encoder, 32)):
+    for each in (encoder, fuse_conv_bn(encoder, 32)):
         images = IMAGES.clone().requires_grad_()
         found.append(torch.autograd.grad(each(images).square().sum(), images)[0])
     torch.testing.assert_close(found[1], found[0], rtol=1e-3, atol=1e-5 * float(found[0].abs().max()))
@@ -106,26 +106,26 @@ class Odd(nn.Module):
 @pytest.mark.parametrize("kind", ["skip", "twice", "scaled"])
 def test_a_network_that_would_answer_otherwise_is_left_as_it_is(kind):
     encoder = trained_a_little(Odd(kind))
-    assert folded(encoder, 32) is encoder
+    assert fuse_conv_bn(encoder, 32) is encoder
 
 
 def test_the_plain_one_of_these_is_folded():
-    assert norms(folded(trained_a_little(Odd("plain")), 32)) == 1  # the other one is never called
+    assert norms(fuse_conv_bn(trained_a_little(Odd("plain")), 32)) == 1  # the other one is never called
 
 
 def test_what_has_nothing_to_fold_or_cannot_be_shown_images_is_left_as_it_is():
     plain = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten())
-    assert folded(plain, 32) is plain
+    assert fuse_conv_bn(plain, 32) is plain
     wrong = nn.Sequential(nn.Conv2d(5, 4, 3), nn.BatchNorm2d(4)).eval()
-    assert folded(wrong, 32) is wrong
+    assert fuse_conv_bn(wrong, 32) is wrong
     norm_of_the_batch = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4, track_running_stats=False)).eval()
-    assert folded(norm_of_the_batch, 32) is norm_of_the_batch
+    assert fuse_conv_bn(norm_of_the_batch, 32) is norm_of_the_batch
     half = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)).eval().bfloat16()
-    assert folded(half, 32) is half
+    assert fuse_conv_bn(half, 32) is half
 
 
 def test_an_encoder_in_training_mode_stays_in_it():
     encoder = trained_a_little(Odd("plain")).train()
-    lighter = folded(encoder, 32)
+    lighter = fuse_conv_bn(encoder, 32)
     assert encoder.training
     assert not lighter.training

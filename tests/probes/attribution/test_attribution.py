@@ -17,7 +17,7 @@ from probes.attribution.request import absent_colour
 from probes.attribution.sample import draw
 from probes.attribution.scalars import domain_logit
 from probes.embeddings import embed
-from probes.probe_input import Sight
+from probes.probe_input import ProbeInput
 from probes.registry import IMAGE_PROBES
 from probes.result import ProbeResult
 
@@ -61,14 +61,14 @@ class Cells(nn.Module):
         return self.head(self.drop(torch.nn.functional.gelu(self.patch(images)).flatten(1)))
 
 
-def _sight(pixels, labels, synthetic, encode, name="student") -> Sight:
+def _sight(pixels, labels, synthetic, encode, name="student") -> ProbeInput:
     ids = [f"image-{row:03d}" for row in range(len(labels))]
     domain = ["synthetic" if made else "real" for made in synthetic]
     table = embed(encode, [torch.from_numpy(pixels)], ids=ids, labels=labels.tolist(), domain=domain, name=name)
-    return Sight(table, [pixels], encode, ("red", "green"))
+    return ProbeInput(table, [pixels], encode, ("red", "green"))
 
 
-def _weights(sight: Sight) -> np.ndarray:
+def _weights(sight: ProbeInput) -> np.ndarray:
     """Give the class means of the real images, as if texts stood there."""
     real = sight.table.domain == "real"
     return np.stack([sight.table.embeddings[real & (sight.table.labels == c)].mean(axis=0) for c in range(CLASSES)], axis=1)
@@ -274,7 +274,7 @@ def test_progress_counts_to_its_end_and_a_remembered_teacher_gives_the_same_numb
 def test_a_callable_is_asked_by_occlusion_only_and_that_is_said(planted):
     student, _, weights = planted
     module = student.module
-    bare = Sight(student.table, student.pixels, lambda images: module(images), student.class_names)
+    bare = ProbeInput(student.table, student.pixels, lambda images: module(images), student.class_names)
 
     result = attribution(bare, None, class_weights=weights, **{**FAST, "methods": None})
 
@@ -379,8 +379,8 @@ def test_maps_that_cannot_be_are_refused(changes, said, planted):
 def test_one_domain_or_a_teacher_of_other_images_is_refused(planted):
     student, teacher, weights = planted
     rows = np.flatnonzero(student.table.domain == "real")
-    real = Sight(student.table.select(rows), [student.raw(rows)], student.encode, student.class_names)
-    fewer = Sight(teacher.table.select(np.arange(100)), [teacher.raw(np.arange(100))], teacher.encode, teacher.class_names)
+    real = ProbeInput(student.table.select(rows), [student.raw(rows)], student.encode, student.class_names)
+    fewer = ProbeInput(teacher.table.select(np.arange(100)), [teacher.raw(np.arange(100))], teacher.encode, teacher.class_names)
 
     with pytest.raises(ValueError, match="at least 10 synthetic images, got 0"):
         attribution(real, None, class_weights=weights)

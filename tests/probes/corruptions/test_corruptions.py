@@ -17,7 +17,7 @@ from probes.corruptions.probe import LEAST_IMAGES, corruptions
 from probes.corruptions.severity import CIFAR, IMAGENET, setting
 from probes.corruptions.weather import plasma
 from probes.embeddings import embed
-from probes.probe_input import Sight
+from probes.probe_input import ProbeInput
 from probes.stats import paired
 
 every_kind = pytest.mark.parametrize("kind", list(CORRUPTIONS))
@@ -171,7 +171,7 @@ def _sight(corner: bool, name: str, images=120):
     domain = np.where(np.arange(images) < images // 2, "real", "synthetic")
     ids = [f"i{row}" for row in range(images)]
     table = embed(encode, [torch.from_numpy(pixels)], ids=ids, labels=labels, domain=domain, name=name)
-    return Sight(table, [pixels[: images // 2], pixels[images // 2 :]], encode, ("red", "green", "blue"))
+    return ProbeInput(table, [pixels[: images // 2], pixels[images // 2 :]], encode, ("red", "green", "blue"))
 
 
 FEW = {"kinds": ("impulse_noise", "gaussian_noise", "contrast"), "class_weights": np.eye(3)}
@@ -229,7 +229,7 @@ def test_what_the_probe_cannot_use_is_refused():
         corruptions(student, None, class_weights=np.eye(3), kinds=("rain",))
     with pytest.raises(ValueError, match="`limit` must be at least 4 images of each domain, got 3"):
         corruptions(student, None, class_weights=np.eye(3), limit=3)
-    tiny = Sight(student.table, [np.zeros((120, 3, 6, 6), np.uint8)], student.encode, student.class_names)
+    tiny = ProbeInput(student.table, [np.zeros((120, 3, 6, 6), np.uint8)], student.encode, student.class_names)
     with pytest.raises(ValueError, match="at least 8 pixels"):
         corruptions(tiny, None, class_weights=np.eye(3))
 

@@ -11,7 +11,7 @@ from probes.compute import memoize
 from probes.depth.probe import depth, principal
 from probes.depth.stages import features_at, pooled, stage_names
 from probes.embeddings import embed
-from probes.probe_input import Sight
+from probes.probe_input import ProbeInput
 
 
 class Block(nn.Module):
@@ -135,7 +135,7 @@ def _sight(net, name, *, mark: bool, images=160):
     pixels = pixels.astype(np.uint8)
     domain = np.where(synthetic, "synthetic", "real")
     table = embed(net, [torch.from_numpy(pixels)], ids=[f"i{row}" for row in range(images)], labels=labels, domain=domain, name=name)
-    return Sight(table, [pixels], net, ("a", "b"))
+    return ProbeInput(table, [pixels], net, ("a", "b"))
 
 
 @pytest.fixture
@@ -182,7 +182,7 @@ def test_the_teacher_stands_beside_and_is_measured_once(net):
 
 def test_an_encoder_that_is_no_module_is_refused_and_such_a_teacher_left_out(net):
     student = _sight(net, "student", mark=True)
-    plain = Sight(student.table, student.pixels, lambda images: net(images), ("a", "b"))
+    plain = ProbeInput(student.table, student.pixels, lambda images: net(images), ("a", "b"))
 
     with pytest.raises(ValueError, match="`student` must be a torch module for `depth`, got another callable"):
         depth(plain, None)

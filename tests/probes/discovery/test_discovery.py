@@ -9,7 +9,7 @@ from probes.discovery.neural_pca import neural_pca
 from probes.discovery.probe import discovery
 from probes.discovery.slicing import error_slices
 from probes.embeddings import EmbeddingTable
-from probes.probe_input import Sight
+from probes.probe_input import ProbeInput
 from probes.result import ProbeResult
 
 NAMES = ("cat", "dog", "ship", "frog")
@@ -33,7 +33,9 @@ def embed_text(texts: list[str]) -> np.ndarray:
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
-def world(*, tied: bool = True, snow: bool = False, uses: float = 1.5, count: int = 240, seed: int = 0) -> tuple[Sight, Sight, np.ndarray]:
+def world(
+    *, tied: bool = True, snow: bool = False, uses: float = 1.5, count: int = 240, seed: int = 0
+) -> tuple[ProbeInput, ProbeInput, np.ndarray]:
     """Give a student, a teacher and class weights.
 
     In synthetic images the colour is the class's own (`tied`), and there is more snow (`snow`). The teacher sees class and attributes; the
@@ -54,7 +56,7 @@ def world(*, tied: bool = True, snow: bool = False, uses: float = 1.5, count: in
     domain = np.where(synthetic, "synthetic", "real")
     pixels = [np.zeros((2 * count, 3, 8, 8), dtype=np.uint8)]
     tables = [EmbeddingTable(ids, part, labels, domain, name) for part, name in ((student, "student"), (teacher, "teacher"))]
-    sights = [Sight(table, pixels, lambda images: images, NAMES, embed_text) for table in tables]
+    sights = [ProbeInput(table, pixels, lambda images: images, NAMES, embed_text) for table in tables]
     return sights[0], sights[1], np.eye(D)[:, :4]
 
 
@@ -106,7 +108,7 @@ def test_permuted_domains_have_no_name():
         rows = np.flatnonzero(student.table.labels == label)
         domain[rows] = rng.permutation(domain[rows])
     shuffled = [
-        Sight(
+        ProbeInput(
             EmbeddingTable(sight.table.ids, sight.table.embeddings, sight.table.labels, domain, sight.table.name),
             sight.pixels,
             sight.encode,
@@ -126,7 +128,7 @@ def test_permuted_domains_have_no_name():
 
 def test_a_tower_that_knows_no_word_gives_no_name_and_says_so():
     student, teacher, weights = world()
-    deaf = Sight(
+    deaf = ProbeInput(
         teacher.table, teacher.pixels, teacher.encode, NAMES, lambda texts: embed_text([text.replace("red", "rex") for text in texts])
     )
 
@@ -139,10 +141,10 @@ def test_a_tower_that_knows_no_word_gives_no_name_and_says_so():
 
 def test_without_teacher_or_text_tower_components_and_slices_remain():
     student, teacher, weights = world(count=80)
-    dumb = Sight(teacher.table, teacher.pixels, teacher.encode, NAMES)
+    dumb = ProbeInput(teacher.table, teacher.pixels, teacher.encode, NAMES)
 
     for other in (None, dumb):
-        result = run(Sight(student.table, student.pixels, student.encode, NAMES), other, weights)
+        result = run(ProbeInput(student.table, student.pixels, student.encode, NAMES), other, weights)
         assert result.params["naming"] == "no text tower: no words"
         assert any(name.startswith("component/") for name in result.scores)
         assert any(name.startswith("slice/") for name in result.scores)
@@ -225,7 +227,7 @@ def test_progress_is_told_and_the_order_of_images_in_the_table_does_not_matter_t
     student, teacher, weights = world()
     told = []
     order = np.random.default_rng(0).permutation(len(student))
-    turned = [Sight(s.table.select(order), [s.pixels[0][order]], s.encode, NAMES, embed_text) for s in (student, teacher)]
+    turned = [ProbeInput(s.table.select(order), [s.pixels[0][order]], s.encode, NAMES, embed_text) for s in (student, teacher)]
 
     result = run(*turned, weights, progress=lambda done, total: told.append((done, total)))
 
@@ -237,7 +239,7 @@ def test_of_many_classes_some_are_chosen_so_that_each_has_enough_images():
     rng = np.random.default_rng(0)
     labels, domain = np.arange(40 * 24) % 40, np.where(np.arange(40 * 24) < 40 * 12, "real", "synthetic")
     table = EmbeddingTable(np.arange(40 * 24).astype(str), rng.normal(size=(40 * 24, 6)), labels, domain, "student")
-    sight = Sight(table, [np.zeros((40 * 24, 3, 8, 8), dtype=np.uint8)], lambda images: images, tuple(map(str, range(40))))
+    sight = ProbeInput(table, [np.zeros((40 * 24, 3, 8, 8), dtype=np.uint8)], lambda images: images, tuple(map(str, range(40))))
 
     result = discovery(sight, None, class_weights=rng.normal(size=(6, 40)), limit=100, permutations=19)
 

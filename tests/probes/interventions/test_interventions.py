@@ -14,7 +14,7 @@ from probes.embeddings import EmbeddingTable, embed
 from probes.interventions import predictions
 from probes.interventions.gap_shares import gap_shares
 from probes.interventions.probe import LEAST_IMAGES, _beside, _Measured, interventions
-from probes.probe_input import Sight
+from probes.probe_input import ProbeInput
 from probes.result import ProbeResult
 from probes.stats import paired
 
@@ -99,11 +99,11 @@ def world(family: str | None, *, count: int = 48, seed: int = 0, real_cue: bool 
     return pixels, labels.numpy(), np.where(synthetic, "synthetic", "real")
 
 
-def sight(encode, given, name="student") -> Sight:
+def sight(encode, given, name="student") -> ProbeInput:
     pixels, labels, domain = given
     ids = [f"image-{row:03d}" for row in range(len(labels))]
     table = embed(encode, [torch.from_numpy(pixels)], ids=ids, labels=labels, domain=domain, name=name)
-    return Sight(table, [pixels], encode, tuple("abcd"))
+    return ProbeInput(table, [pixels], encode, tuple("abcd"))
 
 
 def pair(family: str | None, given):
@@ -328,7 +328,7 @@ def test_a_second_student_does_not_ask_the_teacher_again():
         asked.append(len(images))
         return reads_shape(images)
 
-    watched = Sight(teacher.table, teacher.pixels, counting, teacher.class_names)
+    watched = ProbeInput(teacher.table, teacher.pixels, counting, teacher.class_names)
     first = interventions(student, watched, class_weights=np.eye(CLASSES), seed=11, edits=["grey", "jpeg"])
     before = sum(asked)
     second = interventions(student, watched, class_weights=np.eye(CLASSES), seed=11, edits=["grey", "jpeg"])
@@ -418,7 +418,7 @@ def test_images_smaller_than_the_finest_patches_are_refused():
     table = EmbeddingTable(np.arange(count).astype(str), np.random.default_rng(1).normal(size=(count, 2)), labels, domain, "student")
 
     with pytest.raises(ValueError, match=r"images must be at least 8 pixels a side for `interventions`, got \(6, 6\)"):
-        interventions(Sight(table, [pixels], lambda images: images.mean(dim=(2, 3))[:, :2], ("a", "b")), None, class_weights=np.eye(2))
+        interventions(ProbeInput(table, [pixels], lambda images: images.mean(dim=(2, 3))[:, :2], ("a", "b")), None, class_weights=np.eye(2))
 
 
 @pytest.mark.parametrize(("images", "stands"), [(LEAST_IMAGES - 1, False), (LEAST_IMAGES, True)])

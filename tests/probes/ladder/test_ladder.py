@@ -11,7 +11,7 @@ from probes.compute import memoize
 from probes.embeddings import embed
 from probes.ladder.pixel_features import pixel_features
 from probes.ladder.probe import RUNGS, climb, ladder
-from probes.probe_input import Sight
+from probes.probe_input import ProbeInput
 
 
 @pytest.fixture(autouse=True)
@@ -49,7 +49,7 @@ def _sight(cue: str, *, images=160, seed=0, **facts):
         name="student",
         metadata=facts or None,
     )
-    return Sight(table, [pixels], eye, ("a", "b"))
+    return ProbeInput(table, [pixels], eye, ("a", "b"))
 
 
 def test_each_rung_takes_away_what_it_says():
@@ -122,7 +122,7 @@ def test_file_facts_are_the_lowest_rung():
 
 def test_images_too_small_are_refused():
     student = _sight("none")
-    tiny = Sight(student.table, [np.zeros((160, 3, 6, 6), np.uint8)], student.encode, student.class_names)
+    tiny = ProbeInput(student.table, [np.zeros((160, 3, 6, 6), np.uint8)], student.encode, student.class_names)
 
     with pytest.raises(ValueError, match="at least 8 pixels"):
         ladder(tiny, None)

@@ -1,4 +1,4 @@
-"""Judge checkpoints as a stranger would: python benchmarks/stranger.py --data CIFAKE --teacher FOLDER --out DIR.
+"""Judge checkpoints as a stranger would: python benchmarks/blackbox_checkpoints.py --data CIFAKE --teacher FOLDER --out DIR.
 
 Cues are painted, and students trained, by this file alone: plain PIL, NumPy and PyTorch, a plain state dict, image folders. Nothing of the
 toolkit is imported; it is called by its command line. What should be named was written down before any draw was judged.

@@ -58,7 +58,7 @@ def _run(arguments: Sequence[str], said: Path, before: Before | None) -> None:
     os._exit(0)
 
 
-class Nursery:
+class ForkServer:
     """Start commands, wait for them, or kill them.
 
     Args:
