@@ -209,8 +209,7 @@ def _check(
 def _table(subject: Subject, setting: Setting, encode: Encode | None = None, hashed: str = "") -> tuple[str, EmbeddingTable]:
     """Embed all images, or read the embeddings back; the key is of content, with the encoder's answer on a few images in it.
 
-    An encoder without a weights' hash is embedded anew each time.
-    """
+    An encoder without a weights' hash is embedded anew each time."""
     weights = hashed or subject.weights_hash
     content = key(weights, setting.fingerprint, _answer(encode or subject.embed, setting), "float32")
     folder = setting.out / "embeddings" / content
@@ -351,7 +350,7 @@ def _with_epochs(result: ProbeResult, student: Subject, table: EmbeddingTable, t
 
 
 def _epoch(student: Subject, epoch: int, few: Setting) -> tuple[str, EmbeddingTable]:
-    """Embed the few images with the encoder of one epoch, or read the embeddings back; too short to have a bar of its own."""
+    """Embed the few images with the encoder of one epoch, or read the embeddings back."""
     named = replace(student, name=f"{student.name} epoch {epoch}")
     return _table(
         named,

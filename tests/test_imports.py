@@ -111,7 +111,6 @@ def test_no_file_is_a_drawer_for_everything() -> None:
 
 
 def test_only_the_teacher_side_opens_open_clip_and_only_checkpoint_files_write_weights() -> None:
-    """The pocket's build scripts made what the package ships; users never run them."""
     users = {path.relative_to(ROOT).as_posix() for path in FILES if "open_clip" in {name.split(".")[0] for name in imported(path)}}
     writers = {
         path.relative_to(ROOT).as_posix()
@@ -119,12 +118,12 @@ def test_only_the_teacher_side_opens_open_clip_and_only_checkpoint_files_write_w
         if {"save_file", "save", "safetensors.torch.save", "torch.save"} & set(calls(path))
     }
 
-    assert {name for name in users if not name.startswith("distill/packs/pocket/build")} <= {
+    assert users <= {
         "distill/models/open_clip_models.py",
         "distill/training/teach.py",
         "distill/export/to_open_clip.py",
     }
-    assert {name for name in writers if not name.startswith("distill/packs/pocket/build")} == {"distill/models/checkpoint.py"}
+    assert writers == {"distill/models/checkpoint.py"}
 
 
 def test_packages_and_what_the_dashboard_reads_stay_light() -> None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from distill.losses.contract import Batch, Loss, Need, Setting
 from distill.losses.registry import LOSSES
-from distill.models.plugins import load_plugin, plugin_names
+from distill.system.plugins import load_plugin, plugin_names
 
 Options = Mapping[str, Mapping[str, float]]
 """Loss -> option -> value."""

@@ -17,7 +17,7 @@ from distill.errors import DistillError
 from distill.models.encoder import Encoder
 from distill.models.onednn import shielded
 from distill.models.open_clip_models import image_tower
-from distill.models.plugins import load_plugin, plugin_names
+from distill.system.plugins import load_plugin, plugin_names
 
 FORMS = (
     "timm:NAME, open_clip:NAME[/TAG], hf:ID, builtin:NAME, plugin:NAME, a synthgap checkpoint (.safetensors) or path/to/file.py:function"
