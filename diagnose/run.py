@@ -209,7 +209,8 @@ def _check(
 def _table(subject: Subject, setting: Setting, encode: Encode | None = None, hashed: str = "") -> tuple[str, EmbeddingTable]:
     """Embed all images, or read the embeddings back; the key is of content, with the encoder's answer on a few images in it.
 
-    An encoder without a weights' hash is embedded anew each time."""
+    An encoder without a weights' hash is embedded anew each time.
+    """
     weights = hashed or subject.weights_hash
     content = key(weights, setting.fingerprint, _answer(encode or subject.embed, setting), "float32")
     folder = setting.out / "embeddings" / content
