@@ -117,7 +117,7 @@ def _tower(student: TrainedStudent) -> tuple[dict[str, Any], dict[str, Tensor]]:
         what = student.description["spec"]
     raise ValueError(
         f"the student must be timm:NAME without arguments, or open_clip:NAME, for plain open_clip to rebuild it, got {what}; "
-        "use --format onnx or safetensors, or distill.export.run.to_open_clip.join in Python (docs/export.md)."
+        "use --format onnx or safetensors, or distill.export.to_open_clip.join in Python (docs/export.md)."
     )
 
 
