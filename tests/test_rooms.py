@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
@@ -120,3 +121,20 @@ def test_pages_are_pages_and_nothing_else() -> None:
     from app.dashboard import PAGES
 
     assert {path.stem for path in (ROOT / "app" / "views").glob("*.py")} - {"__init__"} == set(PAGES)
+
+
+def test_the_picture_of_the_house_names_every_room_and_no_other() -> None:
+    picture = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8").split("```mermaid")[1].split("```")[0]
+    drawn = set(re.findall(rf"\b((?:{'|'.join(PACKAGES)})_\w+)\[", picture))
+    rooms = {f"{package}_{path.name}" for package in PACKAGES for path in (ROOT / package).iterdir() if list(path.glob("*.py"))}
+
+    assert drawn == rooms
+
+
+def test_architecture_names_no_file_or_folder_that_is_not_there() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    paths = re.findall(rf"`((?:tools|tests|{'|'.join(PACKAGES)})/[\w/.]*)`", text)
+    dotted = re.findall(rf"`((?:{'|'.join(PACKAGES)})(?:\.\w+)+)`", text)
+
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+    assert [name for name in dotted if module_of(name, modules()) is None] == []
