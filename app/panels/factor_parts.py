@@ -9,7 +9,8 @@ import pandas as pd
 from app import charts
 from app.panels.groups import Group, group_students, keys_in_order, over_seeds, zero_shot
 from app.panels.wording import estimate, plain
-from diagnose.schema import Division, Estimate, LevelContrast, Report
+from diagnose.judge.properties import ContrastMeaning, judge_contrast
+from diagnose.schema import Division, LevelContrast, Report
 from diagnose.wording.factor_words import COSTS, FACTORS, level_words, versus
 from diagnose.wording.words import plain as spoken
 from diagnose.wording.words import upper_first
@@ -27,6 +28,16 @@ KIND_WORDS: dict[Kind, str] = {
 
 PART_COLOURS = {"text_target": "#D55E00", "negatives": "#0072B2", "synthetic_images": "#009E73", "remainder": charts.TEACHER}
 """Part of a gap -> its colour, the same in every division; parts of several factors are drawn in `charts.NEUTRAL`."""
+
+CONTRAST_WORDS: dict[ContrastMeaning, str] = {
+    "fits_synthetic": "better on synthetic images and worse on real ones: it fits the synthetic images",
+    "worse_on_both": "worse on both: it trains worse",
+    "worse_on_real": "worse on real images alone",
+    "better_on_both": "better on both: it trains better",
+    "better_on_real": "better on real images",
+    "unclear": "no sure change on real images",
+}
+"""What the judge says of a contrast -> words."""
 
 
 def kind_of(group: Group) -> Kind | None:
@@ -125,14 +136,7 @@ def contrast_dots(items: Sequence[LevelContrast]) -> list[charts.Dot]:
 
 def reading(item: LevelContrast) -> str:
     """Say what the two intervals of a contrast mean together."""
-    real, synthetic = item.real, item.synthetic
-    if real.high < 0.0 < synthetic.low:
-        return "better on synthetic images and worse on real ones: it fits the synthetic images"
-    if real.high < 0.0:
-        return "worse on both: it trains worse" if synthetic.high < 0.0 else "worse on real images alone"
-    if real.low > 0.0:
-        return "better on both: it trains better" if synthetic.low > 0.0 else "better on real images"
-    return "no sure change on real images"
+    return CONTRAST_WORDS[judge_contrast(item.real, item.synthetic)]
 
 
 def contrast_words(item: LevelContrast) -> str:
@@ -162,8 +166,3 @@ def level_table(report: Report) -> pd.DataFrame:
             )
         rows.append(row)
     return pd.DataFrame(rows)
-
-
-def surely_more(one: Estimate, other: Estimate) -> bool:
-    """Say whether two intervals do not touch, the first above the second."""
-    return one.low > other.high

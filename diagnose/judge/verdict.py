@@ -7,10 +7,10 @@ each loss, and far less where there is no gap.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
+from diagnose.judge.comparison import Side, compare, surely_more
 from diagnose.judge.facts import Contrast, Facts, Measured
 from diagnose.schema import Estimate
 
@@ -39,7 +39,6 @@ MOSTLY = 0.5
 For the border, more than half of the gap closes when it is hidden; for a window, it is followed more than half as much as any exchange
 that covers the whole image, and the border less than half as much as the window."""
 
-Side = Literal["above", "below", "unclear"]
 Outcome = Literal["fails", "holds", "unclear"]
 Label = Literal[
     "text_target_costs_real_accuracy",
@@ -53,13 +52,6 @@ Label = Literal[
     "no_gap",
     "inconclusive",
 ]
-
-
-def compare(value: Estimate, threshold: float) -> Side:
-    """Say on which side of a threshold the whole interval lies."""
-    if value.low > threshold:
-        return "above"
-    return "below" if value.high < threshold else "unclear"
 
 
 def outcome(measured: Measured) -> Outcome:
@@ -170,7 +162,7 @@ def _label_of_failure(facts: Facts, students: Sequence[Measured], failing: Seque
     if causes and all(costs_everywhere(facts.contrast(name)) for name in causes):
         return "training_failure"
     if causes and not mostly_shared(facts, causes):
-        return _label_of_causes(facts, causes)
+        return label_of_causes(facts, causes)
     text = facts.contrast("text_target") or facts.contrast("text_target_and_negatives")
     if helps(text) and not any(measured.target == "text" for measured in failing):
         return "image_target_fails_on_real"
@@ -203,7 +195,13 @@ def mostly_shared(facts: Facts, causes: Sequence[str]) -> bool:
     return True
 
 
-def _label_of_causes(facts: Facts, causes: Sequence[str]) -> Label:
+def label_of_causes(facts: Facts, causes: Sequence[str]) -> Label:
+    """Choose the label that blames properties of the loss; of two that cost, the one whose cost is larger in the paired difference.
+
+    Args:
+        facts: the numbers.
+        causes: properties that cost more than `MARGIN`, from `named_causes`.
+    """
     causes = [name for name in causes if not costs_everywhere(facts.contrast(name))]
     if causes == ["text_target"]:
         return "text_target_costs_real_accuracy"
@@ -229,21 +227,17 @@ def alarms(scores: Mapping[str, Estimate], edit: str) -> bool:
 
 def alarms_at(value: Estimate, adjusted: Estimate) -> bool:
     """Say whether a number surely exceeds 0, with its p corrected for all that were tried; over seeds both have to hold as far as they reach."""
-    return adjusted.high <= ALARM and compare(value, 0.0) == "above"
+    return stands(adjusted.high) and compare(value, 0.0) == "above"
+
+
+def stands(adjusted_p: float) -> bool:
+    """Return whether a p-value, already corrected for all that were tried, is at most `ALARM`."""
+    return adjusted_p <= ALARM
 
 
 def closes(share: Estimate) -> bool:
     """Say whether an edit surely closes some of the gap between synthetic and real images."""
     return compare(share, 0.0) == "above"
-
-
-def surely_more(first: Estimate, second: Estimate) -> bool:
-    """Say whether one number is surely larger than another, from their intervals.
-
-    Source: MOVER, Zou & Donner (2008), for numbers that do not fall together; two edits of the same images mostly rise and fall
-    together, which makes this careful rather than bold.
-    """
-    return first.value - second.value > math.hypot(first.value - first.low, second.high - second.value)
 
 
 def lies_at_border(

@@ -69,6 +69,7 @@ def assemble(
         students=[_student(student, accuracy(student)) for student in students],
         findings=findings.findings(facts, said.label),  # type: ignore[arg-type]
         factors=findings.factors(facts),
+        text_minus_negatives=facts.text_minus_negatives,
         divisions=factor_findings.divisions(facts),
         contrasts=factor_findings.contrasts(facts),
         verdict=said,
