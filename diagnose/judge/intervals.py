@@ -10,8 +10,7 @@ import numpy as np
 from scipy import stats
 
 from diagnose.schema import Estimate
-
-CONFIDENCE = 0.95
+from probes.stats.confidence import LEVEL
 
 
 @dataclass(frozen=True)
@@ -83,7 +82,7 @@ def spread(sample: Sample) -> Spread:
 
     Source: ours; the sum of squared half-widths follows Howe (1974) and MOVER (Zou & Donner 2008).
     """
-    tail = 0.5 + CONFIDENCE / 2
+    tail = 0.5 + LEVEL / 2
     by_seed = sum(part.mean(axis=1) for part in sample.parts)
     count = len(sample.seeds)
     seeds = 0.0 if count < 2 else float(stats.t.ppf(tail, count - 1) ** 2 * np.var(by_seed, ddof=1) / count)
@@ -151,7 +150,7 @@ def over_seeds(values: Sequence[Estimate], *, low: float = -math.inf, high: floa
         return values[0]
     points = np.array([item.value for item in values])
     mean = float(points.mean())
-    seeds = float(stats.t.ppf(0.5 + CONFIDENCE / 2, len(points) - 1) ** 2 * points.var(ddof=1) / len(points))
+    seeds = float(stats.t.ppf(0.5 + LEVEL / 2, len(points) - 1) ** 2 * points.var(ddof=1) / len(points))
     down = float(np.mean([item.value - item.low for item in values]))
     up = float(np.mean([item.high - item.value for item in values]))
     return Estimate(
