@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -13,7 +12,7 @@ from diagnose.judge.factors import contrasts, divisions, training_domain
 from diagnose.judge.facts import Facts, Measured
 from diagnose.judge.groups import Group, group_students
 from diagnose.judge.intervals import Sample, estimate, over_seeds
-from diagnose.schema import Estimate, ProbeRecord, ZeroShot
+from diagnose.schema import Estimate, ZeroShot
 from probes.result import ProbeResult, Score
 
 Results = Mapping[str, Mapping[str, ProbeResult]]
@@ -26,9 +25,7 @@ def gather(
     results: Results,
     *,
     classes: int,
-    records: Sequence[ProbeRecord] = (),
     missing: Sequence[str] = (),
-    notes: Sequence[str] = (),
 ) -> Facts:
     """Turn probe results into facts.
 
@@ -37,14 +34,11 @@ def gather(
         teacher: the teacher; its numbers come from the students' results, where it is measured beside them.
         results: probe -> student -> result.
         classes: number of classes C.
-        records: what became of each probe; the failed ones become reasons in `missing`.
-        missing: other reasons why something could not be measured.
-        notes: what was left out of measurements that did run; told behind the reasons.
+        missing: what could not be measured or was left out, a sentence each; handed through to the facts.
     """
     groups = group_students(students, results.get("transfer", {}))
-    reasons = [*missing, *_reasons(records), *notes]
     if not groups:
-        return Facts(teacher.name, None, None, None, classes, missing=tuple(reasons))
+        return Facts(teacher.name, None, None, None, classes, missing=tuple(missing))
     first = groups[0]
     teacher_real, teacher_synthetic = first.teacher_real.take(first.real.seeds[:1]), first.teacher_synthetic.take(first.real.seeds[:1])
     found, both = contrasts(groups)
@@ -61,7 +55,7 @@ def gather(
         divisions=divisions(groups, names),
         levels=level_contrasts(groups, names, training_domain(groups)),
         gains=_gains(groups),
-        missing=tuple(reasons),
+        missing=tuple(missing),
         largest_class=_largest_class(results.get("transfer", {})),
     )
 
@@ -70,16 +64,6 @@ def _largest_class(transfers: Mapping[str, ProbeResult]) -> float:
     """Give the share of the largest class in the domain where it is smaller: chance in both must be beaten in one of them to say anything."""
     counts = [result.arrays.get(f"class_count/{domain}") for result in list(transfers.values())[:1] for domain in DOMAINS]
     return min((float(count.max() / count.sum()) for count in counts if count is not None and count.sum()), default=0.0)
-
-
-def _reasons(records: Sequence[ProbeRecord]) -> list[str]:
-    """Say each reason why probes failed once, with all probes and encoders it stopped."""
-    failed: dict[str, tuple[dict[str, None], dict[str, None]]] = {}
-    for record in records:
-        if record.status == "failed":
-            probes, subjects = failed.setdefault(re.sub(r"^\w*(Error|Exception): ", "", record.error), ({}, {}))
-            probes[record.probe] = subjects[record.subject] = None
-    return [f"{', '.join(probes)} failed for {', '.join(subjects)}: {error}" for error, (probes, subjects) in failed.items()]
 
 
 def _names(groups: Sequence[Group]) -> list[str]:

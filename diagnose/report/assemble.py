@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -45,7 +46,8 @@ def assemble(
         counts: images by domain, classes, …
         environment: versions and machine.
     """
-    facts = gather(students, teacher, results, classes=len(class_names), records=records, missing=missing, notes=notes)
+    reasons = [*missing, *_failures(records), *notes]
+    facts = gather(students, teacher, results, classes=len(class_names), missing=reasons)
     said = statement.state(facts)
     transfers, known = results.get("transfer", {}), dict(fallback or {})
     beside = next((transfers[student.name] for student in students if student.name in transfers), None)
@@ -85,6 +87,16 @@ def unmet(domains: Sequence[str], probes: Sequence[str]) -> list[str]:
     if "transfer" not in probes:
         found.append(f"the probe `transfer`, which a verdict rests on, was not among those asked for ({', '.join(probes)}); ask for it too")
     return found
+
+
+def _failures(records: Sequence[ProbeRecord]) -> list[str]:
+    """Write each error that stopped probes once, with all probes and encoders it stopped."""
+    stopped: dict[str, tuple[dict[str, None], dict[str, None]]] = {}
+    for record in records:
+        if record.status == "failed":
+            probes, subjects = stopped.setdefault(re.sub(r"^\w*(Error|Exception): ", "", record.error), ({}, {}))
+            probes[record.probe] = subjects[record.subject] = None
+    return [f"{', '.join(probes)} failed for {', '.join(subjects)}: {error}" for error, (probes, subjects) in stopped.items()]
 
 
 def _student(subject: Subject, accuracy: ZeroShot) -> Student:
