@@ -13,7 +13,7 @@ Target = Literal["image", "text"]
 
 
 class Strict(BaseModel):
-    """Frozen, and refuses fields it does not know."""
+    """Base of all parts: frozen, and unknown fields are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -131,7 +131,7 @@ class LevelContrast(Strict):
 
 
 class Verdict(Strict):
-    """The one-line answer."""
+    """The answer: a label for machines, and sentences for people."""
 
     label: str
     statement: str

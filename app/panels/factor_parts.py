@@ -41,7 +41,7 @@ CONTRAST_WORDS: dict[ContrastMeaning, str] = {
 
 
 def kind_of(group: Group) -> Kind | None:
-    """Give the kind of a group's loss, or None where it is not known."""
+    """Return the kind of a group's loss, or None where it is not known."""
     target, negatives = group.students[0].target, group.students[0].negatives
     return None if target is None or negatives is None else (target, negatives)
 
@@ -66,7 +66,7 @@ def kind_dots(report: Report) -> list[charts.Dot]:
 
 
 def kind_sentences(report: Report) -> list[str]:
-    """Say what the losses of each kind reach on real images, with n; one line a kind."""
+    """Write the accuracies of the losses of each kind on real images, with n; one line a kind."""
     groups = [group for group in group_students(report) if group.trained_on in (None, "synthetic")]
     lines = []
     for kind, words in KIND_WORDS.items():
@@ -135,7 +135,7 @@ def contrast_dots(items: Sequence[LevelContrast]) -> list[charts.Dot]:
 
 
 def reading(item: LevelContrast) -> str:
-    """Say what the two intervals of a contrast mean together."""
+    """Write what the judge decides on the two intervals of a contrast."""
     return CONTRAST_WORDS[judge_contrast(item.real, item.synthetic)]
 
 
@@ -151,7 +151,7 @@ def factor_label(factor: str) -> str:
 
 
 def level_table(report: Report) -> pd.DataFrame:
-    """Give one row a group of students: its levels and its mean accuracies over seeds; only factors in which groups differ."""
+    """Return one row a group of students: its levels and its mean accuracies over seeds; only factors in which groups differ."""
     groups = group_students(report)
     levels = [group.students[0].levels for group in groups]
     factors = [name for name in FACTORS if len({level.get(name, "") for level in levels}) > 1]

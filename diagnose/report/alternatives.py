@@ -13,7 +13,7 @@ from diagnose.wording.words import bare_percent, listed, more_or_less, number, p
 
 
 def alternatives(facts: Facts, label: Label) -> list[Alternative]:
-    """Go through the other explanations; nothing is ruled out without a number that does it.
+    """List the other explanations; one is ruled out only by a number.
 
     Args:
         facts: the numbers.
@@ -103,7 +103,7 @@ def _twins(facts: Facts, measured: Measured) -> list[Measured]:
 
 
 def _better_twin(facts: Facts, measured: Measured) -> str:
-    """Name a student of the same size that surely does better on real images, or give nothing."""
+    """Describe a student of the same size that surely does better on real images; empty without one."""
     gain = facts.gains.get(measured.loss)
     if gain is not None and compare(gain, MARGIN) == "above":
         return f"{plain(measured.loss)} trained on real images gains {points(gain)}"
@@ -114,7 +114,7 @@ def _better_twin(facts: Facts, measured: Measured) -> str:
 
 
 def listed_proofs(proofs: Sequence[str]) -> str:
-    """Join proofs, each once."""
+    """Join proofs, each of them once."""
     return "; ".join(dict.fromkeys(proofs))
 
 
@@ -175,5 +175,5 @@ def _codec(facts: Facts) -> Alternative:
 
 
 def metadata_auc(facts: Facts) -> Estimate | None:
-    """Give the AUC of file facts alone; it is the same for all students."""
+    """Return the AUC of file facts alone, which is the same for all students, or None."""
     return next((m.scores["separability/metadata/auc"] for m in facts.measured if "separability/metadata/auc" in m.scores), None)

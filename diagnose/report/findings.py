@@ -28,25 +28,25 @@ from diagnose.wording.words import (
 
 
 def findings(facts: Facts, label: Label) -> list[Finding]:
-    """Write all findings, in the order of the chain: outcome, controls, loss, cue, separability, drift, what is missing.
+    """Write all findings, in the order of the page: outcome, controls, loss, cue, separability, drift, what is missing.
 
     Args:
         facts: the numbers.
         label: the chosen label; it decides which recommendation is licensed.
     """
     students = verdict.judged(facts)
-    found = [_outcome(facts, measured) for measured in students]
+    chain = [_outcome(facts, measured) for measured in students]
     if students and facts.teacher_gap is not None:
-        found += [_controls(facts, label), _loss(facts, label), *factor_findings(facts)]
-    found += cause_findings(facts)
-    found += [item for measured in students if (item := _separability(measured))]
-    found += [item for item in (_codec(facts),) if item]
-    found += [item for measured in students if (item := _drift(measured))]
+        chain += [_controls(facts, label), _loss(facts, label), *factor_findings(facts)]
+    chain += cause_findings(facts)
+    chain += [item for measured in students if (item := _separability(measured))]
+    chain += [item for item in (_codec(facts),) if item]
+    chain += [item for measured in students if (item := _drift(measured))]
     if facts.missing:
-        found.append(
+        chain.append(
             Finding(id="missing", probe="", verdict="inconclusive", statement=" ".join(_sentence(reason) for reason in facts.missing))
         )
-    return found
+    return chain
 
 
 def _sentence(text: str) -> str:
@@ -174,7 +174,7 @@ def _gain(gain: Estimate) -> str:
 
 
 def factor_sentence(contrast: Contrast) -> str:
-    """Say what one property costs, and between which losses it was read."""
+    """Write what one property costs, and which losses were compared for it."""
     name = NAMES.get(contrast.name, plain(contrast.name))
     behind = f" of what {plain(contrast.of)} is behind its teacher"
     share = "" if contrast.share is None else f", {share_words(contrast.share)}{behind}"
@@ -185,7 +185,7 @@ def factor_sentence(contrast: Contrast) -> str:
 
 
 def factors(facts: Facts) -> list[Factor]:
-    """Give the cost of each property of the loss."""
+    """Convert the costs of the properties of the loss to rows of the report, with their sentences."""
     return [Factor(name=item.name, share=item.share, points=item.points, statement=factor_sentence(item)) for item in facts.contrasts]
 
 

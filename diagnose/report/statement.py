@@ -1,4 +1,4 @@
-"""The verdict in one to four sentences that need no paper to be understood."""
+"""The verdict in one to four sentences."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from diagnose.wording.words import listed, plain, short_effect, short_percent, s
 
 
 def state(facts: Facts) -> Verdict:
-    """Choose the label and say it in words.
+    """Choose the label and write the verdict.
 
     Args:
         facts: the numbers, from `evidence.gather` or made by hand.
@@ -25,14 +25,14 @@ def state(facts: Facts) -> Verdict:
 
 
 def _cue(facts: Facts, label: Label) -> str:
-    """Say which cue the failing loss relies on, where one is proved and it is not the training that fails."""
+    """Write which cue the failing loss relies on; empty where none fails, or where the training is at fault."""
     worst = strongest(_failing(facts))
     return "" if worst is None or label == "training_failure" else cause_sentence(worst)
 
 
 def _failing(facts: Facts) -> list[Measured]:
-    found = [measured for measured in verdict.judged(facts) if verdict.outcome(measured) == "fails"]
-    return sorted(found, key=lambda measured: measured.real.value)
+    failing = [measured for measured in verdict.judged(facts) if verdict.outcome(measured) == "fails"]
+    return sorted(failing, key=lambda measured: measured.real.value)
 
 
 def _failure(measured: Measured, facts: Facts) -> str:
@@ -60,7 +60,7 @@ def _caveat(facts: Facts, failing: list[Measured]) -> str:
 
 
 def _others(facts: Facts, contrast_losses: tuple[str, ...], failing: list[Measured]) -> str:
-    """Say how the losses without the property fare, and that none is immune where they fail too."""
+    """Write how accurate the best loss without the property is, and that it is not immune where it fails too."""
     best = [measured for measured in verdict.judged(facts) if measured.loss in contrast_losses]
     if not best:
         return ""
