@@ -48,6 +48,11 @@ class Outcome:
         """Second minus first, as if the two runs shared nothing."""
         return difference(self.second, self.first)
 
+    @property
+    def direction(self) -> Side:
+        """Return `above` where the second run is surely more accurate, `below` where it is surely less so."""
+        return side_of(*self.change[1:])
+
 
 def accuracy(group: Group, domain: str) -> tuple[Interval, int] | None:
     """Give a group's mean accuracy with an interval over seeds and images, and the images behind it; None where it is not measured.
@@ -89,7 +94,7 @@ def outcome_words(given: Outcome) -> str:
     """Write one difference with its interval, seeds and n."""
     value, low, high = (100 * end for end in given.change)
     before, after = 100 * given.first[0], 100 * given.second[0]
-    sure = CHANGE_WORDS[side_of(low, high)]
+    sure = CHANGE_WORDS[given.direction]
     numbers = f"{value:+.1f} points ({low:+.1f} to {high:+.1f})".replace("-", "−")
     n = f"{given.seeds[0]} and {given.seeds[1]} seeds, n = {given.n[0]:,} and {given.n[1]:,} images"
     return f"- **{plain(given.title)}**, {given.domain} images: {before:.1f} % before, {after:.1f} % now: {numbers}, {sure}; {n}"

@@ -60,7 +60,7 @@ def decisions(code: str) -> list[int]:
             names = {part.attr for part in parts if isinstance(part, ast.Attribute)} | {
                 part.id for part in parts if isinstance(part, ast.Name)
             }
-            if names & {"low", "high", "MARGIN", "ALARM"}:
+            if names & {"low", "high", "change", "MARGIN", "ALARM"}:
                 lines.append(node.lineno)
     return lines
 
@@ -70,6 +70,12 @@ def test_no_page_decides_by_the_end_of_an_interval() -> None:
     folder = Path(app.__file__).parent
     files = [path for path in sorted(folder.rglob("*.py")) if path.parent.name != "charts"]
 
-    assert decisions("given.low > 0") == decisions("x = a if 0 < high else b") == decisions("cost >= MARGIN") == [1]
+    assert (
+        decisions("given.low > 0")
+        == decisions("x = a if 0 < high else b")
+        == decisions("cost >= MARGIN")
+        == decisions("given.change[1] > 0")
+        == [1]
+    )
     assert decisions("low != high") == decisions("compare(cost, MARGIN) == 'below'") == []
     assert {str(path.relative_to(folder)): lines for path in files if (lines := decisions(path.read_text(encoding="utf-8")))} == {}
