@@ -33,14 +33,25 @@ class HasInterval(Protocol):
 
 
 def side_of(low: float, high: float, threshold: float = 0.0) -> Side:
-    """Return the side of a threshold on which the interval from `low` to `high` lies as a whole."""
+    """Return the side of a threshold on which the interval from `low` to `high` lies as a whole.
+
+    Args:
+        low: lower end.
+        high: upper end.
+        threshold: a number in the unit of both; an interval that ends at it is `unclear`.
+    """
     if low > threshold:
         return "above"
     return "below" if high < threshold else "unclear"
 
 
 def compare(value: HasInterval, threshold: float) -> Side:
-    """Return the side of a threshold on which the whole interval of a number lies."""
+    """Return the side of a threshold on which the whole interval of a number lies.
+
+    Args:
+        value: a number with its interval.
+        threshold: a number in the same unit.
+    """
     return side_of(value.low, value.high, threshold)
 
 
@@ -64,6 +75,10 @@ def surely_more(first: HasInterval, second: HasInterval) -> bool:
 
     Two intervals that overlap a little can still differ for sure. Where both numbers come from the same images, an interval of their paired
     difference is sharper and goes first (see `properties.judge_properties`).
+
+    Args:
+        first: the number that may be larger.
+        second: the other one.
 
     Source: MOVER, Zou & Donner (2008), for numbers that do not fall together; two edits of the same images mostly rise and fall
     together, which makes this careful rather than bold.

@@ -36,6 +36,13 @@ def cells(groups: Sequence[Group], trained_on: str | None) -> dict[Coalition, Gr
     Among the levels of the other factors (temperature, hard or soft targets, texts, ...) those are taken at which most kinds were
     trained, then those nearest to the middle of the grid. Of several losses that remain for one kind the most accurate on
     held-out synthetic images stands for it. The choice does not look at real images, so it cannot flatter the contrast read there.
+
+    Args:
+        groups: all groups.
+        trained_on: training domain of the groups that are used.
+
+    Returns:
+        Kind of loss -> its group; empty without a usable group.
     """
     usable = [group for group in groups if group.trained_on == trained_on and _kind(group) is not None]
     if not usable:

@@ -100,6 +100,10 @@ def at_chance(measured: Measured, facts: Facts) -> Literal["teacher", "student"]
     """Return who is at chance: the teacher on real images, or the student on both domains; None where neither is.
 
     No student is behind a teacher at chance, and a student at chance follows no cue: both would pass every test without meaning anything.
+
+    Args:
+        measured: the students of one loss.
+        facts: the teacher's accuracy and the chance level.
     """
     if facts.teacher_real is not None and compare(facts.teacher_real, facts.chance) != "above":
         return "teacher"
@@ -124,7 +128,12 @@ def costs_everywhere(contrast: Contrast | None) -> bool:
 
 
 def no_gain_from_real(facts: Facts, failing: Sequence[Measured]) -> bool:
-    """Return whether each failing loss does no better on real images when it is trained on them."""
+    """Return whether each failing loss does no better on real images when it is trained on them.
+
+    Args:
+        facts: the gains from training on real images.
+        failing: losses that fail on real images; False without any, or where one was not trained on real images as well.
+    """
     gains = [facts.gains[measured.loss] for measured in failing if measured.loss in facts.gains]
     return len(gains) == len(failing) > 0 and all(compare(gain, MARGIN) == "below" for gain in gains)
 
@@ -171,6 +180,21 @@ def _label_of_failure(facts: Facts, students: Sequence[Measured], failing: Seque
     return "fails_on_real"
 
 
+def clearly_better(accuracy: Estimate, other: Estimate) -> bool:
+    """Return whether an accuracy exceeds another by more than `MARGIN`, from the low end of the one to the high end of the other.
+
+    Args:
+        accuracy: of students that may differ from the others in anything, so that the difference is not paired.
+        other: of the other students.
+    """
+    return accuracy.low > other.high + MARGIN
+
+
+def at_ceiling(auc: Estimate) -> bool:
+    """Return whether an AUC is so near to 1 that no other can exceed it by `AUC_MARGIN`."""
+    return 1.0 - auc.value < AUC_MARGIN
+
+
 def named_causes(facts: Facts) -> list[str]:
     """Return the properties of the loss that cost more than `MARGIN` on real images and belong to a loss that fails there."""
     failing = [measured for measured in judged(facts) if outcome(measured) == "fails"]
@@ -183,7 +207,12 @@ def named_causes(facts: Facts) -> list[str]:
 
 
 def mostly_shared(facts: Facts, causes: Sequence[str]) -> bool:
-    """Return whether all losses fail and those without the property surely lose more than the property costs on top of that."""
+    """Return whether all losses fail and those without the property surely lose more than the property costs on top of that.
+
+    Args:
+        facts: the numbers.
+        causes: properties that cost accuracy; it has to hold for each.
+    """
     students = judged(facts)
     if not all(outcome(measured) == "fails" for measured in students):
         return False

@@ -127,7 +127,15 @@ def write(report: Report, path: Path | str) -> Path:
 
 
 def write_text(path: Path, text: str) -> Path:
-    """Write a text file so that a reader sees the old one or the whole new one."""
+    """Write a text file so that a reader sees the old one or the whole new one.
+
+    Args:
+        path: the file.
+        text: what it holds; characters that UTF-8 has no code for are replaced.
+
+    Returns:
+        The path.
+    """
     write_then_rename(path, lambda file: file.write(text.encode("utf-8", errors="replace")))
     return path
 

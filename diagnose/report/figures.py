@@ -98,7 +98,16 @@ class LineChart:
 
 
 def axis(low: float, high: float, step: float, name: str, *, scale: float = 1.0, references: Sequence[tuple[float, str]] = ()) -> Axis:
-    """Make an axis with a tick at each step; the texts show the values times `scale`."""
+    """Make an axis with a tick at each step.
+
+    Args:
+        low: value at the left end.
+        high: value at the right end.
+        step: distance between ticks.
+        name: what is drawn, with its unit.
+        scale: factor between values and the texts of the ticks, 100 for per cent.
+        references: (value, text) of vertical lines.
+    """
     base = Axis(low, high, (), name)
     count = round((high - low) / step)
     values = [low + step * i for i in range(count + 1)]
@@ -108,7 +117,14 @@ def axis(low: float, high: float, step: float, name: str, *, scale: float = 1.0,
 
 
 def around(values: Sequence[Estimate], name: str, *, scale: float = 1.0, references: Sequence[tuple[float, str]] = ()) -> Axis:
-    """Make an axis that holds all intervals, the references and zero, with four to eight steps."""
+    """Make an axis that holds all intervals, the references and zero, with four to eight steps.
+
+    Args:
+        values: the numbers that are drawn.
+        name: what is drawn, with its unit.
+        scale: factor between values and the texts of the ticks.
+        references: (value, text) of vertical lines.
+    """
     marks = [0.0, *(at for at, _ in references), *(v.low for v in values), *(v.high for v in values)]
     low, high = max(min(marks), -1.5), min(max(marks), 1.5)
     step = next((s for s in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5) if (high - low) / s <= 7), 0.5)
@@ -272,7 +288,12 @@ def curves(report: Report) -> LineChart | None:
 
 
 def drift_by_epoch(report: Report, results: Mapping[str, Mapping[str, ProbeResult]]) -> LineChart | None:
-    """Draw the agreement with the teacher over training, a panel for each loss."""
+    """Draw the agreement with the teacher over training, a panel for each loss.
+
+    Args:
+        report: the report.
+        results: probe -> student -> result; those of `drift` by epoch are used.
+    """
     series: dict[str, list[tuple[str, list[tuple[float, float]]]]] = {}
     lowest = 0.0
     for student in report.students:

@@ -58,7 +58,14 @@ def choose_students(subjects: Sequence[Subject], *, most: int = MOST_MAPS - 1) -
 
 
 def stops(students: Sequence[Subject], *, most: int = MOST_MAPS - 1) -> list[Stop]:
-    """List the students in order, each with its epochs before it, spread evenly over its training where it was not on real images alone."""
+    """Return the encoders of the sequence of maps: each student, preceded by epochs spread evenly over its training.
+
+    Epochs of students that were trained on real images alone are left out.
+
+    Args:
+        students: from `choose_students`.
+        most: encoders returned at most.
+    """
     way: list[Stop] = []
     followed = [s for s in students if len(s.checkpoints) > 1 and s.trained_on != "real"]
     share = (most - len(students)) // max(len(followed), 1)

@@ -82,3 +82,20 @@ def test_the_verdict_and_the_pages_name_the_same_property(paired: Estimate) -> N
 )
 def test_a_contrast_means_what_its_two_signs_say(real: float, synthetic: float, meaning: str) -> None:
     assert judge_contrast(*(estimate(at, at - 0.02, at + 0.02) for at in (real, synthetic))) == meaning
+
+
+def test_a_twin_is_clearly_better_beyond_the_margin_between_the_near_ends_alone() -> None:
+    weak = estimate(0.50, 0.48, 0.52)
+
+    assert verdict.clearly_better(estimate(0.60, 0.58, 0.62), weak)
+    assert not verdict.clearly_better(estimate(0.58, 0.56, 0.60), weak)
+
+
+def test_nothing_exceeds_an_area_at_the_ceiling_by_the_margin() -> None:
+    assert verdict.at_ceiling(estimate(0.96, 0.95, 0.97))
+    assert not verdict.at_ceiling(estimate(0.94, 0.93, 0.96))
+
+
+@pytest.mark.parametrize(("p", "stands"), [(0.05, True), (0.0501, False), (0.0, True)])
+def test_an_edit_stands_at_the_share_of_false_alarms_that_is_allowed(p: float, stands: bool) -> None:
+    assert verdict.stands(p) is stands
