@@ -13,7 +13,7 @@ Target = Literal["image", "text"]
 
 
 class Strict(BaseModel):
-    """Frozen, and refuses fields it does not know."""
+    """Base of all parts: frozen, and unknown fields are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -131,7 +131,7 @@ class LevelContrast(Strict):
 
 
 class Verdict(Strict):
-    """The one-line answer."""
+    """The answer: a label for machines, and sentences for people."""
 
     label: str
     statement: str
@@ -162,6 +162,9 @@ class Report(Strict):
     students: list[Student]
     findings: list[Finding]
     factors: list[Factor]
+    text_minus_negatives: Estimate | None = None
+    """Cost of the text target minus cost of the negatives, paired over seeds and images: which of the two costs more. None where one of
+    them is not known, and in reports of versions that did not write it."""
     divisions: list[Division] = Field(default_factory=list)
     contrasts: list[LevelContrast] = Field(default_factory=list)
     verdict: Verdict

@@ -56,14 +56,15 @@ def diagnose(
         report, folder = _judge(models, out, seed=seed, quiet=as_json, probes=probes, edited=edited, fail_on=fail_on), out
     if as_json:
         typer.echo((folder / "report.json").read_text())
-    held = conditions.check(report, fail_on or [])
-    if held:
+    results = conditions.check(report, fail_on or [])
+    if results:
         from diagnose.report import junit
+        from diagnose.wording.condition_words import condition_sentence
 
-        junit.write(report, folder / "junit.xml", held)
-    for outcome in held:
-        say(outcome.message)
-    if any(outcome.held for outcome in held):
+        junit.write(report, folder / "junit.xml", results)
+        for result in results:
+            say(condition_sentence(result))
+    if any(result.holds for result in results):
         raise typer.Exit(1)
 
 

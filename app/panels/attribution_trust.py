@@ -9,6 +9,7 @@ from app.panels.groups import keys_in_order
 from app.panels.measures import draw
 from app.panels.wording import listing, plain
 from app.run_store.stored_maps import METHODS, NUMBERS, Eyes
+from diagnose.judge.comparison import sign
 from diagnose.schema import Report
 
 BASELINES = {
@@ -80,7 +81,7 @@ def trust_dots(report: Report, chosen: dict[str, Eyes], titles: dict[str, str], 
                 continue
             colour = colours.get(losses.get(name, ""), charts.TEACHER)
             dots.append(charts.Dot(f"{title}, against {short}", score.value, score.low, score.high, colour, hover=title))
-            sure = "more faithful" if score.low > 0 else "**not surely** more faithful"
+            sure = "more faithful" if sign(score) == "above" else "**not surely** more faithful"
             lines.append(
                 f"- **{plain(title)}**: {sure} {words}, by {score.value:.2f} (95 % interval {score.low:.2f} to {score.high:.2f}; "
                 f"n = {count or 'unknown'} images)"

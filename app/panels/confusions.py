@@ -15,6 +15,7 @@ from app.panels.wording import plain
 from app.run_store.reports import Run, finished, load_probe, load_thumbnails
 from diagnose.schema import Report
 from probes.result import DiagnosticError, ProbeResult
+from probes.stats.confidence import Z
 
 SHOWN = 3
 """Wrong classes on the page."""
@@ -79,7 +80,7 @@ def share_interval(count: int, of: int) -> tuple[float, float]:
 
     Source: Wilson (1927).
     """
-    z, share = 1.96, count / of
+    z, share = Z, count / of
     middle, half = share + z * z / (2 * of), z * (share * (1 - share) / of + z * z / (4 * of * of)) ** 0.5
     return (middle - half) / (1 + z * z / of), (middle + half) / (1 + z * z / of)
 

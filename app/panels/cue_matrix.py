@@ -9,7 +9,8 @@ from app.panels.edits import KINDS, edit_name, edit_words, family_word, kind_of
 from app.panels.groups import Group, Over, as_score, over_seeds
 from app.panels.measures import images_behind, score_reader
 from app.panels.wording import listing, plain
-from diagnose.judge.verdict import ALARM
+from diagnose.judge import verdict
+from diagnose.judge.comparison import side_of
 from diagnose.schema import ProbeRecord
 
 Records = Mapping[str, ProbeRecord]
@@ -45,7 +46,7 @@ def alarms(held: Records, group: Group, edit: str) -> tuple[int, int]:
     """Count the seeds whose use of a cue stands after the correction for all edits (adjusted p at most 0.05), and those tested."""
     reads = (as_score(held[name].scores.get(f"adjusted_p/{edit}")) for name in group.names if name in held)
     found = [score.value for score in reads if score is not None]
-    return sum(p <= ALARM for p in found), len(found)
+    return sum(verdict.stands(p) for p in found), len(found)
 
 
 def row_label(edit: str) -> str:
@@ -63,11 +64,12 @@ def cells(held: Records, groups: Sequence[Group], kind: str) -> list[charts.Cell
                 continue
             number = f"{100 * found.mean:+.0f}".replace("-", "−").replace("+0", "0").replace("−0", "0") if abs(found.mean) < 9.995 else "≫"
             if kind == "matched":
-                strong = sum(low > 0 for _, low, _ in found.seeds) * 2 > len(found.seeds)
-                test = f"{sum(low > 0 for _, low, _ in found.seeds)} of {len(found.seeds)} seeds surely above nothing"
+                count = sum(side_of(low, high) == "above" for _, low, high in found.seeds)
+                strong = count * 2 > len(found.seeds)
+                test = f"{count} of {len(found.seeds)} seeds surely above nothing"
             else:
                 count, tested = alarms(held, group, edit)
-                strong, test = count * 2 > tested > 0, f"adjusted p at most {ALARM:g} in {count} of {tested} seeds"
+                strong, test = count * 2 > tested > 0, f"adjusted p at most {verdict.ALARM:g} in {count} of {tested} seeds"
             hover = f"{group.title}, {edit_name(edit)}: {in_unit(found, kind)}; {test}"
             made.append(charts.Cell(row_label(edit), group.title, found.mean, number, strong, hover))
     return made

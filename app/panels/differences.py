@@ -9,13 +9,16 @@ from statistics import fmean, stdev
 from app import charts
 from app.panels.groups import Group, group_students, zero_shot
 from app.panels.wording import VERDICT_WORDS, loss_name, plain
+from diagnose.judge.comparison import Ends, Side, difference, side_of
 from diagnose.schema import Finding, Report
 
 T_975 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
 """97.5 % points of Student's t for 1 to 10 degrees of freedom; beyond, 2.2 is a little wide."""
 
-Interval = tuple[float, float, float]
+Interval = Ends
 """Value, low and high end."""
+
+CHANGE_WORDS: dict[Side, str] = {"above": "more", "below": "fewer", "unclear": "not surely another number"}
 
 
 @dataclass(frozen=True)
@@ -45,14 +48,10 @@ class Outcome:
         """Second minus first, as if the two runs shared nothing."""
         return difference(self.second, self.first)
 
-
-def difference(one: Interval, other: Interval) -> Interval:
-    """Give one minus other with the 95 % interval of independent estimates; where they share images it is wide rather than narrow.
-
-    Source: Zou & Donner (2008), "MOVER", equation 1.
-    """
-    (a, a_low, a_high), (b, b_low, b_high) = one, other
-    return a - b, a - b - ((a - a_low) ** 2 + (b_high - b) ** 2) ** 0.5, a - b + ((a_high - a) ** 2 + (b - b_low) ** 2) ** 0.5
+    @property
+    def direction(self) -> Side:
+        """Return `above` where the second run is surely more accurate, `below` where it is surely less so."""
+        return side_of(*self.change[1:])
 
 
 def accuracy(group: Group, domain: str) -> tuple[Interval, int] | None:
@@ -95,7 +94,7 @@ def outcome_words(given: Outcome) -> str:
     """Write one difference with its interval, seeds and n."""
     value, low, high = (100 * end for end in given.change)
     before, after = 100 * given.first[0], 100 * given.second[0]
-    sure = "more" if low > 0 else "fewer" if high < 0 else "not surely another number"
+    sure = CHANGE_WORDS[given.direction]
     numbers = f"{value:+.1f} points ({low:+.1f} to {high:+.1f})".replace("-", "−")
     n = f"{given.seeds[0]} and {given.seeds[1]} seeds, n = {given.n[0]:,} and {given.n[1]:,} images"
     return f"- **{plain(given.title)}**, {given.domain} images: {before:.1f} % before, {after:.1f} % now: {numbers}, {sure}; {n}"

@@ -9,7 +9,8 @@ import pandas as pd
 from app import charts
 from app.panels.groups import Group, group_students, keys_in_order, over_seeds, zero_shot
 from app.panels.wording import estimate, plain
-from diagnose.schema import Division, Estimate, LevelContrast, Report
+from diagnose.judge.properties import ContrastMeaning, judge_contrast
+from diagnose.schema import Division, LevelContrast, Report
 from diagnose.wording.factor_words import COSTS, FACTORS, level_words, versus
 from diagnose.wording.words import plain as spoken
 from diagnose.wording.words import upper_first
@@ -28,9 +29,19 @@ KIND_WORDS: dict[Kind, str] = {
 PART_COLOURS = {"text_target": "#D55E00", "negatives": "#0072B2", "synthetic_images": "#009E73", "remainder": charts.TEACHER}
 """Part of a gap -> its colour, the same in every division; parts of several factors are drawn in `charts.NEUTRAL`."""
 
+CONTRAST_WORDS: dict[ContrastMeaning, str] = {
+    "fits_synthetic": "better on synthetic images and worse on real ones: it fits the synthetic images",
+    "worse_on_both": "worse on both: it trains worse",
+    "worse_on_real": "worse on real images alone",
+    "better_on_both": "better on both: it trains better",
+    "better_on_real": "better on real images",
+    "unclear": "no sure change on real images",
+}
+"""What the judge says of a contrast -> words."""
+
 
 def kind_of(group: Group) -> Kind | None:
-    """Give the kind of a group's loss, or None where it is not known."""
+    """Return the kind of a group's loss, or None where it is not known."""
     target, negatives = group.students[0].target, group.students[0].negatives
     return None if target is None or negatives is None else (target, negatives)
 
@@ -55,7 +66,7 @@ def kind_dots(report: Report) -> list[charts.Dot]:
 
 
 def kind_sentences(report: Report) -> list[str]:
-    """Say what the losses of each kind reach on real images, with n; one line a kind."""
+    """Write the accuracies of the losses of each kind on real images, with n; one line a kind."""
     groups = [group for group in group_students(report) if group.trained_on in (None, "synthetic")]
     lines = []
     for kind, words in KIND_WORDS.items():
@@ -124,15 +135,8 @@ def contrast_dots(items: Sequence[LevelContrast]) -> list[charts.Dot]:
 
 
 def reading(item: LevelContrast) -> str:
-    """Say what the two intervals of a contrast mean together."""
-    real, synthetic = item.real, item.synthetic
-    if real.high < 0.0 < synthetic.low:
-        return "better on synthetic images and worse on real ones: it fits the synthetic images"
-    if real.high < 0.0:
-        return "worse on both: it trains worse" if synthetic.high < 0.0 else "worse on real images alone"
-    if real.low > 0.0:
-        return "better on both: it trains better" if synthetic.low > 0.0 else "better on real images"
-    return "no sure change on real images"
+    """Write what the judge decides on the two intervals of a contrast."""
+    return CONTRAST_WORDS[judge_contrast(item.real, item.synthetic)]
 
 
 def contrast_words(item: LevelContrast) -> str:
@@ -147,7 +151,7 @@ def factor_label(factor: str) -> str:
 
 
 def level_table(report: Report) -> pd.DataFrame:
-    """Give one row a group of students: its levels and its mean accuracies over seeds; only factors in which groups differ."""
+    """Return one row a group of students: its levels and its mean accuracies over seeds; only factors in which groups differ."""
     groups = group_students(report)
     levels = [group.students[0].levels for group in groups]
     factors = [name for name in FACTORS if len({level.get(name, "") for level in levels}) > 1]
@@ -162,8 +166,3 @@ def level_table(report: Report) -> pd.DataFrame:
             )
         rows.append(row)
     return pd.DataFrame(rows)
-
-
-def surely_more(one: Estimate, other: Estimate) -> bool:
-    """Say whether two intervals do not touch, the first above the second."""
-    return one.low > other.high

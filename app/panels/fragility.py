@@ -12,9 +12,16 @@ from app.panels.measures import draw, group_dots, images_behind, score_reader
 from app.panels.notices import failed_probes, missing
 from app.panels.wording import plain
 from app.run_store.reports import Run, finished
+from diagnose.judge.comparison import Side, common_sign
 from diagnose.schema import ProbeRecord, Report
 
 ALL = "mean"
+
+BESIDE_TEACHER: dict[Side, str] = {
+    "above": "surely more than its teacher",
+    "below": "less than its teacher",
+    "unclear": "not surely more than its teacher",
+}
 
 
 def show_fragility(report: Report, run: Run) -> None:
@@ -74,8 +81,6 @@ def fragility_sentence(report: Report, held: dict[str, ProbeRecord], kind: str) 
             found.append((group.title, over))
     lines = []
     for title, over in sorted(found, key=lambda item: -item[1].mean):
-        above = all(low > 0 for _, low, _ in over.seeds)
-        below = all(high < 0 for _, _, high in over.seeds)
-        sure = "surely more than its teacher" if above else "less than its teacher" if below else "not surely more than its teacher"
+        sure = BESIDE_TEACHER[common_sign(over.seeds)]
         lines.append(f"- **{plain(title)}**: {over.words(percent=True).replace(' %', ' points', 1)} on real images, {sure}")
     return "\n".join(lines)

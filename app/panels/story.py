@@ -18,6 +18,7 @@ from app.panels.steps import Step, finding_words, group_of, show_evidence, show_
 from app.panels.targets import show_targets
 from app.panels.wording import plain
 from app.run_store.reports import Run, records
+from diagnose.judge.comparison import sign
 from diagnose.schema import Finding, Report
 from diagnose.wording.words import first_sentence
 
@@ -64,7 +65,7 @@ def proof_of(report: Report) -> Proof | None:
         for evidence in finding.evidence:
             score, _, edit = evidence.source.partition("/")
             rank = (kind_of(edit) == "swapped", evidence.estimate.value)
-            if score == "reliance" and edit and evidence.estimate.low > 0 and (best is None or rank > best[0]):
+            if score == "reliance" and edit and sign(evidence.estimate) == "above" and (best is None or rank > best[0]):
                 best = rank, Proof(students[0], edit)
     return None if best is None else best[1]
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import streamlit as st
 
-from app.panels.factor_parts import KIND_WORDS, kind_of, surely_more
+from app.panels.factor_parts import KIND_WORDS, kind_of
 from app.panels.groups import Group, Over, group_students, over_seeds, zero_shot
 from app.panels.wording import plain
-from diagnose.judge.verdict import MARGIN
+from diagnose.judge.properties import Property, judge_properties
+from diagnose.judge.verdict import MARGIN, compare
 from diagnose.schema import Estimate, Report
 
 DRAWN_TO = """
@@ -27,6 +28,15 @@ IN_PLAIN_WORDS = {
     "no_gap": "the students do as well on real images as their teacher lets one expect.",
 }
 """Label of the verdict -> what it means, for who knows neither the losses nor their names."""
+
+MORE: dict[Property, str] = {"text_target": ", the text target surely more", "negatives": ", the negatives surely more"}
+"""The property that costs more -> words behind `Both cost accuracy`."""
+
+BLAME: dict[Property, tuple[str, str]] = {
+    "text_target": ("the text target", "being contrastive"),
+    "negatives": ("the use of negatives", "the text target"),
+}
+"""The one property that costs accuracy -> its name, and that of the other."""
 
 EXPLAINED = f"""{DRAWN_TO}
 That is why losses are taken apart here: a contrastive loss that fails may do so for its text target, for its negatives, or for both. \
@@ -51,13 +61,13 @@ def in_plain_words(report: Report) -> str:
     """Say what the verdict means without the names of losses; empty where it names no cause."""
     meaning = IN_PLAIN_WORDS.get(report.verdict.label, "")
     negatives = next((factor.points for factor in report.factors if factor.name == "negatives"), None)
-    if report.verdict.label == "text_target_costs_real_accuracy" and negatives is not None and negatives.high < MARGIN:
+    if report.verdict.label == "text_target_costs_real_accuracy" and negatives is not None and compare(negatives, MARGIN) == "below":
         meaning += " Being contrastive, that is, pushing others away, is not what costs."
     return f"**In plain words:** {meaning}" if meaning else ""
 
 
 def target_sentence(report: Report) -> str:
-    """Say in one sentence which of the two properties costs accuracy on real images, by the margin and intervals of the verdict."""
+    """Say in one sentence which of the two properties costs accuracy on real images, as the judge decides it."""
     known = {factor.name: factor.points for factor in report.factors}
     text, negatives = known.get("text_target"), known.get("negatives")
     if text is None or negatives is None:
@@ -68,25 +78,28 @@ def target_sentence(report: Report) -> str:
             f"Text target and negatives together: {cost_words(joint)} on real images. To tell them apart, train the image-image "
             "contrastive loss as well: it has negatives and no text."
         )
+    return property_sentence(text, negatives, report.text_minus_negatives)
+
+
+def property_sentence(text: Estimate, negatives: Estimate, text_minus_negatives: Estimate | None) -> str:
+    """Write what the judge decides on the costs of the two properties.
+
+    Args:
+        text: cost of the text target.
+        negatives: cost of the negatives.
+        text_minus_negatives: their paired difference, None in reports of older versions.
+    """
+    costs = judge_properties(text, negatives, text_minus_negatives)
     numbers = f"on real images texts as target {cost_words(text)}, negatives {cost_words(negatives)}"
-    blamed = [words for words, given in (("the text target", text), ("the use of negatives", negatives)) if given.low > MARGIN]
-    if len(blamed) == 2:
-        more = (
-            ", the text target surely more"
-            if surely_more(text, negatives)
-            else ", the negatives surely more"
-            if surely_more(negatives, text)
-            else ""
-        )
-        return f"**Both cost accuracy**{more}: {numbers}."
-    if not blamed:
-        known_small = max(text.high, negatives.high) < MARGIN
+    if len(costs.blamed) == 2:
+        return f"**Both cost accuracy**{'' if costs.larger is None else MORE[costs.larger]}: {numbers}."
+    if not costs.blamed:
+        known_small = costs.text_target == costs.negatives == "below"
         return f"Neither {'costs' if known_small else 'is shown to cost'} more than {100 * MARGIN:.0f} points: {numbers}."
-    other = negatives if text.low > MARGIN else text
-    if other.high >= MARGIN:
-        return f"It is **{blamed[0]}** that costs accuracy; whether the other property does too is not settled: {numbers}."
-    acquitted = "being contrastive" if text.low > MARGIN else "the text target"
-    return f"It is **{blamed[0]}** that costs accuracy, not {acquitted}: {numbers}."
+    blamed, acquitted = BLAME[costs.blamed[0]]
+    if "unclear" in (costs.text_target, costs.negatives):
+        return f"It is **{blamed}** that costs accuracy; whether the other property does too is not settled: {numbers}."
+    return f"It is **{blamed}** that costs accuracy, not {acquitted}: {numbers}."
 
 
 def cost_words(given: Estimate) -> str:

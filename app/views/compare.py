@@ -105,8 +105,8 @@ def _outcomes(first: Report, second: Report) -> None:
 def change_sentence(first: Report, second: Report) -> str:
     """Say on how many losses real accuracy surely changed."""
     found = [given for given in outcomes(first, second) if given.domain == "real"]
-    better = [plain(given.title) for given in found if given.change[1] > 0]
-    worse = [plain(given.title) for given in found if given.change[2] < 0]
+    better = [plain(given.title) for given in found if given.direction == "above"]
+    worse = [plain(given.title) for given in found if given.direction == "below"]
     parts = [f"- surely **{word}** for {'; '.join(titles)}" for word, titles in (("better", better), ("worse", worse)) if titles]
     rest = len(found) - len(better) - len(worse)
     parts += [f"- not surely changed for {rest} of {len(found)} losses"] if rest else []

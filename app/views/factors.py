@@ -23,6 +23,7 @@ from app.panels.steps import finding_words
 from app.panels.targets import EXPLAINED, target_sentence
 from app.panels.wording import plain
 from app.run_store.reports import Run
+from diagnose.judge.comparison import sign
 from diagnose.schema import Division, Report
 
 COMMANDS = "synthgap train configs/factors.toml --out runs/factors --jobs 2 --set data.folder=FOLDER\nsynthgap diagnose runs/factors --probe transfer"
@@ -113,7 +114,7 @@ def _contrasts(report: Report) -> None:
 def contrast_summary(report: Report, factor: str) -> str:
     """Say how many contrasts of a factor surely change real accuracy, and by how much at most."""
     items = [item for item in report.contrasts if item.factor == factor]
-    sure = [item for item in items if item.real.low > 0 or item.real.high < 0]
+    sure = [item for item in items if sign(item.real) != "unclear"]
     widest = max(items, key=lambda item: abs(item.real.value))
     plural = "comparisons change" if len(sure) != 1 else "comparison changes"
     return (

@@ -17,10 +17,18 @@ from app.panels.measures import LEGEND_SEEDS, Measure, available, colour_of, dra
 from app.panels.notices import failed_probes, missing, report_or_notice
 from app.panels.wording import plain
 from app.run_store.reports import Run, load_probe, records
+from diagnose.judge.comparison import Side, common_sign
 from diagnose.schema import Report
 from probes.result import DiagnosticError, ProbeResult
 
 AUC = "AUC (0.5 = cannot tell, 1 = always tells)"
+
+
+BESIDE_TEACHER: dict[Side, str] = {
+    "above": "more than its teacher by every interval",
+    "below": "less than its teacher",
+    "unclear": "not surely more than its teacher",
+}
 
 
 def _auc(label: str, score: str, meaning: str) -> Measure:
@@ -102,11 +110,7 @@ def excess_sentence(report: Report, measure: Measure) -> str:
     found = measured(measure, records(report, "separability"), group_students(report))
     lines = []
     for (title, _), over in sorted(found.items(), key=lambda item: -item[1].mean):
-        above, below = (all(end > 0 for end in ends) for ends in zip(*((low, -high) for _, low, high in over.seeds), strict=True))
-        sure = (
-            "more than its teacher by every interval" if above else "less than its teacher" if below else "not surely more than its teacher"
-        )
-        lines.append(f"- **{plain(title)}**: {over.words(percent=False)}, {sure}")
+        lines.append(f"- **{plain(title)}**: {over.words(percent=False)}, {BESIDE_TEACHER[common_sign(over.seeds)]}")
     return "\n".join(lines)
 
 

@@ -1,4 +1,4 @@
-"""`--fail-on` conditions: `separability > 0.9` over the scores of all students; parsed, never evaluated as code."""
+"""`--fail-on` conditions over the scores of a report, such as `separability > 0.9`; they are parsed and never evaluated as code."""
 
 from __future__ import annotations
 
@@ -61,13 +61,23 @@ class Condition:
 
 
 @dataclass(frozen=True)
-class Held:
-    """What became of a condition: whether it held for any student, for which, and one sentence that says so."""
+class ConditionResult:
+    """What became of a condition.
+
+    Args:
+        expression: as it was written.
+        tested: student and score, for every student that the condition is about.
+        holding: those of them for which it holds.
+    """
 
     expression: str
-    held: bool
-    students: tuple[tuple[str, float], ...]
-    message: str
+    tested: tuple[tuple[str, float], ...]
+    holding: tuple[tuple[str, float], ...]
+
+    @property
+    def holds(self) -> bool:
+        """Return whether the condition holds for at least one student."""
+        return bool(self.holding)
 
 
 def parse(expression: str) -> Condition:
@@ -96,7 +106,7 @@ def parse(expression: str) -> Condition:
 
 
 def foresee(expressions: Sequence[str], students: Sequence[str], probes: Sequence[str] | None = None) -> None:
-    """Refuse, before hours of probing, what can never be tested: a pattern without a student, a score of a probe that will not run.
+    """Check before hours of probing that each condition can be tested: it names a student, and a score of a probe that will run.
 
     Args:
         expressions: conditions.
@@ -104,7 +114,7 @@ def foresee(expressions: Sequence[str], students: Sequence[str], probes: Sequenc
         probes: names of the probes that will run; None for all.
 
     Raises:
-        ValueError: naming the nearest student, or the probe to add.
+        ValueError: when it names no student or no such probe; the nearest student or the missing probe is named.
     """
     for condition in map(parse, expressions):
         _require_students(condition, students)
@@ -116,14 +126,14 @@ def foresee(expressions: Sequence[str], students: Sequence[str], probes: Sequenc
 
 
 def _require_students(condition: Condition, students: Sequence[str]) -> list[str]:
-    found = [student for student in students if fnmatchcase(student, condition.students)]
-    if not found:
+    matching = [student for student in students if fnmatchcase(student, condition.students)]
+    if not matching:
         nearest = _nearest(condition.students, students)
         raise ValueError(f"`--fail-on` must name students of the report, got {condition.students!r}; nearest: {nearest}.")
-    return found
+    return matching
 
 
-def check(report: Report, expressions: Sequence[str]) -> list[Held]:
+def check(report: Report, expressions: Sequence[str]) -> list[ConditionResult]:
     """Test each condition on all students of the report.
 
     Args:
@@ -137,14 +147,11 @@ def check(report: Report, expressions: Sequence[str]) -> list[Held]:
     return [_check(report, parse(expression)) for expression in expressions]
 
 
-def _check(report: Report, condition: Condition) -> Held:
+def _check(report: Report, condition: Condition) -> ConditionResult:
     students = _require_students(condition, [student.name for student in report.students])
-    values = [(student, _value(report, student, condition)) for student in students]
-    holding = tuple((student, value) for student, value in values if OPERATORS[condition.operator](value, condition.number))
-    shown = ", ".join(f"{student} {value:.3f}" for student, value in (holding or values)[:5])
-    more = "" if len(holding or values) <= 5 else f" and {len(holding or values) - 5} more"
-    message = f"{condition.expression} {'held' if holding else 'did not hold'} for {shown}{more}."
-    return Held(condition.expression, bool(holding), holding, message)
+    tested = tuple((student, _value(report, student, condition)) for student in students)
+    holding = tuple((student, value) for student, value in tested if OPERATORS[condition.operator](value, condition.number))
+    return ConditionResult(condition.expression, tested, holding)
 
 
 def _value(report: Report, student: str, condition: Condition) -> float:

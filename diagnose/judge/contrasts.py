@@ -30,7 +30,7 @@ FIRST = {"target": "image", "negatives": "no"}
 
 
 def centre(groups: Iterable[Group]) -> dict[str, str]:
-    """Give each factor's most frequent level, the first of equals; a grid that varies one thing at a time has its middle there."""
+    """Return each factor's most frequent level, the first of equals; a grid that varies one thing at a time has its middle there."""
     counts: dict[str, Counter[str]] = {}
     for group in groups:
         for factor, level in group.levels.items():
@@ -39,10 +39,10 @@ def centre(groups: Iterable[Group]) -> dict[str, str]:
 
 
 def only_difference(one: Group, other: Group, middle: Mapping[str, str]) -> str | None:
-    """Name the one factor in which two groups differ, or None where it is not one.
+    """Return the one factor in which two groups differ, or None where they differ in none or in several.
 
-    A factor that has no meaning for one of them, such as a temperature for L2, is no second difference where the first one brings it
-    along and it is at its middle level: negatives come with the temperature that most students have.
+    Some factors have no meaning for one of the groups, such as a temperature for L2. They do not count as a second difference where the
+    first one brings them along (`BROUGHT_BY`) and they are at their middle level: negatives come with the temperature that most students have.
 
     Args:
         one: a group.
@@ -86,18 +86,18 @@ def level_contrasts(groups: Sequence[Group], names: Sequence[str], domain: str |
         if key not in best or _synthetic(group) > _synthetic(best[key]):
             best[key] = group
     standing = {id(group) for group in best.values()}
-    found = []
+    contrasts = []
     for place, (one, one_name) in enumerate(named):
         for other, other_name in named[:place]:
             factor = only_difference(one, other, middle)
             if factor == "form":
-                found.append(_contrast(factor, one, other, one_name, other_name))
+                contrasts.append(_contrast(factor, one, other, one_name, other_name))
             elif factor is not None and (factor not in OF_LOSS or {id(one), id(other)} <= standing):
                 if other.levels[factor] == middle.get(factor):
-                    found.append(_contrast(factor, one, other, one_name, other_name))
+                    contrasts.append(_contrast(factor, one, other, one_name, other_name))
                 elif one.levels[factor] == middle.get(factor):
-                    found.append(_contrast(factor, other, one, other_name, one_name))
-    return tuple(sorted(found, key=lambda item: FACTORS.index(item.factor)))
+                    contrasts.append(_contrast(factor, other, one, other_name, one_name))
+    return tuple(sorted(contrasts, key=lambda item: FACTORS.index(item.factor)))
 
 
 def _synthetic(group: Group) -> float:

@@ -1,8 +1,7 @@
-"""From probe results to facts: gathers the numbers of all students and compares them; judges nothing."""
+"""From probe results to facts: the numbers of all students, and their differences; nothing is judged."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -13,7 +12,7 @@ from diagnose.judge.factors import contrasts, divisions, training_domain
 from diagnose.judge.facts import Facts, Measured
 from diagnose.judge.groups import Group, group_students
 from diagnose.judge.intervals import Sample, estimate, over_seeds
-from diagnose.schema import Estimate, ProbeRecord, ZeroShot
+from diagnose.schema import Estimate, ZeroShot
 from probes.result import ProbeResult, Score
 
 Results = Mapping[str, Mapping[str, ProbeResult]]
@@ -26,28 +25,23 @@ def gather(
     results: Results,
     *,
     classes: int,
-    records: Sequence[ProbeRecord] = (),
     missing: Sequence[str] = (),
-    notes: Sequence[str] = (),
 ) -> Facts:
-    """Turn probe results into facts.
+    """Collect the facts that a verdict rests on from probe results.
 
     Args:
         students: the students, in the order of the report.
         teacher: the teacher; its numbers come from the students' results, where it is measured beside them.
         results: probe -> student -> result.
         classes: number of classes C.
-        records: what became of each probe; the failed ones become reasons in `missing`.
-        missing: other reasons why something could not be measured.
-        notes: what was left out of measurements that did run; told behind the reasons.
+        missing: what could not be measured or was left out, a sentence each; handed through to the facts.
     """
     groups = group_students(students, results.get("transfer", {}))
-    reasons = [*missing, *_reasons(records), *notes]
     if not groups:
-        return Facts(teacher.name, None, None, None, classes, missing=tuple(reasons))
+        return Facts(teacher.name, None, None, None, classes, missing=tuple(missing))
     first = groups[0]
     teacher_real, teacher_synthetic = first.teacher_real.take(first.real.seeds[:1]), first.teacher_synthetic.take(first.real.seeds[:1])
-    found, both = contrasts(groups)
+    costs, cost_difference = contrasts(groups)
     names = _names(groups)
     return Facts(
         teacher=teacher.name,
@@ -56,34 +50,24 @@ def gather(
         teacher_gap=estimate(Sample((teacher_synthetic.parts[0], -teacher_real.parts[0]), ("teacher",)), low=-1.0, high=1.0),
         classes=classes,
         measured=tuple(_measure(group, name, results) for group, name in zip(groups, names, strict=True)),
-        contrasts=found,
-        text_minus_negatives=None if both is None else estimate(both, low=-2.0, high=2.0),
+        contrasts=costs,
+        text_minus_negatives=None if cost_difference is None else estimate(cost_difference, low=-2.0, high=2.0),
         divisions=divisions(groups, names),
         levels=level_contrasts(groups, names, training_domain(groups)),
         gains=_gains(groups),
-        missing=tuple(reasons),
+        missing=tuple(missing),
         largest_class=_largest_class(results.get("transfer", {})),
     )
 
 
 def _largest_class(transfers: Mapping[str, ProbeResult]) -> float:
-    """Give the share of the largest class in the domain where it is smaller: chance in both must be beaten in one of them to say anything."""
+    """Return the share of the largest class in the domain where it is smaller; who does not exceed it in either domain has shown nothing."""
     counts = [result.arrays.get(f"class_count/{domain}") for result in list(transfers.values())[:1] for domain in DOMAINS]
     return min((float(count.max() / count.sum()) for count in counts if count is not None and count.sum()), default=0.0)
 
 
-def _reasons(records: Sequence[ProbeRecord]) -> list[str]:
-    """Say each reason why probes failed once, with all probes and encoders it stopped."""
-    failed: dict[str, tuple[dict[str, None], dict[str, None]]] = {}
-    for record in records:
-        if record.status == "failed":
-            probes, subjects = failed.setdefault(re.sub(r"^\w*(Error|Exception): ", "", record.error), ({}, {}))
-            probes[record.probe] = subjects[record.subject] = None
-    return [f"{', '.join(probes)} failed for {', '.join(subjects)}: {error}" for error, (probes, subjects) in failed.items()]
-
-
 def _names(groups: Sequence[Group]) -> list[str]:
-    """Name each group by its loss, with its training images where they are real, or not synthetic alone and the loss had several."""
+    """Return a name for each group: its loss, and its training images where they are real or where the loss was trained on several."""
     others = [group.loss for group in groups if group.trained_on != "real"]
     return [
         f"{group.loss} on {group.trained_on or 'unknown images'}"
@@ -120,15 +104,15 @@ def _measure(group: Group, name: str, results: Results) -> Measured:
 
 
 def _scores(group: Group, results: Results) -> dict[str, Estimate]:
-    found: dict[str, Estimate] = {}
+    scores: dict[str, Estimate] = {}
     for probe, by_student in results.items():
-        mine = [by_student[subject.name] for subject in group.subjects if subject.name in by_student]
-        if probe == "transfer" or not mine:
+        measured = [by_student[subject.name] for subject in group.subjects if subject.name in by_student]
+        if probe == "transfer" or not measured:
             continue
-        for score in mine[0].scores:
-            values = [of_score(result.scores[score], result.counts) for result in mine if score in result.scores]
-            found[f"{probe}/{score}"] = over_seeds(values)
-    return found
+        for score in measured[0].scores:
+            values = [of_score(result.scores[score], result.counts) for result in measured if score in result.scores]
+            scores[f"{probe}/{score}"] = over_seeds(values)
+    return scores
 
 
 def _gains(groups: Sequence[Group]) -> dict[str, Estimate]:
@@ -141,7 +125,12 @@ def _gains(groups: Sequence[Group]) -> dict[str, Estimate]:
 
 
 def of_score(score: Score, counts: Mapping[str, int]) -> Estimate:
-    """Give a probe's score as an estimate over images."""
+    """Convert a probe's score to an estimate over images.
+
+    Args:
+        score: the score.
+        counts: counts of the result it belongs to, with the images of each domain.
+    """
     return Estimate(value=score.value, low=score.low, high=score.high, n=_images(counts))
 
 
@@ -150,16 +139,16 @@ def _images(counts: Mapping[str, int]) -> int:
 
 
 def zero_shot(result: ProbeResult | None, prefix: str = "") -> ZeroShot:
-    """Read one encoder's accuracies from a transfer result.
+    """Return one encoder's accuracies from a transfer result.
 
     Args:
         result: result of the `transfer` probe, or None where it failed.
         prefix: "teacher/" for the teacher's own.
     """
-    found: dict[str, Estimate | None] = {"real": None, "synthetic": None}
-    for domain in found:
+    accuracies: dict[str, Estimate | None] = {"real": None, "synthetic": None}
+    for domain in accuracies:
         score = None if result is None else result.scores.get(f"{prefix}zero_shot/{domain}")
         if score is not None and result is not None:
             count = int(np.sum(result.arrays["domain"] == domain)) if "domain" in result.arrays else _images(result.counts)
-            found[domain] = Estimate(value=score.value, low=score.low, high=score.high, n=count)
-    return ZeroShot(real=found["real"], synthetic=found["synthetic"])
+            accuracies[domain] = Estimate(value=score.value, low=score.low, high=score.high, n=count)
+    return ZeroShot(real=accuracies["real"], synthetic=accuracies["synthetic"])

@@ -22,7 +22,7 @@ FULL: Coalition = frozenset({TEXT_TARGET, NEGATIVES})
 
 
 def training_domain(groups: Sequence[Group]) -> str | None:
-    """Choose the domain whose students are compared: synthetic if any, else the one that is not real with most students."""
+    """Return the domain whose students are compared: synthetic if any, else the one with most students that is not real."""
     counts: dict[str | None, int] = {}
     for group in groups:
         if group.trained_on != "real":
@@ -36,6 +36,13 @@ def cells(groups: Sequence[Group], trained_on: str | None) -> dict[Coalition, Gr
     Among the levels of the other factors (temperature, hard or soft targets, texts, ...) those are taken at which most kinds were
     trained, then those nearest to the middle of the grid. Of several losses that remain for one kind the most accurate on
     held-out synthetic images stands for it. The choice does not look at real images, so it cannot flatter the contrast read there.
+
+    Args:
+        groups: all groups.
+        trained_on: training domain of the groups that are used.
+
+    Returns:
+        Kind of loss -> its group; empty without a usable group.
     """
     usable = [group for group in groups if group.trained_on == trained_on and _kind(group) is not None]
     if not usable:
@@ -61,18 +68,18 @@ def _others(group: Group) -> dict[str, str]:
 
 
 def _chosen(usable: Sequence[Group], background: Mapping[str, str]) -> dict[Coalition, Group]:
-    found: dict[Coalition, Group] = {}
+    by_kind: dict[Coalition, Group] = {}
     for group in usable:
         kind = _kind(group)
         if kind is None or any(background.get(factor, level) != level for factor, level in _others(group).items()):
             continue
-        if kind not in found or group.synthetic.parts[0].mean() > found[kind].synthetic.parts[0].mean():
-            found[kind] = group
-    return found
+        if kind not in by_kind or group.synthetic.parts[0].mean() > by_kind[kind].synthetic.parts[0].mean():
+            by_kind[kind] = group
+    return by_kind
 
 
 def contrasts(groups: Sequence[Group]) -> tuple[tuple[Contrast, ...], Sample | None]:
-    """Give what each property of the loss costs on real images.
+    """Compute what each property of the loss costs on real images.
 
     With all four kinds of loss the costs are Shapley values, the mean over both orders in which the properties may be added;
     with three kinds the one order that was trained; with two kinds the single difference.
@@ -90,11 +97,11 @@ def contrasts(groups: Sequence[Group]) -> tuple[tuple[Contrast, ...], Sample | N
     controls = _controls(groups, chosen)
     full = chosen.get(FULL)
     behind = None if full is None else full.teacher_real - full.real
-    found = tuple(_contrast(name, weights, chosen, controls, behind) for name, weights in terms.items())
-    both = None
+    costs = tuple(_contrast(name, weights, chosen, controls, behind) for name, weights in terms.items())
+    difference = None
     if TEXT_TARGET in terms and NEGATIVES in terms:
-        both = _combine(terms[TEXT_TARGET], chosen) - _combine(terms[NEGATIVES], chosen)
-    return found, both
+        difference = _combine(terms[TEXT_TARGET], chosen) - _combine(terms[NEGATIVES], chosen)
+    return costs, difference
 
 
 def _controls(groups: Sequence[Group], chosen: Mapping[Coalition, Group]) -> dict[Coalition, Group]:
@@ -103,7 +110,7 @@ def _controls(groups: Sequence[Group], chosen: Mapping[Coalition, Group]) -> dic
 
 
 def _terms(known: Mapping[Coalition, Group]) -> dict[str, Mapping[Coalition, float]]:
-    """Give each property's cost as weights over the kinds of loss: positive without the property, negative with it."""
+    """Return each property's cost as weights over the kinds of loss: positive without the property, negative with it."""
     division = divide((TEXT_TARGET, NEGATIVES), list(known))
     if division is not None:
         return {_name(name): {cell: -weight for cell, weight in part.items()} for name, part in division.weights.items()}
@@ -166,10 +173,10 @@ def divisions(groups: Sequence[Group], names: Sequence[str]) -> tuple[Divided, .
     chosen = cells(groups, training_domain(groups))
     controls = _controls(groups, chosen)
     both: dict[Coalition, Group] = {**controls, **{cell | {SYNTHETIC}: group for cell, group in chosen.items()}}
-    found = [_divided((TEXT_TARGET, NEGATIVES), chosen, called)]
+    divided = [_divided((TEXT_TARGET, NEGATIVES), chosen, called)]
     if controls:
-        found.append(_divided((SYNTHETIC, TEXT_TARGET, NEGATIVES), both, called))
-    return tuple(item for item in found if item is not None)
+        divided.append(_divided((SYNTHETIC, TEXT_TARGET, NEGATIVES), both, called))
+    return tuple(item for item in divided if item is not None)
 
 
 def _divided(factors: Sequence[str], known: Mapping[Coalition, Group], called: Mapping[int, str]) -> Divided | None:
@@ -208,5 +215,5 @@ def _same_seeds(known: Mapping[Coalition, Group]) -> dict[Coalition, Group]:
 
 
 def _share(part: Sample, gap: Sample) -> Estimate | None:
-    """Give the share of a gap, or None where the students may be no worse than their teacher."""
+    """Compute the share of a gap, or None where the students may be no worse than their teacher."""
     return share(part, gap) if estimate(gap).low > 0.0 else None

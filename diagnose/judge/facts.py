@@ -134,7 +134,7 @@ class LevelContrast:
 
 @dataclass(frozen=True)
 class Facts:
-    """Everything the verdict looks at.
+    """Everything the verdict rests on.
 
     Args:
         teacher: the teacher's name.
@@ -168,9 +168,9 @@ class Facts:
 
     @property
     def chance(self) -> float:
-        """Accuracy that takes no look at the images."""
+        """Return the accuracy of the best answer that ignores the images."""
         return max(1 / self.classes, self.largest_class)
 
     def contrast(self, name: str) -> Contrast | None:
-        """Find a contrast by name."""
+        """Return the contrast of this name, or None."""
         return next((item for item in self.contrasts if item.name == name), None)

@@ -10,8 +10,7 @@ import numpy as np
 from scipy import stats
 
 from diagnose.schema import Estimate
-
-CONFIDENCE = 0.95
+from probes.stats.confidence import LEVEL
 
 
 @dataclass(frozen=True)
@@ -35,8 +34,8 @@ class Sample:
                 raise ValueError(f"`parts` must each have shape ({len(self.seeds)}, N) with N >= 1, got {part.shape}; give one row a seed.")
 
     def __sub__(self, other: Sample) -> Sample:
-        mine, others = _pair(self, other)
-        return Sample(tuple(a - b for a, b in zip(mine.parts, others.parts, strict=True)), mine.seeds)
+        first, second = _pair(self, other)
+        return Sample(tuple(a - b for a, b in zip(first.parts, second.parts, strict=True)), first.seeds)
 
     def __add__(self, other: Sample) -> Sample:
         return self - (-1.0) * other
@@ -75,7 +74,7 @@ class Spread:
 
 
 def spread(sample: Sample) -> Spread:
-    """Give a sample's value and the two parts of its uncertainty.
+    """Compute a sample's value and the two parts of its uncertainty.
 
     Seeds: Student's t with K - 1 degrees of freedom on the K per-seed values (4.30 for three seeds); nothing for one seed.
     Images: the normal interval on the per-image means over seeds. The squared half-widths are added, each at its own
@@ -83,7 +82,7 @@ def spread(sample: Sample) -> Spread:
 
     Source: ours; the sum of squared half-widths follows Howe (1974) and MOVER (Zou & Donner 2008).
     """
-    tail = 0.5 + CONFIDENCE / 2
+    tail = 0.5 + LEVEL / 2
     by_seed = sum(part.mean(axis=1) for part in sample.parts)
     count = len(sample.seeds)
     seeds = 0.0 if count < 2 else float(stats.t.ppf(tail, count - 1) ** 2 * np.var(by_seed, ddof=1) / count)
@@ -96,7 +95,7 @@ def _image_variance(values: np.ndarray) -> float:
 
 
 def estimate(sample: Sample, *, low: float = -math.inf, high: float = math.inf) -> Estimate:
-    """Give the 95 % interval of a sample, cut at the quantity's natural bounds.
+    """Compute the 95 % interval of a sample, cut at the quantity's natural bounds.
 
     A few images that all agree would give an interval of no width; each part's half-width is therefore at least 3 / (N + 3),
     the rule of three: after N agreeing images up to 3 in N may still disagree.
@@ -106,24 +105,28 @@ def estimate(sample: Sample, *, low: float = -math.inf, high: float = math.inf) 
         low: least possible value.
         high: greatest possible value.
     """
-    found = spread(sample)
+    measured = spread(sample)
     images = min(part.shape[1] for part in sample.parts)
-    half = max(found.half, 3.0 / (images + 3.0))
+    half = max(measured.half, 3.0 / (images + 3.0))
     return Estimate(
-        value=found.value,
-        low=max(found.value - half, min(low, found.value)),
-        high=min(found.value + half, max(high, found.value)),
+        value=measured.value,
+        low=max(measured.value - half, min(low, measured.value)),
+        high=min(measured.value + half, max(high, measured.value)),
         n=len(sample.seeds) if len(sample.seeds) > 1 else sum(part.shape[1] for part in sample.parts),
         over="seeds and images" if len(sample.seeds) > 1 else "images",
     )
 
 
 def share(part: Sample, whole: Sample) -> Estimate | None:
-    """Give the share of `whole` that `part` makes up, with Fieller's interval, or None where the whole may be zero.
+    """Compute the share of `whole` that `part` makes up, with Fieller's interval, or None where the whole may be zero.
 
     Fieller's set holds each share r for which part - r * whole may be zero. Its squared half-width is a quadratic in r, so the
     ends are the roots of a quadratic; they are finite exactly when the whole differs from zero. As in `estimate`, images that all agree
     still leave 3 / (N + 3) of doubt in the part.
+
+    Args:
+        part: K seeds by N images.
+        whole: the same seeds and images, else it is brought to the seeds that both have.
 
     Source: Fieller (1954), with the half-widths of `spread`.
     """
@@ -142,16 +145,23 @@ def share(part: Sample, whole: Sample) -> Estimate | None:
 
 
 def over_seeds(values: Sequence[Estimate], *, low: float = -math.inf, high: float = math.inf) -> Estimate:
-    """Give the mean of one score over the students of a loss, each with its own interval over images.
+    """Compute the mean of one score over the students of a loss, each with its own interval over images.
 
     The images are the same for all students, so their part of the uncertainty does not shrink with more seeds: the mean of the
-    students' half-widths is kept, side by side with Student's t over seeds.
+    students' half-widths is kept, and its square is added to that of Student's t over seeds.
+
+    Args:
+        values: one estimate a student, at least one.
+        low: least possible value.
+        high: greatest possible value.
+
+    Source: ours, as `spread`.
     """
     if len(values) == 1:
         return values[0]
     points = np.array([item.value for item in values])
     mean = float(points.mean())
-    seeds = float(stats.t.ppf(0.5 + CONFIDENCE / 2, len(points) - 1) ** 2 * points.var(ddof=1) / len(points))
+    seeds = float(stats.t.ppf(0.5 + LEVEL / 2, len(points) - 1) ** 2 * points.var(ddof=1) / len(points))
     down = float(np.mean([item.value - item.low for item in values]))
     up = float(np.mean([item.high - item.value for item in values]))
     return Estimate(

@@ -58,19 +58,18 @@ def divide(factors: Sequence[str], known: Collection[Coalition]) -> Division | N
     if not {frozenset(), everything} <= cells:
         return None
     blocks = [frozenset({name}) for name in factors]
-    found = _average(blocks, cells)
-    orders = found[1]
+    weights, orders = _average(blocks, cells)
     if not orders:
         # A chain of cells with the most steps; its steps then stand for single factors.
         chain = _longest(everything, cells, list(factors))
         blocks = [after - before for before, after in itertools.pairwise(chain)]
-        found = _average(sorted(blocks, key=lambda block: min(map(factors.index, block))), cells)
+        weights, _ = _average(sorted(blocks, key=lambda block: min(map(factors.index, block))), cells)
     names = {block: "+".join(sorted(block, key=list(factors).index)) for block in blocks}
-    return Division({names[block]: part for block, part in found[0].items()}, orders, math.factorial(len(factors)))
+    return Division({names[block]: part for block, part in weights.items()}, orders, math.factorial(len(factors)))
 
 
 def _average(blocks: Sequence[Coalition], cells: Collection[Coalition]) -> tuple[dict[Coalition, dict[Coalition, float]], int]:
-    """Average each block's effect over the known orders of the blocks; give the weights and the number of these orders."""
+    """Average each block's effect over the known orders of the blocks, and return the weights and the number of these orders."""
     unions: list[Coalition] = [frozenset()]
     for block in blocks:
         unions += [union | block for union in unions]

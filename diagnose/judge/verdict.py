@@ -1,4 +1,4 @@
-"""The only thresholds of the project, and the decisions that follow from them; no words and no models.
+"""The thresholds of the project, and the decisions that follow from them; no words and no models.
 
 Every decision compares a 95 % interval with a threshold: above, below, or unclear when the interval straddles it. A student fails
 only when two intervals lie above their threshold at once, so the chance of a false alarm at the border is at most 2.5 % for
@@ -7,10 +7,10 @@ each loss, and far less where there is no gap.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
+from diagnose.judge.comparison import Side, compare, surely_more
 from diagnose.judge.facts import Contrast, Facts, Measured
 from diagnose.schema import Estimate
 
@@ -39,7 +39,6 @@ MOSTLY = 0.5
 For the border, more than half of the gap closes when it is hidden; for a window, it is followed more than half as much as any exchange
 that covers the whole image, and the border less than half as much as the window."""
 
-Side = Literal["above", "below", "unclear"]
 Outcome = Literal["fails", "holds", "unclear"]
 Label = Literal[
     "text_target_costs_real_accuracy",
@@ -55,15 +54,8 @@ Label = Literal[
 ]
 
 
-def compare(value: Estimate, threshold: float) -> Side:
-    """Say on which side of a threshold the whole interval lies."""
-    if value.low > threshold:
-        return "above"
-    return "below" if value.high < threshold else "unclear"
-
-
 def outcome(measured: Measured) -> Outcome:
-    """Say whether a loss fails on real images.
+    """Decide whether a loss fails on real images.
 
     It fails when its gap exceeds the teacher's by more than `MARGIN` and it is behind the teacher on real images by more than
     `MARGIN`. The second condition keeps a student that only outdoes its teacher on synthetic images from being called a failure;
@@ -78,7 +70,7 @@ def outcome(measured: Measured) -> Outcome:
 
 
 def no_gap_of_its_own(measured: Measured) -> bool:
-    """Say whether a gap beyond the teacher's is the teacher's doing: the student is not surely better on synthetic than on real images.
+    """Return whether a gap beyond the teacher's is the teacher's doing: the student is not surely better on synthetic than on real images.
 
     A teacher that stumbles over synthetic images which the student was trained on gives any small student such an excess, planted cues
     that tell nothing included. Whether training on real images would have done better, only a student trained on them can tell.
@@ -88,26 +80,30 @@ def no_gap_of_its_own(measured: Measured) -> bool:
 
 
 def undertrained(measured: Measured) -> bool:
-    """Say whether most of a student's shortfall is already there on held-out images of the synthetic domain."""
+    """Return whether most of a student's shortfall is already there on held-out images of the synthetic domain."""
     return compare(measured.behind_synthetic, MARGIN) == "above" and compare(measured.mostly_behind, MAJORITY) == "above"
 
 
 def judged(facts: Facts) -> list[Measured]:
-    """Give the losses the question is about: those that saw no real image; if all saw some, those not trained on real images alone."""
+    """Return the losses that are judged: those that saw no real image; if all saw some, those not trained on real images alone."""
     students = [measured for measured in facts.measured if measured.trained_on != "real"]
     return [measured for measured in students if measured.levels.get("real_images") in (None, "0 %")] or students
 
 
 def teacher_at_chance(facts: Facts) -> bool:
-    """Say whether the teacher is no better than chance on both domains, as with class weights of another model."""
+    """Return whether the teacher is no better than chance on both domains, as with class weights of another model."""
     known = [value for value in (facts.teacher_real, facts.teacher_synthetic) if value is not None]
     return bool(known) and all(compare(value, facts.chance) != "above" for value in known)
 
 
 def at_chance(measured: Measured, facts: Facts) -> Literal["teacher", "student"] | None:
-    """Say who reads too little from the images for a comparison: a teacher at chance on real images, or a student at chance on both domains.
+    """Return who is at chance: the teacher on real images, or the student on both domains; None where neither is.
 
-    Beside such a teacher nobody is behind, and what such a student does not follow says nothing about cues: both look as if all were well.
+    No student is behind a teacher at chance, and a student at chance follows no cue: both would pass every test without meaning anything.
+
+    Args:
+        measured: the students of one loss.
+        facts: the teacher's accuracy and the chance level.
     """
     if facts.teacher_real is not None and compare(facts.teacher_real, facts.chance) != "above":
         return "teacher"
@@ -115,24 +111,29 @@ def at_chance(measured: Measured, facts: Facts) -> Literal["teacher", "student"]
 
 
 def costs(contrast: Contrast | None) -> Side:
-    """Say whether a property of the loss costs more than `MARGIN` on real images."""
+    """Decide whether a property of the loss costs more than `MARGIN` on real images."""
     return "unclear" if contrast is None else compare(contrast.points, MARGIN)
 
 
 def helps(contrast: Contrast | None) -> bool:
-    """Say whether a property of the loss raises the accuracy on real images, beyond doubt but by any amount."""
+    """Return whether a property of the loss surely raises the accuracy on real images, by any amount."""
     return contrast is not None and compare(contrast.points, 0.0) == "below"
 
 
 def costs_everywhere(contrast: Contrast | None) -> bool:
-    """Say whether a property costs more than `MARGIN` after training on real images too, and synthetic images do not surely add as much."""
+    """Return whether a property costs more than `MARGIN` after training on real images too, and synthetic images do not surely add as much."""
     if contrast is None or contrast.on_real is None or contrast.interaction is None:
         return False
     return compare(contrast.on_real, MARGIN) == "above" and compare(contrast.interaction, MARGIN) != "above"
 
 
 def no_gain_from_real(facts: Facts, failing: Sequence[Measured]) -> bool:
-    """Say whether each failing loss does no better on real images when it is trained on them."""
+    """Return whether each failing loss does no better on real images when it is trained on them.
+
+    Args:
+        facts: the gains from training on real images.
+        failing: losses that fail on real images; False without any, or where one was not trained on real images as well.
+    """
     gains = [facts.gains[measured.loss] for measured in failing if measured.loss in facts.gains]
     return len(gains) == len(failing) > 0 and all(compare(gain, MARGIN) == "below" for gain in gains)
 
@@ -159,7 +160,7 @@ def _label_without_failure(facts: Facts, students: Sequence[Measured]) -> Label:
 
 
 def untold(students: Sequence[Measured]) -> bool:
-    """Say whether nothing tells what any of the students was trained on."""
+    """Return whether the training images of all students are unknown."""
     return all(measured.trained_on is None for measured in students)
 
 
@@ -170,7 +171,7 @@ def _label_of_failure(facts: Facts, students: Sequence[Measured], failing: Seque
     if causes and all(costs_everywhere(facts.contrast(name)) for name in causes):
         return "training_failure"
     if causes and not mostly_shared(facts, causes):
-        return _label_of_causes(facts, causes)
+        return label_of_causes(facts, causes)
     text = facts.contrast("text_target") or facts.contrast("text_target_and_negatives")
     if helps(text) and not any(measured.target == "text" for measured in failing):
         return "image_target_fails_on_real"
@@ -179,8 +180,23 @@ def _label_of_failure(facts: Facts, students: Sequence[Measured], failing: Seque
     return "fails_on_real"
 
 
+def clearly_better(accuracy: Estimate, other: Estimate) -> bool:
+    """Return whether an accuracy exceeds another by more than `MARGIN`, from the low end of the one to the high end of the other.
+
+    Args:
+        accuracy: of students that may differ from the others in anything, so that the difference is not paired.
+        other: of the other students.
+    """
+    return accuracy.low > other.high + MARGIN
+
+
+def at_ceiling(auc: Estimate) -> bool:
+    """Return whether an AUC is so near to 1 that no other can exceed it by `AUC_MARGIN`."""
+    return 1.0 - auc.value < AUC_MARGIN
+
+
 def named_causes(facts: Facts) -> list[str]:
-    """Give the properties of the loss that cost more than `MARGIN` on real images and belong to a loss that fails there."""
+    """Return the properties of the loss that cost more than `MARGIN` on real images and belong to a loss that fails there."""
     failing = [measured for measured in judged(facts) if outcome(measured) == "fails"]
     owners = {
         "text_target": any(measured.target == "text" for measured in failing),
@@ -191,7 +207,12 @@ def named_causes(facts: Facts) -> list[str]:
 
 
 def mostly_shared(facts: Facts, causes: Sequence[str]) -> bool:
-    """Say whether all losses fail and those without the property surely lose more than the property costs on top of that."""
+    """Return whether all losses fail and those without the property surely lose more than the property costs on top of that.
+
+    Args:
+        facts: the numbers.
+        causes: properties that cost accuracy; it has to hold for each.
+    """
     students = judged(facts)
     if not all(outcome(measured) == "fails" for measured in students):
         return False
@@ -203,7 +224,13 @@ def mostly_shared(facts: Facts, causes: Sequence[str]) -> bool:
     return True
 
 
-def _label_of_causes(facts: Facts, causes: Sequence[str]) -> Label:
+def label_of_causes(facts: Facts, causes: Sequence[str]) -> Label:
+    """Choose the label that blames properties of the loss; of two that cost, the one whose cost is larger in the paired difference.
+
+    Args:
+        facts: the numbers.
+        causes: properties that cost more than `MARGIN`, from `named_causes`.
+    """
     causes = [name for name in causes if not costs_everywhere(facts.contrast(name))]
     if causes == ["text_target"]:
         return "text_target_costs_real_accuracy"
@@ -217,7 +244,7 @@ def _label_of_causes(facts: Facts, causes: Sequence[str]) -> Label:
 
 
 def alarms(scores: Mapping[str, Estimate], edit: str) -> bool:
-    """Say whether an edit shows that a student relies on its cue, after the correction for all edits that were tried.
+    """Return whether an edit shows that a student relies on its cue, after the correction for all edits that were tried.
 
     Args:
         scores: of the interventions, without the name of the probe.
@@ -228,22 +255,23 @@ def alarms(scores: Mapping[str, Estimate], edit: str) -> bool:
 
 
 def alarms_at(value: Estimate, adjusted: Estimate) -> bool:
-    """Say whether a number surely exceeds 0, with its p corrected for all that were tried; over seeds both have to hold as far as they reach."""
-    return adjusted.high <= ALARM and compare(value, 0.0) == "above"
+    """Return whether a number surely exceeds 0 and the upper end of its corrected p-value is at most `ALARM`.
+
+    Args:
+        value: the number.
+        adjusted: its p-value, corrected for all that were tried; over seeds with an interval.
+    """
+    return stands(adjusted.high) and compare(value, 0.0) == "above"
+
+
+def stands(adjusted_p: float) -> bool:
+    """Return whether a p-value, already corrected for all that were tried, is at most `ALARM`."""
+    return adjusted_p <= ALARM
 
 
 def closes(share: Estimate) -> bool:
-    """Say whether an edit surely closes some of the gap between synthetic and real images."""
+    """Return whether an edit surely closes some of the gap between synthetic and real images."""
     return compare(share, 0.0) == "above"
-
-
-def surely_more(first: Estimate, second: Estimate) -> bool:
-    """Say whether one number is surely larger than another, from their intervals.
-
-    Source: MOVER, Zou & Donner (2008), for numbers that do not fall together; two edits of the same images mostly rise and fall
-    together, which makes this careful rather than bold.
-    """
-    return first.value - second.value > math.hypot(first.value - first.low, second.high - second.value)
 
 
 def lies_at_border(
@@ -252,7 +280,7 @@ def lies_at_border(
     hidden: Estimate | None,
     back: tuple[Estimate | None, Estimate | None] = (None, None),
 ) -> bool | None:
-    """Say whether a cue lies at the border rather than everywhere; None where nothing settles it.
+    """Decide whether a cue lies at the border rather than everywhere; None where nothing settles it.
 
     Args:
         border: how far the student follows an exchanged border.
@@ -271,12 +299,17 @@ def lies_at_border(
 
 
 def mostly(part: Estimate | None, whole: Estimate | None) -> bool:
-    """Say whether a part surely accounts for more than `MOSTLY` of a whole, both as far as they are followed; not where either is unknown."""
+    """Return whether a part surely accounts for more than `MOSTLY` of a whole; not where either is unknown.
+
+    Args:
+        part: how far the student follows one exchange.
+        whole: how far it follows another one, which holds the first.
+    """
     return part is not None and whole is not None and surely_more(part, _scaled(whole, MOSTLY))
 
 
 def lies_in_window(window: Estimate | None, substances: Sequence[Estimate | None], border: Estimate | None) -> bool:
-    """Say whether a cue lies in one window, a quarter of the image, and not around it or everywhere.
+    """Decide whether a cue lies in one window, a quarter of the image, and not around it or everywhere.
 
     A cue that covers the image moves with the border, which is larger than a window, at least as much as with a window.
 

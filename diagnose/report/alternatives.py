@@ -13,13 +13,14 @@ from diagnose.wording.words import bare_percent, listed, more_or_less, number, p
 
 
 def alternatives(facts: Facts, label: Label) -> list[Alternative]:
-    """Go through the other explanations; nothing is ruled out without a number that does it.
+    """List the other explanations; one is ruled out only by a number.
 
     Args:
         facts: the numbers.
         label: the label already chosen.
     """
-    failing = [measured for measured in verdict.judged(facts) if verdict.outcome(measured) == "fails"]
+    judged = verdict.judged(facts)
+    failing = [measured for measured in judged if verdict.outcome(measured) == "fails"]
     if not failing:
         return []
     return [
@@ -28,8 +29,8 @@ def alternatives(facts: Facts, label: Label) -> list[Alternative]:
         _optimisation(facts, failing, label),
         _domain_difficulty(facts, failing),
         _capacity(facts, failing),
-        _false_negatives(facts, failing),
-        _temperature(facts, failing),
+        _false_negatives(facts, failing, judged),
+        _temperature(facts, failing, judged),
         _codec(facts),
     ]
 
@@ -103,22 +104,22 @@ def _twins(facts: Facts, measured: Measured) -> list[Measured]:
 
 
 def _better_twin(facts: Facts, measured: Measured) -> str:
-    """Name a student of the same size that surely does better on real images, or give nothing."""
+    """Describe a student of the same size that surely does better on real images; empty without one."""
     gain = facts.gains.get(measured.loss)
     if gain is not None and compare(gain, MARGIN) == "above":
         return f"{plain(measured.loss)} trained on real images gains {points(gain)}"
     for other in _twins(facts, measured):
-        if other.real.low > measured.real.high + MARGIN:
+        if verdict.clearly_better(other.real, measured.real):
             return f"{plain(other.name)} reaches {percent(other.real)}"
     return ""
 
 
 def listed_proofs(proofs: Sequence[str]) -> str:
-    """Join proofs, each once."""
+    """Join proofs, each of them once."""
     return "; ".join(dict.fromkeys(proofs))
 
 
-def _false_negatives(facts: Facts, failing: Sequence[Measured]) -> Alternative:
+def _false_negatives(facts: Facts, failing: Sequence[Measured], judged: Sequence[Measured]) -> Alternative:
     name = "false negatives"
     pushed = [measured.name for measured in failing if measured.negatives]
     if not pushed:
@@ -128,7 +129,7 @@ def _false_negatives(facts: Facts, failing: Sequence[Measured]) -> Alternative:
         return Alternative(name=name, status="ruled out", because="No failing loss has negatives.")
     plain_failing = [measured.name for measured in failing if measured.negatives is False]
     negatives = facts.contrast("negatives")
-    spared = [item for item in _varied(facts, failing, "positives") if item.level == "class"]
+    spared = [item for item in _varied(facts, failing, judged, "positives") if item.level == "class"]
     if spared:
         words = "; ".join(f"{plain(item.having)} {change(item.real)} against {plain(item.other)}" for item in spared)
         settled = all(compare(item.real, MARGIN) == "below" for item in spared)
@@ -144,9 +145,9 @@ def _false_negatives(facts: Facts, failing: Sequence[Measured]) -> Alternative:
     return Alternative(name=name, status="not ruled out", because=because)
 
 
-def _temperature(facts: Facts, failing: Sequence[Measured]) -> Alternative:
+def _temperature(facts: Facts, failing: Sequence[Measured], judged: Sequence[Measured]) -> Alternative:
     name = "temperature"
-    tried = _varied(facts, failing, "temperature")
+    tried = _varied(facts, failing, judged, "temperature")
     if not tried:
         return Alternative(name=name, status="untested", because="No two students differ in the temperature alone.")
     best = max(tried, key=lambda item: item.real.value)
@@ -158,11 +159,10 @@ def _temperature(facts: Facts, failing: Sequence[Measured]) -> Alternative:
     return Alternative(name=name, status="ruled out" if settled else "not ruled out", because=because)
 
 
-def _varied(facts: Facts, failing: Sequence[Measured], factor: str) -> list[LevelContrast]:
-    """List the contrasts of one factor whose starting point fails, among the students that are judged."""
-    names = {measured.name for measured in failing}
-    judged = {measured.name for measured in verdict.judged(facts)}
-    return [item for item in facts.levels if item.factor == factor and item.other in names and item.having in judged]
+def _varied(facts: Facts, failing: Sequence[Measured], judged: Sequence[Measured], factor: str) -> list[LevelContrast]:
+    """Return the contrasts of one factor whose starting point fails, among the students that are judged."""
+    starts, names = ({measured.name for measured in students} for students in (failing, judged))
+    return [item for item in facts.levels if item.factor == factor and item.other in starts and item.having in names]
 
 
 def _codec(facts: Facts) -> Alternative:
@@ -175,5 +175,5 @@ def _codec(facts: Facts) -> Alternative:
 
 
 def metadata_auc(facts: Facts) -> Estimate | None:
-    """Give the AUC of file facts alone; it is the same for all students."""
+    """Return the AUC of file facts alone, which is the same for all students, or None."""
     return next((m.scores["separability/metadata/auc"] for m in facts.measured if "separability/metadata/auc" in m.scores), None)

@@ -1,7 +1,8 @@
-"""Puts subjects, probe results and judgement together into a `Report`, and reads and writes `report.json`."""
+"""Assemble subjects, probe results and judgement to a `Report`; read and write `report.json`."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,7 +30,7 @@ def assemble(
     counts: Mapping[str, int] | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> Report:
-    """Judge the results and give the whole report.
+    """Judge the results and assemble the report.
 
     Args:
         students: the students.
@@ -40,13 +41,14 @@ def assemble(
         name: name of the run.
         about: one paragraph on the data.
         fallback: accuracies of encoders without a transfer result, by name.
-        missing: reasons why something could not be measured.
-        notes: what was left out of measurements that did run.
+        missing: reasons why something could not be measured, before those of failed probes.
+        notes: what was left out of measurements that did run, after them.
         counts: images by domain, classes, …
         environment: versions and machine.
     """
-    facts = gather(students, teacher, results, classes=len(class_names), records=records, missing=missing, notes=notes)
-    said = statement.state(facts)
+    reasons = [*missing, *_failures(records), *notes]
+    facts = gather(students, teacher, results, classes=len(class_names), missing=reasons)
+    answer = statement.state(facts)
     transfers, known = results.get("transfer", {}), dict(fallback or {})
     beside = next((transfers[student.name] for student in students if student.name in transfers), None)
     nothing = ZeroShot(real=None, synthetic=None)
@@ -67,11 +69,12 @@ def assemble(
             zero_shot=zero_shot(beside, "teacher/") if beside is not None else known.get(teacher.name, nothing),
         ),
         students=[_student(student, accuracy(student)) for student in students],
-        findings=findings.findings(facts, said.label),  # type: ignore[arg-type]
+        findings=findings.findings(facts, answer.label),  # type: ignore[arg-type]
         factors=findings.factors(facts),
+        text_minus_negatives=facts.text_minus_negatives,
         divisions=factor_findings.divisions(facts),
         contrasts=factor_findings.contrasts(facts),
-        verdict=said,
+        verdict=answer,
         probes=list(records),
         counts=dict(counts or {}),
         environment=dict(environment or {}),
@@ -79,11 +82,28 @@ def assemble(
 
 
 def unmet(domains: Sequence[str], probes: Sequence[str]) -> list[str]:
-    """Say what a verdict needs and was not given, of the domains, or not asked for, of the probes."""
-    found = [f"No {domain} images were given" for domain in DOMAINS if domain not in domains]
+    """List what a verdict needs and does not have.
+
+    Args:
+        domains: the domains of the images that were given.
+        probes: the probes that were asked for.
+    """
+    reasons = [f"No {domain} images were given" for domain in DOMAINS if domain not in domains]
     if "transfer" not in probes:
-        found.append(f"the probe `transfer`, which a verdict rests on, was not among those asked for ({', '.join(probes)}); ask for it too")
-    return found
+        reasons.append(
+            f"the probe `transfer`, which a verdict rests on, was not among those asked for ({', '.join(probes)}); ask for it too"
+        )
+    return reasons
+
+
+def _failures(records: Sequence[ProbeRecord]) -> list[str]:
+    """Write each error that stopped probes once, with all probes and encoders it stopped."""
+    stopped: dict[str, tuple[dict[str, None], dict[str, None]]] = {}
+    for record in records:
+        if record.status == "failed":
+            probes, subjects = stopped.setdefault(re.sub(r"^\w*(Error|Exception): ", "", record.error), ({}, {}))
+            probes[record.probe] = subjects[record.subject] = None
+    return [f"{', '.join(probes)} failed for {', '.join(subjects)}: {error}" for error, (probes, subjects) in stopped.items()]
 
 
 def _student(subject: Subject, accuracy: ZeroShot) -> Student:
@@ -107,7 +127,15 @@ def write(report: Report, path: Path | str) -> Path:
 
 
 def write_text(path: Path, text: str) -> Path:
-    """Write a text file so that a reader sees the old one or the whole new one."""
+    """Write a text file so that a reader sees the old one or the whole new one.
+
+    Args:
+        path: the file.
+        text: what it holds; characters that UTF-8 has no code for are replaced.
+
+    Returns:
+        The path.
+    """
     write_then_rename(path, lambda file: file.write(text.encode("utf-8", errors="replace")))
     return path
 

@@ -16,13 +16,13 @@ DECIDED_ELSEWHERE = ("target", "negatives")
 
 
 def factor_findings(facts: Facts) -> list[Finding]:
-    """Write one finding for each factor that students differ in, beside target and negatives; none decides the verdict."""
-    found = []
+    """Write one finding for each factor in which students differ, except target and negatives; none decides the verdict."""
+    written = []
     for factor in FACTORS:
         items = [item for item in facts.levels if item.factor == factor]
         if items and factor not in DECIDED_ELSEWHERE:
-            found.append(_finding(factor, items))
-    return found
+            written.append(_finding(factor, items))
+    return written
 
 
 def _finding(factor: str, items: list[LevelContrast]) -> Finding:
@@ -53,7 +53,7 @@ def _finding(factor: str, items: list[LevelContrast]) -> Finding:
 
 
 def divisions(facts: Facts) -> list[Division]:
-    """Give the divisions of the gap for the report."""
+    """Convert the divisions of the gap to rows of the report, with their sentences."""
     return [
         Division(
             start=item.start,
@@ -72,7 +72,7 @@ def divisions(facts: Facts) -> list[Division]:
 
 
 def contrasts(facts: Facts) -> list[LevelContrastRow]:
-    """Give the contrasts of single factors for the report."""
+    """Convert the contrasts of single factors to rows of the report, with their sentences."""
     return [
         LevelContrastRow(
             factor=item.factor,

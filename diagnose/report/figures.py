@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from diagnose.judge.verdict import MARGIN
 from diagnose.schema import Estimate, Finding, Report, Student
 from diagnose.wording.factor_words import level_words
 from diagnose.wording.words import number, percent, plain, points
@@ -44,7 +45,7 @@ class Axis:
     references: tuple[tuple[float, str], ...] = ()
 
     def place(self, value: float) -> float:
-        """Give a value's position in per cent, held inside the axis."""
+        """Return a value's position in per cent, clipped to the axis."""
         return round(100 * min(max((value - self.low) / (self.high - self.low), 0.0), 1.0), 3)
 
 
@@ -69,7 +70,7 @@ class Line:
 
     @property
     def path(self) -> str:
-        """The points as an SVG path."""
+        """Return the points as an SVG path."""
         return "M" + " L".join(f"{x:.2f},{y:.2f}" for x, y in self.points)
 
 
@@ -97,7 +98,16 @@ class LineChart:
 
 
 def axis(low: float, high: float, step: float, name: str, *, scale: float = 1.0, references: Sequence[tuple[float, str]] = ()) -> Axis:
-    """Make an axis with a tick at each step; the texts show the values times `scale`."""
+    """Make an axis with a tick at each step.
+
+    Args:
+        low: value at the left end.
+        high: value at the right end.
+        step: distance between ticks.
+        name: what is drawn, with its unit.
+        scale: factor between values and the texts of the ticks, 100 for per cent.
+        references: (value, text) of vertical lines.
+    """
     base = Axis(low, high, (), name)
     count = round((high - low) / step)
     values = [low + step * i for i in range(count + 1)]
@@ -107,7 +117,14 @@ def axis(low: float, high: float, step: float, name: str, *, scale: float = 1.0,
 
 
 def around(values: Sequence[Estimate], name: str, *, scale: float = 1.0, references: Sequence[tuple[float, str]] = ()) -> Axis:
-    """Make an axis that holds all intervals, the references and zero, with four to eight steps."""
+    """Make an axis that holds all intervals, the references and zero, with four to eight steps.
+
+    Args:
+        values: the numbers that are drawn.
+        name: what is drawn, with its unit.
+        scale: factor between values and the texts of the ticks.
+        references: (value, text) of vertical lines.
+    """
     marks = [0.0, *(at for at, _ in references), *(v.low for v in values), *(v.high for v in values)]
     low, high = max(min(marks), -1.5), min(max(marks), 1.5)
     step = next((s for s in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5) if (high - low) / s <= 7), 0.5)
@@ -116,7 +133,7 @@ def around(values: Sequence[Estimate], name: str, *, scale: float = 1.0, referen
 
 def outcome(report: Report) -> DotPlot | None:
     """Draw accuracy on real and on synthetic images of teacher and students."""
-    found = [(name, finding) for name, finding in _by_prefix(report, "outcome/") if len(finding.evidence) >= 2]
+    outcomes = [(name, finding) for name, finding in _by_prefix(report, "outcome/") if len(finding.evidence) >= 2]
     chance = 1 / max(len(report.class_names), 1)
     where = axis(0.0, 1.0, 0.2, "zero-shot accuracy [%]", scale=100, references=[(chance, "chance")])
     strips = []
@@ -128,14 +145,14 @@ def outcome(report: Report) -> DotPlot | None:
     ]
     if marks:
         strips.append(Strip(f"teacher: {report.teacher.name}", tuple(marks)))
-    for name, finding in found:
+    for name, finding in outcomes:
         students = [student for student in report.students if student.name in finding.students]
         marks = [
             _mark(where, kind, finding.evidence[place].estimate, percent, _single(students, kind))
             for place, kind in ((0, "real"), (1, "synthetic"))
         ]
         strips.append(Strip(plain(name), tuple(marks)))
-    if not found:
+    if not outcomes:
         return None
     return DotPlot(
         "outcome",
@@ -149,12 +166,14 @@ def outcome(report: Report) -> DotPlot | None:
 
 def excess(report: Report) -> DotPlot | None:
     """Draw each loss's gap in excess of the teacher's."""
-    found = [(name, finding) for name, finding in _by_prefix(report, "outcome/") if len(finding.evidence) >= 3]
-    if not found:
+    outcomes = [(name, finding) for name, finding in _by_prefix(report, "outcome/") if len(finding.evidence) >= 3]
+    if not outcomes:
         return None
-    values = [finding.evidence[2].estimate for _, finding in found]
-    where = around(values, "gap synthetic minus real, beyond the teacher's [points]", scale=100, references=[(0.05, "5 points")])
-    strips = tuple(Strip(plain(name), (_mark(where, "plain", value, points),)) for (name, _), value in zip(found, values, strict=True))
+    values = [finding.evidence[2].estimate for _, finding in outcomes]
+    where = around(
+        values, "gap synthetic minus real, beyond the teacher's [points]", scale=100, references=[(MARGIN, f"{100 * MARGIN:.0f} points")]
+    )
+    strips = tuple(Strip(plain(name), (_mark(where, "plain", value, points),)) for (name, _), value in zip(outcomes, values, strict=True))
     about = "Right of the line by its whole interval: the loss falls further on real images than the teacher does."
     return DotPlot("excess", "How much wider than the teacher's the gap is", about, where, strips)
 
@@ -204,16 +223,16 @@ def levels(report: Report) -> DotPlot | None:
 
 def separability(report: Report) -> DotPlot | None:
     """Draw separability of student and teacher."""
-    found = [(name, finding) for name, finding in _by_prefix(report, "separability/") if len(finding.evidence) == 2]
-    if not found:
+    compared = [(name, finding) for name, finding in _by_prefix(report, "separability/") if len(finding.evidence) == 2]
+    if not compared:
         return None
     where = axis(0.4, 1.0, 0.1, "AUC, real against synthetic images", references=[(0.5, "chance")])
     strips = []
-    for name, finding in found:
-        own = finding.evidence[0]
-        marks = [_mark(where, "plain", own.estimate, number)]
-        if own.teacher is not None:
-            marks.append(_mark(where, "teacher", own.teacher, number))
+    for name, finding in compared:
+        separation = finding.evidence[0]
+        marks = [_mark(where, "plain", separation.estimate, number)]
+        if separation.teacher is not None:
+            marks.append(_mark(where, "teacher", separation.teacher, number))
         strips.append(Strip(plain(name), tuple(marks)))
     legend = (("plain", "student"), ("teacher", "its teacher"))
     about = "How well a linear probe tells the domains apart, on images it was not fitted to. The teacher separates them too."
@@ -222,10 +241,10 @@ def separability(report: Report) -> DotPlot | None:
 
 def drift(report: Report) -> DotPlot | None:
     """Draw the cosine between student and teacher in both domains."""
-    found = [(name, finding) for name, finding in _by_prefix(report, "drift/") if len(finding.evidence) >= 2]
-    if not found:
+    compared = [(name, finding) for name, finding in _by_prefix(report, "drift/") if len(finding.evidence) >= 2]
+    if not compared:
         return None
-    values = [item.estimate for _, finding in found for item in finding.evidence[:2]]
+    values = [item.estimate for _, finding in compared for item in finding.evidence[:2]]
     low = -0.2 * np.ceil(max(0.0, -min(value.low for value in values)) / 0.2)
     where = axis(float(low), 1.0, 0.2, "mean cosine to the teacher's embedding of the same image")
     strips = tuple(
@@ -233,7 +252,7 @@ def drift(report: Report) -> DotPlot | None:
             plain(name),
             (_mark(where, "real", finding.evidence[1].estimate, number), _mark(where, "synthetic", finding.evidence[0].estimate, number)),
         )
-        for name, finding in found
+        for name, finding in compared
     )
     legend = (("real", "real images"), ("synthetic", "held-out synthetic images"))
     return DotPlot("drift", "Agreement with the teacher", "1 is full agreement.", where, strips, legend)
@@ -269,7 +288,12 @@ def curves(report: Report) -> LineChart | None:
 
 
 def drift_by_epoch(report: Report, results: Mapping[str, Mapping[str, ProbeResult]]) -> LineChart | None:
-    """Draw the agreement with the teacher over training, a panel for each loss."""
+    """Draw the agreement with the teacher over training, a panel for each loss.
+
+    Args:
+        report: the report.
+        results: probe -> student -> result; those of `drift` by epoch are used.
+    """
     series: dict[str, list[tuple[str, list[tuple[float, float]]]]] = {}
     lowest = 0.0
     for student in report.students:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from diagnose.judge import verdict
 from diagnose.judge.facts import Contrast, Facts, Measured
 from diagnose.judge.verdict import AUC_MARGIN, COSINE_MARGIN, MARGIN, Label, compare
@@ -28,25 +30,25 @@ from diagnose.wording.words import (
 
 
 def findings(facts: Facts, label: Label) -> list[Finding]:
-    """Write all findings, in the order of the chain: outcome, controls, loss, cue, separability, drift, what is missing.
+    """Write all findings, in the order of the page: outcome, controls, loss, cue, separability, drift, what is missing.
 
     Args:
         facts: the numbers.
         label: the chosen label; it decides which recommendation is licensed.
     """
     students = verdict.judged(facts)
-    found = [_outcome(facts, measured) for measured in students]
+    chain = [_outcome(facts, measured) for measured in students]
     if students and facts.teacher_gap is not None:
-        found += [_controls(facts, label), _loss(facts, label), *factor_findings(facts)]
-    found += cause_findings(facts)
-    found += [item for measured in students if (item := _separability(measured))]
-    found += [item for item in (_codec(facts),) if item]
-    found += [item for measured in students if (item := _drift(measured))]
+        chain += [_controls(facts, label), _loss(facts, label, students), *factor_findings(facts)]
+    chain += cause_findings(facts)
+    chain += [item for measured in students if (item := _separability(measured))]
+    chain += [item for item in (_codec(facts),) if item]
+    chain += [item for measured in students if (item := _drift(measured))]
     if facts.missing:
-        found.append(
+        chain.append(
             Finding(id="missing", probe="", verdict="inconclusive", statement=" ".join(_sentence(reason) for reason in facts.missing))
         )
-    return found
+    return chain
 
 
 def _sentence(text: str) -> str:
@@ -174,7 +176,7 @@ def _gain(gain: Estimate) -> str:
 
 
 def factor_sentence(contrast: Contrast) -> str:
-    """Say what one property costs, and between which losses it was read."""
+    """Write what one property costs, and which losses were compared for it."""
     name = NAMES.get(contrast.name, plain(contrast.name))
     behind = f" of what {plain(contrast.of)} is behind its teacher"
     share = "" if contrast.share is None else f", {share_words(contrast.share)}{behind}"
@@ -185,11 +187,11 @@ def factor_sentence(contrast: Contrast) -> str:
 
 
 def factors(facts: Facts) -> list[Factor]:
-    """Give the cost of each property of the loss."""
+    """Convert the costs of the properties of the loss to rows of the report, with their sentences."""
     return [Factor(name=item.name, share=item.share, points=item.points, statement=factor_sentence(item)) for item in facts.contrasts]
 
 
-def _loss(facts: Facts, label: Label) -> Finding:
+def _loss(facts: Facts, label: Label, students: Sequence[Measured]) -> Finding:
     if not facts.contrasts:
         return Finding(
             id="loss",
@@ -211,9 +213,7 @@ def _loss(facts: Facts, label: Label) -> Finding:
     state: FindingVerdict = "inconclusive" if "unclear" in sides.values() else "pass"
     if causes:
         state = "fail"
-    weak = [
-        m.name for m in verdict.judged(facts) if verdict.undertrained(m) and any(m.loss in (*c.without, *c.having) for c in facts.contrasts)
-    ]
+    weak = [m.name for m in students if verdict.undertrained(m) and any(m.loss in (*c.without, *c.having) for c in facts.contrasts)]
     notes = "".join(f" {factor_sentence(item)}" for item in facts.contrasts)
     notes += "".join(f" {division_sentence(item)}" for item in facts.divisions[1:])
     if weak:
@@ -224,7 +224,7 @@ def _loss(facts: Facts, label: Label) -> Finding:
         verdict=state,
         statement=notes.strip(),
         evidence=evidence,
-        students=[name for m in verdict.judged(facts) for name in m.students],
+        students=[name for m in students for name in m.students],
         recommendation=_advice(facts, label),
     )
 
@@ -253,7 +253,7 @@ def _separability(measured: Measured) -> Finding | None:
     if auc is None or excess is None:
         return None
     teacher = measured.scores.get(f"separability/teacher/{name}")
-    ceiling = teacher is not None and 1.0 - teacher.value < AUC_MARGIN
+    ceiling = teacher is not None and verdict.at_ceiling(teacher)
     side = compare(excess, AUC_MARGIN)
     state: FindingVerdict = "warn" if side == "above" else "inconclusive" if side == "unclear" or ceiling else "pass"
     where = "within a class " if within else ""

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
-from diagnose.judge.conditions import Held
+from diagnose.judge.conditions import ConditionResult
 from diagnose.report.assemble import write_text
 from diagnose.schema import Report
+from diagnose.wording.condition_words import condition_sentence
 
 
-def write(report: Report, path: Path | str, conditions: Sequence[Held] = ()) -> Path:
+def write(report: Report, path: Path | str, conditions: Sequence[ConditionResult] = ()) -> Path:
     """Write one suite each of findings, probes and conditions.
 
     A finding `fail` is a failure, `inconclusive` is skipped, `warn` passes with its text; a probe that raised is an error; a
@@ -21,7 +22,7 @@ def write(report: Report, path: Path | str, conditions: Sequence[Held] = ()) -> 
     Args:
         report: the report.
         path: file to write.
-        conditions: outcomes of `conditions.check`.
+        conditions: results of `conditions.check`.
     """
     root = ElementTree.Element("testsuites", name=_clean(f"synthgap {report.name}"))
     findings = _suite(root, "findings")
@@ -39,10 +40,10 @@ def write(report: Report, path: Path | str, conditions: Sequence[Held] = ()) -> 
         if record.status == "failed":
             ElementTree.SubElement(case, "error", message=_clean(record.error))
     fail_on = _suite(root, "conditions")
-    for held in conditions:
-        case = _case(fail_on, held.expression, "synthgap.conditions")
-        if held.held:
-            ElementTree.SubElement(case, "failure", message=_clean(held.message))
+    for result in conditions:
+        case = _case(fail_on, result.expression, "synthgap.conditions")
+        if result.holds:
+            ElementTree.SubElement(case, "failure", message=_clean(condition_sentence(result)))
     _count(root)
     text = ElementTree.tostring(root, encoding="unicode", xml_declaration=False)
     return write_text(Path(path), f'<?xml version="1.0" encoding="UTF-8"?>\n{text}\n')
@@ -60,10 +61,10 @@ def _count(root: ElementTree.Element) -> None:
     totals = dict.fromkeys(("tests", "failures", "errors", "skipped"), 0)
     for suite in root:
         cases = list(suite)
-        found = {"tests": len(cases)}
+        counts = {"tests": len(cases)}
         for tag, name in (("failure", "failures"), ("error", "errors"), ("skipped", "skipped")):
-            found[name] = sum(case.find(tag) is not None for case in cases)
-        for name, count in found.items():
+            counts[name] = sum(case.find(tag) is not None for case in cases)
+        for name, count in counts.items():
             suite.set(name, str(count))
             totals[name] += count
     for name, count in totals.items():

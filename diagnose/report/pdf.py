@@ -1,4 +1,4 @@
-"""The report on paper: verdict, figures, chain of evidence, every number with its interval; made by fpdf2, without a browser."""
+"""The report as a PDF: verdict, figures, chain of evidence, every number with its interval; written by fpdf2, without a browser."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def printable(text: str) -> str:
 
 
 def pdf(report: Report) -> bytes:
-    """Give the report as a PDF, A4.
+    """Return the report as the bytes of a PDF, A4.
 
     Args:
         report: the report; nothing else is read.
@@ -91,7 +91,7 @@ def pdf(report: Report) -> bytes:
 
 
 def _made(report: Report) -> datetime:
-    """Date the file as its report, so that the same report gives the same bytes."""
+    """Return the date of the report, which the file bears too, so that the same report gives the same bytes."""
     try:
         return datetime.fromisoformat(report.created)
     except ValueError:
@@ -117,8 +117,8 @@ def _opening(paper: Paper, report: Report) -> None:
     counts = [f"{count:,} {domain}" for domain in ("real", "synthetic") if (count := report.counts.get(f"images/{domain}"))]
     behind = f"{len(report.students)} students of {teacher_name(report.teacher.name)}, {len(report.class_names)} classes"
     behind += f", {' and '.join(counts)} images held out" if counts else ""
-    made = report.created[:16].replace("T", " ")
-    paper.write_lines(f"{behind}. {made} UTC. Numbers in brackets are 95 % intervals.", 8, SOFT)
+    created = report.created[:16].replace("T", " ")
+    paper.write_lines(f"{behind}. {created} UTC. Numbers in brackets are 95 % intervals.", 8, SOFT)
     if report.about:
         paper.write_lines(report.about, 8.5)
 
@@ -162,11 +162,11 @@ def _students(paper: Paper, report: Report) -> None:
     paper.style(8)
     paper.set_draw_color(*rgb("#d9dde3"))
     rows = [("student", "trained on", "seed", "real", "synthetic", "parameters")]
-    for name, on, seed, own, params in [
+    for name, on, seed, accuracies, params in [
         (f"{report.teacher.name} (teacher)", None, None, report.teacher.zero_shot, report.teacher.params),
         *((s.name, s.trained_on, s.seed, s.zero_shot, s.params) for s in report.students),
     ]:
-        real, synthetic = (percent(value) if value is not None else "–" for value in (own.real, own.synthetic))
+        real, synthetic = (percent(value) if value is not None else "–" for value in (accuracies.real, accuracies.synthetic))
         rows.append((printable(name), printable(on or "–"), "–" if seed is None else str(seed), real, synthetic, f"{params:,}"))
     with paper.table(
         rows=rows, col_widths=(30, 13, 7, 21, 21, 12), line_height=4.2, borders_layout="HORIZONTAL_LINES", text_align="LEFT", padding=0.6

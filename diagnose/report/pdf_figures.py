@@ -49,7 +49,7 @@ def draw(paper: FPDF, figure: DotPlot | LineChart) -> None:
 
 
 def height(figure: DotPlot | LineChart) -> float:
-    """Give the millimetres that a figure takes."""
+    """Return the height of a figure in millimetres."""
     return 0.0 if isinstance(figure, LineChart) else 34 + sum(_height(strip) for strip in figure.strips)
 
 

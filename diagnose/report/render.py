@@ -45,7 +45,7 @@ CHAIN = (
 
 
 def page(report: Report, rows: Sequence[Row] = (), results: Mapping[str, Mapping[str, ProbeResult]] | None = None) -> str:
-    """Give the whole page as HTML; every text that comes from outside is escaped.
+    """Render the whole page as HTML; every text that comes from outside is escaped.
 
     Args:
         report: the report.
@@ -80,24 +80,28 @@ def page(report: Report, rows: Sequence[Row] = (), results: Mapping[str, Mapping
 
 
 def sections(report: Report, results: Mapping[str, Mapping[str, ProbeResult]] | None = None) -> list[dict[str, Any]]:
-    """Put the report's findings and figures into the order they are read in.
+    """Sort the report's findings and figures into the sections of the page.
+
+    Args:
+        report: the report.
+        results: probe -> student -> result, for the charts over epochs.
 
     Returns:
         For each section with a finding: `id`, `sign`, `heading`, `findings`, `figures`.
     """
-    found = results or {}
+    by_probe = results or {}
     drawn: dict[str, list[figures.DotPlot | figures.LineChart | None]] = {
         "outcome": [figures.outcome(report), figures.excess(report), figures.curves(report)],
         "controls": [figures.grid(report)],
         "loss": [figures.factors(report)],
         "factors": [figures.levels(report)],
         "separability": [figures.separability(report)],
-        "drift": [figures.drift(report), figures.drift_by_epoch(report, found)],
+        "drift": [figures.drift(report), figures.drift_by_epoch(report, by_probe)],
     }
     return [
-        {"id": prefix, "sign": sign, "heading": heading, "findings": mine, "figures": [f for f in drawn.get(prefix, []) if f is not None]}
+        {"id": prefix, "sign": sign, "heading": heading, "findings": judged, "figures": [f for f in drawn.get(prefix, []) if f is not None]}
         for prefix, sign, heading in CHAIN
-        if (mine := _findings(report, prefix))
+        if (judged := _findings(report, prefix))
     ]
 
 
@@ -106,12 +110,12 @@ def _findings(report: Report, prefix: str) -> list[Finding]:
 
 
 def _shown(rows: Sequence[Row]) -> list[tuple[str, list[dict[str, object]]]]:
-    found = []
+    samples = []
     for domain in ("real", "synthetic"):
-        mine = [row for row in rows if row.domain == domain][: SHOWN // 2]
-        if mine:
-            found.append((domain, [{"row": row, "source": _source(row), "verdicts": _verdicts(row)} for row in mine]))
-    return found
+        of_domain = [row for row in rows if row.domain == domain][: SHOWN // 2]
+        if of_domain:
+            samples.append((domain, [{"row": row, "source": _source(row), "verdicts": _verdicts(row)} for row in of_domain]))
+    return samples
 
 
 def _source(row: Row) -> str:
@@ -119,7 +123,7 @@ def _source(row: Row) -> str:
 
 
 def _verdicts(row: Row) -> list[tuple[str, list[str]]]:
-    """Give the guesses, the most frequent first, with the encoders that made them."""
+    """Return the predicted classes, the most frequent first, with the encoders that predict them."""
     guesses: dict[str, list[str]] = {}
     for encoder, guess in row.predictions.items():
         guesses.setdefault(guess, []).append(encoder)
@@ -127,7 +131,7 @@ def _verdicts(row: Row) -> list[tuple[str, list[str]]]:
 
 
 def _share(value: Estimate | None) -> tuple[str, str]:
-    """Give an accuracy in per cent and its interval."""
+    """Return an accuracy in per cent and its interval, as two texts."""
     return ("–", "") if value is None else (f"{100 * value.value:.1f}", f"{100 * value.low:.1f} to {100 * value.high:.1f}")
 
 

@@ -1,8 +1,8 @@
-"""The verdict in one to four sentences that need no paper to be understood."""
+"""The verdict in one to four sentences."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from diagnose.judge import verdict
 from diagnose.judge.facts import Facts, Measured
@@ -13,26 +13,31 @@ from diagnose.wording.factor_words import COSTS as NAMES
 from diagnose.wording.factor_words import short_division
 from diagnose.wording.words import listed, plain, short_effect, short_percent, short_points, upper_first
 
+Failing = Sequence[Measured]
+"""The judged losses that fail on real images, the least accurate first; worked out once by `state`."""
+
 
 def state(facts: Facts) -> Verdict:
-    """Choose the label and say it in words.
+    """Choose the label and write the verdict.
 
     Args:
         facts: the numbers, from `evidence.gather` or made by hand.
     """
     label = verdict.choose_label(facts)
-    return Verdict(label=label, statement=_WORDS[label](facts) + _cue(facts, label))
+    failing = _failing(facts)
+    return Verdict(label=label, statement=_WORDS[label](facts, failing) + _cue(failing, label))
 
 
-def _cue(facts: Facts, label: Label) -> str:
-    """Say which cue the failing loss relies on, where one is proved and it is not the training that fails."""
-    worst = strongest(_failing(facts))
+def _cue(failing: Failing, label: Label) -> str:
+    """Write which cue the failing loss relies on; empty where none fails, or where the training is at fault."""
+    worst = strongest(failing)
     return "" if worst is None or label == "training_failure" else cause_sentence(worst)
 
 
 def _failing(facts: Facts) -> list[Measured]:
-    found = [measured for measured in verdict.judged(facts) if verdict.outcome(measured) == "fails"]
-    return sorted(found, key=lambda measured: measured.real.value)
+    """Return the judged losses that fail on real images, the least accurate first."""
+    failing = [measured for measured in verdict.judged(facts) if verdict.outcome(measured) == "fails"]
+    return sorted(failing, key=lambda measured: measured.real.value)
 
 
 def _failure(measured: Measured, facts: Facts) -> str:
@@ -46,7 +51,7 @@ def _failure(measured: Measured, facts: Facts) -> str:
     )
 
 
-def _caveat(facts: Facts, failing: list[Measured]) -> str:
+def _caveat(facts: Facts, failing: Failing) -> str:
     if any(measured.excess.over == "images" for measured in failing):
         return " Each number rests on one training; other seeds may differ."
     gains = [facts.gains[measured.loss] for measured in failing if measured.loss in facts.gains]
@@ -59,8 +64,8 @@ def _caveat(facts: Facts, failing: list[Measured]) -> str:
     return ""
 
 
-def _others(facts: Facts, contrast_losses: tuple[str, ...], failing: list[Measured]) -> str:
-    """Say how the losses without the property fare, and that none is immune where they fail too."""
+def _others(facts: Facts, contrast_losses: tuple[str, ...], failing: Failing) -> str:
+    """Write how accurate the best loss without the property is, and that it is not immune where it fails too."""
     best = [measured for measured in verdict.judged(facts) if measured.loss in contrast_losses]
     if not best:
         return ""
@@ -69,13 +74,12 @@ def _others(facts: Facts, contrast_losses: tuple[str, ...], failing: list[Measur
     return f" {upper_first(plain(other.name))} is right on {short_percent(other.real)} of real images{immune}."
 
 
-def _cause(name: str) -> Callable[[Facts], str]:
-    def words(facts: Facts) -> str:
-        failing = _failing(facts)
+def _cause(name: str) -> Callable[[Facts, Failing], str]:
+    def words(facts: Facts, failing: Failing) -> str:
         contrast = facts.contrast(name)
         if contrast is None:
             return _failure(failing[0], facts)
-        owners = [m for m in failing if m.loss in contrast.having] or [
+        owners: Failing = [m for m in failing if m.loss in contrast.having] or [
             m for m in failing if (m.target == "text" if name == "text_target" else bool(m.negatives))
         ]
         owners = owners or failing
@@ -87,8 +91,7 @@ def _cause(name: str) -> Callable[[Facts], str]:
     return words
 
 
-def _contrastive(facts: Facts) -> str:
-    failing = _failing(facts)
+def _contrastive(facts: Facts, failing: Failing) -> str:
     costs = "; ".join(f"{NAMES[item.name]} {short_effect(item.points)}" for item in facts.contrasts)
     joint = facts.contrast("text_target_and_negatives")
     end = " Add an image-target student with negatives to tell the two apart." if joint else ""
@@ -96,8 +99,7 @@ def _contrastive(facts: Facts) -> str:
     return f"{_failure(failing[0], facts)} On real images {costs}.{_others(facts, without, failing)}{end}{_caveat(facts, failing)}"
 
 
-def _image_target(facts: Facts) -> str:
-    failing = _failing(facts)
+def _image_target(facts: Facts, failing: Failing) -> str:
     contrast = facts.contrast("text_target") or facts.contrast("text_target_and_negatives")
     helps = (
         ""
@@ -107,8 +109,7 @@ def _image_target(facts: Facts) -> str:
     return _failure(failing[0], facts) + helps + _caveat(facts, failing)
 
 
-def _all_losses(facts: Facts) -> str:
-    failing = _failing(facts)
+def _all_losses(facts: Facts, failing: Failing) -> str:
     worst, best = failing[0], failing[-1]
     text = (
         f"All losses fail on real images: they are right on {short_percent(worst.real)} ({plain(worst.name)}) to "
@@ -126,8 +127,7 @@ def _all_losses(facts: Facts) -> str:
     return text + _caveat(facts, failing)
 
 
-def _fails(facts: Facts) -> str:
-    failing = _failing(facts)
+def _fails(facts: Facts, failing: Failing) -> str:
     holding = [measured.name for measured in verdict.judged(facts) if verdict.outcome(measured) == "holds"]
     text = _failure(failing[0], facts)
     if holding:
@@ -136,10 +136,9 @@ def _fails(facts: Facts) -> str:
     return text + f"{100 * MARGIN:.0f} points for sure." + _caveat(facts, failing)
 
 
-def _training(facts: Facts) -> str:
-    students = verdict.judged(facts)
-    failing = _failing(facts)
+def _training(facts: Facts, failing: Failing) -> str:
     if not failing:
+        students = verdict.judged(facts)
         worst = max(students, key=lambda measured: measured.behind_synthetic.value)
         return (
             f"The students have not learnt the task: {plain(worst.name)} is {short_points(worst.behind_synthetic)} behind the teacher "
@@ -160,14 +159,14 @@ def _training(facts: Facts) -> str:
     return f"{_failure(worst, facts)} {words}, so the training or the capacity of the encoder is at fault rather than the synthetic images."
 
 
-def _difficulty(facts: Facts) -> str:
+def _difficulty(facts: Facts, failing: Failing) -> str:
     return (
         f"The real images are harder for the teacher itself, by {short_points(facts.teacher_gap)}, and no student falls further behind "
         f"on them by more than {100 * MARGIN:.0f} points. Nothing in the loss is at fault; the students inherit the teacher's own gap."
     )
 
 
-def _no_gap(facts: Facts) -> str:
+def _no_gap(facts: Facts, failing: Failing) -> str:
     students = verdict.judged(facts)
     worst = max(students, key=lambda measured: min(measured.excess.high, measured.behind_real.high))
     text = (
@@ -181,7 +180,7 @@ def _no_gap(facts: Facts) -> str:
     return text + "".join(f" {upper_first(NAMES[item.name])} {short_effect(item.points)} on real images." for item in helped)
 
 
-def _inconclusive(facts: Facts) -> str:
+def _inconclusive(facts: Facts, failing: Failing) -> str:
     students = verdict.judged(facts)
     if verdict.teacher_at_chance(facts):
         return (
@@ -218,7 +217,7 @@ def _inconclusive(facts: Facts) -> str:
     )
 
 
-_WORDS: dict[Label, Callable[[Facts], str]] = {
+_WORDS: dict[Label, Callable[[Facts, Failing], str]] = {
     "text_target_costs_real_accuracy": _cause("text_target"),
     "negatives_cost_real_accuracy": _cause("negatives"),
     "contrastive_loss_fails_on_real": _contrastive,

@@ -44,7 +44,14 @@ def page(report: Report) -> str:
 
 
 def accuracies(report: Report, students: Sequence[Student]) -> tuple[list[Estimate | None], list[Estimate | None]]:
-    """Give real and synthetic accuracies of the seeds of a loss: the one interval that the verdict used, so that no two pages differ, else each student's."""
+    """Return the accuracies of the seeds of a loss on real and on synthetic images.
+
+    Where the verdict holds one interval over these seeds, that one is returned, so that no two pages differ; else one a student.
+
+    Args:
+        report: the report.
+        students: the seeds of one loss and training set.
+    """
     names = {student.name for student in students}
     for finding in report.findings:
         if finding.id.startswith("outcome/") and set(finding.students) == names and len(finding.evidence) > 1:
@@ -66,7 +73,7 @@ def percent_of(values: Sequence[Estimate | None]) -> str:
 
 
 def _text(value: str) -> str:
-    """Keep names from outside from becoming markup or new columns."""
+    """Escape a text from outside, so that it becomes neither markup nor a new column."""
     for sign in "\\`*_{}[]<>|#":
         value = value.replace(sign, f"\\{sign}" if sign != "_" else "_")
     return " ".join(value.split())

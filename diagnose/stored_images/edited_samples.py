@@ -20,7 +20,7 @@ TELLING = 4
 """Images of each edit and domain on which most students change their answer and the teacher keeps its own."""
 
 BY_LOT = 2
-"""Images of each edit and domain drawn by lot from the others, so that the telling ones are not taken for all."""
+"""Images of each edit and domain drawn at random from the others, so that the telling ones are not taken for all."""
 
 COLUMNS = ("id", "edit", "image", "partner", "domain", "class_name", "telling")
 
@@ -36,7 +36,7 @@ class Edited:
         partner: id of the image that the cue was taken from; empty where there is none.
         domain: "real" or "synthetic".
         class_name: its class.
-        telling: whether it was chosen for what the students answer, and not by lot.
+        telling: whether it was chosen for what the students answer, and not at random.
     """
 
     id: str
@@ -49,15 +49,15 @@ class Edited:
 
 
 def edited_samples(
-    given: Sequence[Images], results: Mapping[str, ProbeResult], *, telling: int = TELLING, by_lot: int = BY_LOT
+    image_sets: Sequence[Images], results: Mapping[str, ProbeResult], *, telling: int = TELLING, by_lot: int = BY_LOT
 ) -> list[Edited]:
     """Edit a few images of each domain again, exactly as the probe did, and keep what they look like.
 
     Args:
-        given: images of each domain, with the ids that the results name.
-        results: student -> result of `interventions` without masks; those over other images than the first are passed over.
+        image_sets: images of each domain, with the ids that the results name.
+        results: student -> result of `interventions` without masks; results over other images than the first are left out.
         telling: images of each edit and domain chosen for what the students answer.
-        by_lot: images of each edit and domain drawn by lot from the others.
+        by_lot: images of each edit and domain drawn at random from the others.
 
     Returns:
         One row an image and edit, and one under the edit `none` for every image and partner that occurs; empty without results.
@@ -66,27 +66,27 @@ def edited_samples(
     if not same:
         return []
     ids = same[0].arrays["ids"].astype(str)
-    place = {name: row for row, name in enumerate(ids_of(given).tolist())}
+    place = {name: row for row, name in enumerate(ids_of(image_sets).tolist())}
     if any(name not in place for name in ids):
         return []
     rows = np.array([place[name] for name in ids])
-    plan = _Plan(given, ids, rows, same[0].arrays["labels"], same[0].arrays["domain"].astype(str), same[0].seed)
-    found: list[Edited] = []
+    plan = _Plan(image_sets, ids, rows, same[0].arrays["labels"], same[0].arrays["domain"].astype(str), same[0].seed)
+    samples: list[Edited] = []
     for name in same[0].arrays["edits"].astype(str):
         if name in EDITS and not EDITS[name].masked:
             chosen, marked = _chosen(name, same, plan, telling, by_lot)
-            found += plan.edited(name, chosen, marked)
-    shown = sorted({row.id for row in found} | {row.partner for row in found if row.partner})
-    return plan.unchanged(shown) + found
+            samples += plan.edited(name, chosen, marked)
+    kept = sorted({row.id for row in samples} | {row.partner for row in samples if row.partner})
+    return plan.unchanged(kept) + samples
 
 
 class _Plan:
     """The images of the probe, their partners, and the edits applied to some of them."""
 
     def __init__(
-        self, given: Sequence[Images], ids: np.ndarray, rows: np.ndarray, labels: np.ndarray, domain: np.ndarray, seed: int
+        self, image_sets: Sequence[Images], ids: np.ndarray, rows: np.ndarray, labels: np.ndarray, domain: np.ndarray, seed: int
     ) -> None:
-        self.given, self.ids, self.rows, self.labels, self.domain, self.seed = given, ids, rows, labels, domain, seed
+        self.image_sets, self.ids, self.rows, self.labels, self.domain, self.seed = image_sets, ids, rows, labels, domain, seed
         kinds = {"matched": (True, False), "swapped": (False, True)}
         self.pairs = {
             kind: partners(labels, domain, same_class=same_class, same_domain=same_domain, seed=seed)
@@ -94,11 +94,13 @@ class _Plan:
         }
 
     def pixels(self, places: np.ndarray) -> np.ndarray:
-        """Give images as float32 in [0, 1], (M, 3, H, W)."""
-        starts = np.cumsum([0, *map(len, self.given)])
+        """Return the images at these places as float32 in [0, 1], (M, 3, H, W)."""
+        starts = np.cumsum([0, *map(len, self.image_sets)])
         part = np.searchsorted(starts, self.rows[places], side="right") - 1
         return (
-            np.stack([self.given[k].pixels[row - starts[k]] for k, row in zip(part, self.rows[places], strict=True)]).astype(np.float32)
+            np.stack([self.image_sets[k].pixels[row - starts[k]] for k, row in zip(part, self.rows[places], strict=True)]).astype(
+                np.float32
+            )
             / 255
         )
 
@@ -114,14 +116,14 @@ class _Plan:
             return []
         keys = self.seed * 1_000_003 + self.rows[places]
         partner = torch.from_numpy(self.pixels(other)) if edit.partnered else None
-        shown = edit.apply(Material(torch.from_numpy(self.pixels(places)), keys, partner)).clamp(0, 1).numpy()
+        changed = edit.apply(Material(torch.from_numpy(self.pixels(places)), keys, partner)).clamp(0, 1).numpy()
         return [
             self._row(place, name, image, self.ids[source] if source >= 0 else "", bool(mark))
-            for place, image, source, mark in zip(places, shown, other, telling, strict=True)
+            for place, image, source, mark in zip(places, changed, other, telling, strict=True)
         ]
 
     def unchanged(self, names: Sequence[str]) -> list[Edited]:
-        """Give images as they are."""
+        """Return images under the edit `none`, by their ids."""
         where = {name: place for place, name in enumerate(self.ids.tolist())}
         places = np.array([where[name] for name in names], dtype=np.int64)
         return (
@@ -129,13 +131,13 @@ class _Plan:
         )
 
     def _row(self, place: int, edit: str, image: np.ndarray, partner: str, telling: bool) -> Edited:
-        names = self.given[0].class_names
+        names = self.image_sets[0].class_names
         content = png(np.round(255 * image).astype(np.uint8))
         return Edited(str(self.ids[place]), edit, content, str(partner), str(self.domain[place]), names[int(self.labels[place])], telling)
 
 
 def _chosen(name: str, results: Sequence[ProbeResult], plan: _Plan, telling: int, by_lot: int) -> tuple[np.ndarray, np.ndarray]:
-    """Choose places of each domain: those at which most students change their answer beyond the teacher, then others by lot."""
+    """Choose places of each domain: those at which most students change their answer beyond the teacher, then others at random."""
     moved = np.zeros(len(plan.ids))
     usable = np.ones(len(plan.ids), dtype=bool)
     for result in results:
@@ -160,8 +162,8 @@ def _at(result: ProbeResult, name: str) -> int:
 
 
 def _moved(result: ProbeResult, name: str, prefix: str) -> np.ndarray:
-    said = result.arrays[f"{prefix}prediction"]
-    return (said[_at(result, name)] != said[_at(result, "none")]).astype(float)
+    predictions = result.arrays[f"{prefix}prediction"]
+    return (predictions[_at(result, name)] != predictions[_at(result, "none")]).astype(float)
 
 
 def write(rows: Sequence[Edited], path: Path | str) -> Path:

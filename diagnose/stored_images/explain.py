@@ -1,4 +1,4 @@
-"""Explain any picture with the encoders of a run: what `synthgap explain` and the dashboard's child process do."""
+"""Explanations of any picture by the encoders of a run, for `synthgap explain` and the dashboard's child process."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from probes.result import DiagnosticError, ProbeResult
 
 @dataclass(frozen=True)
 class Explained:
-    """What one encoder says of one picture.
+    """One encoder's attribution maps of one picture.
 
     Args:
         encoder: its name.
@@ -32,7 +32,7 @@ class Explained:
 
 
 def explain(run: Path, content: bytes, encoders: Sequence[str], *, method: str, label: int | None = None) -> list[Explained]:
-    """Explain one picture with students of a run, and with its teacher.
+    """Compute attribution maps of one picture for students of a run, or for its teacher.
 
     Args:
         run: a diagnosed run whose students still have their checkpoints.
@@ -50,22 +50,22 @@ def explain(run: Path, content: bytes, encoders: Sequence[str], *, method: str, 
     from probes.attribution.one import explain_one
 
     weights = _class_weights(run)
-    found: list[Explained] = []
+    explanations: list[Explained] = []
     for name in encoders:
         paths = sorted((run / "students").glob("*/student.safetensors"))
-        own = {path.parent.name: path for path in paths}
-        if name != "teacher" and name not in own:
+        checkpoints = {path.parent.name: path for path in paths}
+        if name != "teacher" and name not in checkpoints:
             raise FileNotFoundError(f"`student` must have a checkpoint in {run / 'students'}, got {name!r}; train it with --resume.")
-        if not own:
+        if not checkpoints:
             raise FileNotFoundError(f"`run` must hold a student, got none in {run / 'students'}; train it with --resume.")
-        absent, domain = _lens(run, name, list(own))
-        size = int(read_description(own.get(name, paths[0]))["image_size"])
-        encoder = _teacher(run, size) if name == "teacher" else load_student(own[name])[0]
+        absent, domain = _stored_baseline(run, name, list(checkpoints))
+        size = int(read_description(checkpoints.get(name, paths[0]))["image_size"])
+        encoder = _teacher(run, size) if name == "teacher" else load_student(checkpoints[name])[0]
         maps, numbers = explain_one(
             encoder, read_picture(content, size), method=method, absent=absent, class_weights=weights, label=label, domain=domain
         )
-        found.append(Explained(name, maps, numbers))
-    return found
+        explanations.append(Explained(name, maps, numbers))
+    return explanations
 
 
 def _class_weights(run: Path) -> np.ndarray:
@@ -78,8 +78,8 @@ def _class_weights(run: Path) -> np.ndarray:
         raise DiagnosticError(f"{path} must be a whole array, got {error}; run `synthgap diagnose` again.") from error
 
 
-def _lens(run: Path, name: str, students: Sequence[str]) -> tuple[np.ndarray, np.ndarray | None]:
-    """Read the absent colour and the domain direction of an encoder; the teacher's stands beside any student's."""
+def _stored_baseline(run: Path, name: str, students: Sequence[str]) -> tuple[np.ndarray, np.ndarray | None]:
+    """Read the baseline colour and the domain direction of an encoder; the teacher's are stored with every student's."""
     prefix = "teacher/" if name == "teacher" else ""
     for student in students if name == "teacher" else [name]:
         try:
@@ -99,13 +99,18 @@ def _teacher(run: Path, size: int) -> Any:
     return open_teacher(read_experiment(run / "config.toml"), image_size=size).encoder
 
 
-def write_explained(found: Sequence[Explained], path: Path | str) -> Path:
+def write_explained(explanations: Sequence[Explained], path: Path | str) -> Path:
     """Write maps and numbers into one `.npz`, whole or not at all.
 
-    Arrays `map/<i>/zero_shot` and `map/<i>/domain` of the i-th encoder, and `said`, JSON text with name and numbers of each.
+    Args:
+        explanations: one an encoder.
+        path: the file.
+
+    Returns:
+        The path. The file holds arrays `map/<i>/zero_shot` and `map/<i>/domain` of the i-th encoder, and `said`, JSON text with name and numbers of each.
     """
     path = Path(path)
-    arrays = {f"map/{row}/{name}": values for row, one in enumerate(found) for name, values in one.maps.items()}
-    arrays["said"] = np.array(json.dumps([{"encoder": one.encoder, "numbers": one.numbers} for one in found]))
+    arrays = {f"map/{row}/{name}": values for row, one in enumerate(explanations) for name, values in one.maps.items()}
+    arrays["said"] = np.array(json.dumps([{"encoder": one.encoder, "numbers": one.numbers} for one in explanations]))
     write_then_rename(path, lambda file: np.savez_compressed(file, **arrays))  # type: ignore[arg-type]
     return path

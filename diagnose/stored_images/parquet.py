@@ -1,4 +1,4 @@
-"""Write a table of images and words so that nobody reads half a file."""
+"""Parquet tables of images and words, written under a temporary name and then renamed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Read a picture that somebody gives: bounded in bytes and pixels, brought to the students' size. Loads nothing heavy."""
+"""Uploaded pictures: limited in bytes and pixels, and resized to the students' size. Nothing heavy is imported."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ FORMATS = ("PNG", "JPEG", "WEBP")
 
 
 def read_picture(content: bytes, size: int) -> np.ndarray:
-    """Decode a picture, cut its middle square and bring it to the size that the students see.
+    """Decode a picture, crop its centre square and resize it to the students' image size.
 
     Args:
         content: PNG, JPEG or WebP, at most 8 MiB and 16 megapixels.
@@ -23,7 +23,7 @@ def read_picture(content: bytes, size: int) -> np.ndarray:
         (3, size, size) uint8.
 
     Raises:
-        ValueError: for anything else, saying what it must be.
+        ValueError: for another format, a broken file, or one above these limits.
     """
     if len(content) > MOST_BYTES:
         raise ValueError(f"`image` must be at most {MOST_BYTES // 2**20} MiB, got {len(content) / 2**20:.1f}; make it smaller.")

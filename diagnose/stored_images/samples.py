@@ -1,4 +1,4 @@
-"""A bounded sample of images for readers of the report, the telling ones first."""
+"""A bounded sample of images for readers of the report; images on which students disagree come first."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LIMIT = 400
 """Most rows of `thumbnails.parquet`, both domains together."""
 
 POINTED = 1400
-"""Most rows that are added because a probe names their ids."""
+"""Most rows that are added because a probe names their ids (see `pointed`)."""
 
 FEW = 8
 """Images kept of each list that a probe names."""
@@ -50,36 +50,36 @@ class Row:
     right: int = 0
 
 
-def choose(given: Sequence[Images], transfers: Mapping[str, ProbeResult], *, limit: int = LIMIT, seed: int = 0) -> list[Row]:
-    """Choose images on which students disagree first, then others by chance, evenly over domains.
+def choose(image_sets: Sequence[Images], transfers: Mapping[str, ProbeResult], *, limit: int = LIMIT, seed: int = 0) -> list[Row]:
+    """Choose images on which students disagree first, then others at random, as many of each domain.
 
     Args:
-        given: images of each domain.
+        image_sets: images of each domain.
         transfers: student -> result of `transfer`; may be empty.
         limit: most rows in all.
         seed: seed of the choice among equals.
     """
     random = np.random.default_rng(seed)
     rows: list[Row] = []
-    for images in given:
+    for images in image_sets:
         predicted = {name: _predictions(result, images, "prediction") for name, result in transfers.items()}
         if transfers:
             predicted["teacher"] = _predictions(next(iter(transfers.values())), images, "teacher/prediction")
         students = [predicted[name] for name in transfers]
         right = np.sum([guess == images.labels for guess in students], axis=0) if students else np.zeros(len(images), dtype=int)
         split = np.minimum(right, len(students) - right)
-        order = np.lexsort((random.random(len(images)), -split))[: limit // max(len(given), 1)]
+        order = np.lexsort((random.random(len(images)), -split))[: limit // max(len(image_sets), 1)]
         rows += [_row(images, int(i), predicted, int(right[i])) for i in order]
     return rows
 
 
 def pointed(
-    given: Sequence[Images], results: Mapping[str, Mapping[str, ProbeResult]], known: Collection[str], *, limit: int = POINTED
+    image_sets: Sequence[Images], results: Mapping[str, Mapping[str, ProbeResult]], known: Collection[str], *, limit: int = POINTED
 ) -> list[Row]:
-    """Add the images that a report's numbers lead to: tops of components and slices, extremes of the domain score, confused classes.
+    """Choose the images that probes name: tops of components and slices, extremes of the domain score, confused classes.
 
     Args:
-        given: images of each domain.
+        image_sets: images of each domain.
         results: probe -> student -> result.
         known: ids that are in the sample already.
         limit: most rows; each list of ids gives its first ones first.
@@ -87,7 +87,7 @@ def pointed(
     lists = [ids for probe, of in LISTS.items() for result in results.get(probe, {}).values() for ids in of(result)]
     turns = itertools.chain.from_iterable(itertools.zip_longest(*lists))
     wanted = dict.fromkeys(str(name) for name in turns if name is not None and str(name) not in known)
-    place = {name: (images, row) for images in given for row, name in enumerate(images.ids.tolist())}
+    place = {name: (images, row) for images in image_sets for row, name in enumerate(images.ids.tolist())}
     return [_row(*place[name], {}, 0) for name in itertools.islice((name for name in wanted if name in place), limit)]
 
 
@@ -118,13 +118,13 @@ def _confused(result: ProbeResult) -> list[np.ndarray]:
     """List ids of real images of each class that the student takes for the class it most often takes them for."""
     if not {"prediction", "labels", "ids", "domain"} <= set(result.arrays):
         return []
-    said, labels, ids, domain = (result.arrays[name] for name in ("prediction", "labels", "ids", "domain"))
-    found = []
+    predictions, labels, ids, domain = (result.arrays[name] for name in ("prediction", "labels", "ids", "domain"))
+    lists = []
     for label in np.unique(labels):
-        wrong = np.flatnonzero((labels == label) & (domain == "real") & (said != label) & (said >= 0))
+        wrong = np.flatnonzero((labels == label) & (domain == "real") & (predictions != label) & (predictions >= 0))
         if len(wrong):
-            found.append(ids[wrong[said[wrong] == np.bincount(said[wrong]).argmax()][:FEW]])
-    return found
+            lists.append(ids[wrong[predictions[wrong] == np.bincount(predictions[wrong]).argmax()][:FEW]])
+    return lists
 
 
 def _explained(result: ProbeResult) -> list[np.ndarray]:

@@ -30,7 +30,7 @@ HOW = "from the teacher"
 
 @dataclass(frozen=True)
 class Stop:
-    """One encoder on the way through the maps.
+    """One encoder of the sequence of maps: a student, or one of its epochs.
 
     Args:
         subject: the student.
@@ -42,18 +42,30 @@ class Stop:
 
     @property
     def name(self) -> str:
-        """Name the encoder with its epoch."""
+        """Return the encoder's name with its epoch."""
         return self.subject.name if self.epoch is None else f"{self.subject.name} epoch {self.epoch}"
 
 
 def choose_students(subjects: Sequence[Subject], *, most: int = MOST_MAPS - 1) -> list[Subject]:
-    """Take the first seed of every loss on every training set, in the order given; a student without a loss stands for itself."""
+    """Return the first seed of every loss on every training set, in order; a student without a loss is a group of its own.
+
+    Args:
+        subjects: all students.
+        most: students returned at most.
+    """
     first = {(s.loss, s.trained_on) if s.loss is not None else (s.name,): s for s in reversed(subjects)}
     return [s for s in subjects if any(s is kept for kept in first.values())][:most]
 
 
 def stops(students: Sequence[Subject], *, most: int = MOST_MAPS - 1) -> list[Stop]:
-    """List the students in order, each with its epochs before it, spread evenly over its training where it was not on real images alone."""
+    """Return the encoders of the sequence of maps: each student, preceded by epochs spread evenly over its training.
+
+    Epochs of students that were trained on real images alone are left out.
+
+    Args:
+        students: from `choose_students`.
+        most: encoders returned at most.
+    """
     way: list[Stop] = []
     followed = [s for s in students if len(s.checkpoints) > 1 and s.trained_on != "real"]
     share = (most - len(students)) // max(len(followed), 1)
@@ -95,7 +107,7 @@ def choose_rows(table: EmbeddingTable, first: np.ndarray, *, each: int = EACH, s
 
 
 def lay_out(teacher: EmbeddingTable, tables: Sequence[tuple[Stop, EmbeddingTable]], rows: np.ndarray, *, seed: int) -> ProbeResult:
-    """Lay out teacher, students and epochs on shared axes.
+    """Compute the UMAP layout of teacher, students and epochs on shared axes.
 
     Args:
         teacher: the teacher's table.
@@ -104,21 +116,27 @@ def lay_out(teacher: EmbeddingTable, tables: Sequence[tuple[Stop, EmbeddingTable
         seed: seed of the layout.
 
     Returns:
-        What `aligned_maps` gives, of probe `map`; `params["maps"]` says of each map whose it is: `subject`, and `epoch` or null.
+        The result of `aligned_maps`, of probe `map`; `params["maps"]` says of each map whose it is: `subject`, and `epoch` or null.
 
     Raises:
         ValueError: for fewer than 30 images of a domain, no student, or tables that cannot be compared.
     """
-    given = {teacher.name: teacher.select(rows)} | {stop.name: table.select(rows) for stop, table in tables}
+    selected = {teacher.name: teacher.select(rows)} | {stop.name: table.select(rows) for stop, table in tables}
     whose = [{"subject": teacher.name, "epoch": None}, *({"subject": stop.subject.name, "epoch": stop.epoch} for stop, _ in tables)]
-    if len(given) != len(whose):
+    if len(selected) != len(whose):
         raise ValueError("`name` of students and epochs must differ, got one twice; rename the students.")
-    found = aligned_maps(given, seed=seed, max_images=max(len(rows), 60), neighbours=min(15, max(len(rows) // 4, 2)))
-    return replace(found, probe=MAP, subject=teacher.name, reference=None, params={**found.params, "maps": whose})
+    maps = aligned_maps(selected, seed=seed, max_images=max(len(rows), 60), neighbours=min(15, max(len(rows) // 4, 2)))
+    return replace(maps, probe=MAP, subject=teacher.name, reference=None, params={**maps.params, "maps": whose})
 
 
 def map_key(parts: Sequence[object], ids: np.ndarray, first: np.ndarray) -> str:
-    """Hash what a map depends on: the encoders' keys and epochs, the images, and the settings."""
+    """Compute a hash of what a map depends on: the encoders' keys and epochs, the images, and the settings.
+
+    Args:
+        parts: keys and epochs of the encoders.
+        ids: ids of the images to choose from.
+        first: ids that are taken first.
+    """
     digest = hashlib.sha256(json.dumps([MAP, EACH, MOST_MAPS, HOW, *parts]).encode())
     for name in (*ids.tolist(), "", *first.tolist()):
         digest.update(str(name).encode() + b"\0")

@@ -9,9 +9,8 @@ import numpy as np
 from scipy import stats
 
 from probes.result import Direction, Score
+from probes.stats.confidence import LEVEL, Z
 
-LEVEL = 0.95
-Z = float(stats.norm.ppf(0.5 + LEVEL / 2))
 Interval = tuple[float, float]
 
 

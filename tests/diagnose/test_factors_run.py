@@ -104,6 +104,16 @@ def test_the_gap_is_divided_twice_and_each_time_whole(report: Report) -> None:
     assert [part.name for part in second.parts] == ["synthetic_images", "text_target", "negatives"]
 
 
+def test_the_report_carries_the_paired_difference_of_the_two_costs(report: Report) -> None:
+    costs = {factor.name: factor.points for factor in report.factors}
+    paired = report.text_minus_negatives
+
+    assert paired is not None
+    assert paired.value == pytest.approx(costs["text_target"].value - costs["negatives"].value)
+    assert paired.low < paired.value < paired.high
+    assert paired.over == costs["text_target"].over
+
+
 def test_the_summary_holds_the_tables_and_each_number_of_the_report(report: Report, run: Path) -> None:
     page = (run / "summary.md").read_text()
 

@@ -129,7 +129,7 @@ def test_a_thumbnail_names_the_class_and_the_wrong_guesses(whole: tuple[Report, 
     ],
 )
 def test_conditions_hold_by_score_operator_and_student(expression: str, held: bool, whole: tuple[Report, Path]) -> None:
-    assert conditions.check(whole[0], [expression])[0].held is held
+    assert conditions.check(whole[0], [expression])[0].holds is held
 
 
 @pytest.mark.parametrize(
