@@ -24,7 +24,7 @@ def caption(scene: pd.Series | dict[str, object], rng: np.random.Generator) -> s
     Example:
         >>> scene = {"digit": "seven", "ink": "red", "ground": "brick", "size": "small", "tilt": "left", "place": "top left"}
         >>> caption(scene, np.random.default_rng(0))
-        'a small left-leaning red seven on brick'
+        'a small left-leaning red seven on brick at the top left'
     """
     size, tilt, place = rng.random(3)
     words = [str(scene["size"]) if size < 0.7 else "", _TILT_WORDS[str(scene["tilt"])] if tilt < 0.7 else ""]
