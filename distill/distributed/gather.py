@@ -11,10 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch import distributed as processes
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from distill.distributed.sharding import shard_of
 from distill.errors import DistillError
+
+REPLACED = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
 class _Gather(torch.autograd.Function):
@@ -66,10 +67,13 @@ class _Sum(torch.autograd.Function):
         return whole
 
 
-class SharedBatchNorm(_BatchNorm):
-    """Batch norm over the rows of all processes, on any device; torch's `SyncBatchNorm` needs a GPU. In eval mode a plain one."""
+class SharedBatchNorm(nn.BatchNorm2d):
+    """Batch norm over the rows of all processes, on any device, for inputs of any rank; torch's `SyncBatchNorm` needs a GPU.
 
-    def _check_input_dim(self, input: Tensor) -> None:  # the layer that it was made of has checked
+    In eval mode it is a plain batch norm.
+    """
+
+    def _check_input_dim(self, input: Tensor) -> None:  # stands for the 1d and 3d layers too
         return
 
     def forward(self, input: Tensor) -> Tensor:
@@ -103,9 +107,9 @@ def share_batch_norms(encoder: nn.Module) -> None:
         DistillError: for layers that look at the whole batch in a way of their own.
     """
     for name, layer in encoder.named_modules():
-        if not isinstance(layer, _BatchNorm):
+        if not isinstance(layer, (*REPLACED, nn.SyncBatchNorm)):
             continue
-        if type(layer) not in (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d):
+        if type(layer) not in REPLACED:
             raise DistillError(
                 f"batch norms of a student must be torch's own under a launcher, got {type(layer).__name__} at `{name}`; "
                 "train it in one process, or take a student without it."

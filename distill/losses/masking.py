@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 GRID = 8
 """Patches along a side: 64 in all, of 4 x 4 pixels at 32 x 32."""
 
@@ -44,7 +44,7 @@ def hide(images: Tensor, mask: Tensor, fill: Tensor) -> Tensor:
 @contextlib.contextmanager
 def frozen_statistics(module: nn.Module) -> Iterator[None]:
     """Keep batch norms from adding what they now see to their running statistics: students are tested on whole images."""
-    layers = [layer for layer in module.modules() if isinstance(layer, _BatchNorm)]
+    layers = [layer for layer in module.modules() if isinstance(layer, BATCH_NORMS)]
     before = [layer.momentum for layer in layers]
     counts = [None if layer.num_batches_tracked is None else layer.num_batches_tracked.clone() for layer in layers]
     for layer in layers:

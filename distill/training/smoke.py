@@ -19,7 +19,7 @@ from distill.models.checkpoint import save_student
 from distill.models.student import attach_projection, build_backbone
 from distill.text.captions import places
 from distill.training.config import Experiment, TextConfig
-from distill.training.teach import TeachConfig, _build, _export
+from distill.training.teach import TeachConfig, build_clip, save_clip
 from distill.training.views import ViewConfig
 
 CLASSES = ("red thing", "green thing", "blue thing")
@@ -148,7 +148,7 @@ def _teacher(folder: Path) -> Path:
     config = TeachConfig(
         embed_dim=DIM, image_tower="test_byobnet", image_size=SIDE, text_width=16, text_layers=1, context_length=77, views=ViewConfig()
     )
-    model, _, settings = _build(config)
+    model, _, settings = build_clip(config)
     folder.mkdir(exist_ok=True)
-    _export(model, settings, folder)
+    save_clip(model, settings, folder)
     return folder

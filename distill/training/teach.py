@@ -104,7 +104,7 @@ def teach(
     if resume:
         loop.resume()
     loop.run(lesson.step, lesson.after_epoch, after_step=lesson.clamp, progress=progress, label="teacher")
-    _export(lesson.model, lesson.settings, out)
+    save_clip(lesson.model, lesson.settings, out)
     state.unlink()
     return None if test is None else evaluate(out, test, templates=config.templates, precision=config.training.precision)
 
@@ -132,7 +132,7 @@ class _Lesson:
 
     def __init__(self, train: Split, pixels: Tensor, test: Split | None, config: TeachConfig, log: MetricsLog) -> None:
         torch.manual_seed(config.seed)
-        self.model, self.tokenizer, self.settings = _build(config)
+        self.model, self.tokenizer, self.settings = build_clip(config)
         self.tower = image_tower(self.model)
         self.accelerator = make_accelerator(config.training.precision)
         self.config = config
@@ -230,8 +230,15 @@ class _Texts:
         return self.tokens[rows], group
 
 
-def _build(config: TeachConfig) -> tuple[Any, Any, dict[str, Any]]:
-    """Build the open_clip model, its tokenizer and the settings that rebuild it."""
+def build_clip(config: TeachConfig) -> tuple[Any, Any, dict[str, Any]]:
+    """Build an untrained open_clip model; its weights come from the global generator.
+
+    Returns:
+        The model, its tokenizer, and the content of the `open_clip_config.json` that rebuilds both.
+
+    Raises:
+        ValueError: for an `image_tower` that timm does not have, with the nearest names.
+    """
     import open_clip
     import timm
     from open_clip.model import CustomTextCLIP
@@ -264,7 +271,7 @@ def _build(config: TeachConfig) -> tuple[Any, Any, dict[str, Any]]:
     return model, open_clip.SimpleTokenizer(context_length=config.context_length), settings
 
 
-def _export(model: Any, settings: dict[str, Any], out: Path) -> None:
-    """Write the weights, and the config last, so that a folder with a config is whole."""
+def save_clip(model: Any, settings: dict[str, Any], out: Path) -> None:
+    """Write a model from `build_clip` as a folder for `local-dir:`: the weights first, so that a folder with a config is whole."""
     save_tensors(out / "open_clip_model.safetensors", model.state_dict(), {"made_by": "synthgap teach"})
     write_then_rename(out / "open_clip_config.json", lambda file: file.write(json.dumps(settings, indent=1).encode()))
