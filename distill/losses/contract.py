@@ -1,11 +1,11 @@
-"""What a loss is given, what it says of itself, and what it is built from."""
+"""What a loss is given (`Batch`), its row in the registry (`Loss`), and the sizes its state is built from (`StateSizes`)."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 from torch import Tensor, nn
 
@@ -47,8 +47,8 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class Setting:
-    """What the state of a loss is built from.
+class StateSizes:
+    """Sizes that the state of a loss is built from.
 
     Args:
         images: number N of training images.
@@ -86,9 +86,14 @@ class Loss:
         needs: fields of the batch that it looks at, besides `student`. The default is what any loss may have for nothing.
         joint: whether an image's term depends on the other images of the batch; None stands for the same as `negatives`.
         options: name -> what a config may change.
-        build: (`Setting`, options by name) -> a module that takes the `Batch`, for a loss with parameters or a memory.
+        build: (`StateSizes`, options by name) -> a module that takes the `Batch`, for a loss with parameters or a memory.
         state: what that module keeps, in words, such as `memory bank`.
         smallest_batch: below it the loss is constant or undefined.
+        formula: as in docs/losses.md, Markdown in its notation.
+        source: paper, short.
+        trained_as: loss -> weight of the mix that it is published in; empty where it is trained alone.
+        learns_temperature: whether the published loss learns its temperature.
+        equals: what its value equals by an identity, such as `squared_l2 divided by D`; its student is a check of the program.
     """
 
     function: Callable[..., Tensor] | None
@@ -101,7 +106,12 @@ class Loss:
     build: Callable[..., nn.Module] | None = None
     state: str = ""
     smallest_batch: int = 1
+    formula: str = ""
+    source: str = ""
+    trained_as: Mapping[str, float] = field(default_factory=dict)
+    learns_temperature: bool = False
+    equals: str = ""
 
-    def defaults(self, given: Mapping[str, float] | None = None) -> dict[str, Any]:
-        """Give every option with its value, the given ones in place of the published ones."""
-        return {name: option.default for name, option in self.options.items()} | dict(given or {})
+    def defaults(self, overrides: Mapping[str, float] | None = None) -> dict[str, float]:
+        """Return the value of every option: the published one, or that of `overrides`."""
+        return {name: option.default for name, option in self.options.items()} | dict(overrides or {})

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from distill.losses.contract import Batch, Loss, Need, Setting
+from distill.losses.contract import Batch, Loss, Need, StateSizes
 from distill.losses.registry import LOSSES
 from distill.system.plugins import load_plugin, plugin_names
 
@@ -73,7 +73,7 @@ def needs_of(weights: Mapping[str, float]) -> frozenset[Need]:
     return frozenset(need for name in weights for need in find_loss(name).needs)
 
 
-def build_states(weights: Mapping[str, float], options: Options, setting: Setting, *, seed: int) -> nn.ModuleDict:
+def build_states(weights: Mapping[str, float], options: Options, sizes: StateSizes, *, seed: int) -> nn.ModuleDict:
     """Build what the losses of a mix keep (heads, memories), each from its own seed, leaving the global generator as it was.
 
     So a student has the same initial weights and the same later draws whatever its loss keeps.
@@ -84,7 +84,7 @@ def build_states(weights: Mapping[str, float], options: Options, setting: Settin
         if loss.build is not None:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(seed * 1_000_003 + 700_000)
-                states[name] = loss.build(setting, **loss.defaults(options.get(name)))
+                states[name] = loss.build(sizes, **loss.defaults(options.get(name)))
     return nn.ModuleDict(states)
 
 

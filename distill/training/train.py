@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from distill.losses import Batch, Setting, build_states, describe, mixed_loss, needs_of, properties
+from distill.losses import Batch, StateSizes, build_states, describe, mixed_loss, needs_of, properties
 from distill.losses.masking import frozen_statistics, hide, patch_mask
 from distill.losses.momentum import Momentum
 from distill.models.checkpoint import save_student
@@ -99,13 +99,13 @@ class _Student(nn.Module):
     Only the encoder is exported; all of it is saved for resuming.
     """
 
-    def __init__(self, encoder: Encoder, recipe: Recipe, setting: Setting) -> None:
+    def __init__(self, encoder: Encoder, recipe: Recipe, sizes: StateSizes) -> None:
         super().__init__()
         self.encoder = encoder
         learned = recipe.temperature == "learned"
         start = torch.tensor(-math.log(LEARNED_START if recipe.temperature == "learned" else recipe.temperature))
         self.log_scale = nn.Parameter(start, requires_grad=learned)
-        self.states = build_states(recipe.loss, recipe.options, setting, seed=recipe.seed)
+        self.states = build_states(recipe.loss, recipe.options, sizes, seed=recipe.seed)
         self.momentum = Momentum(encoder, recipe.ema_decay) if "momentum" in needs_of(recipe.loss) else None
 
     def forward(self, images: Tensor) -> Tensor:
@@ -213,7 +213,7 @@ def train_student(
     """
     first = accelerator.is_main_process
     out.mkdir(parents=True, exist_ok=True)
-    student = _Student(encoder, recipe, Setting(images=len(images.pixels), embed_dim=int(class_weights.shape[0])))
+    student = _Student(encoder, recipe, StateSizes(images=len(images.pixels), embed_dim=int(class_weights.shape[0])))
     state = out / "resume.safetensors"
     loop = Loop(student, config, n=len(images.pixels), seed=recipe.seed, accelerator=accelerator, state=state, encoder=encoder)
     if resume:
