@@ -30,25 +30,25 @@ class World:
 
     @property
     def config(self) -> Path:
-        """Give the experiment: two students, six epochs."""
+        """Path of the experiment: two students, six epochs."""
         return self.folder / "tiny.toml"
 
     def train(self, out: Path) -> list[object]:
-        """Give the command that trains."""
+        """Return the command that trains."""
         return ["train", self.config, "--out", out, "--resume"]
 
     def embed(self, out: Path) -> list[object]:
-        """Give the command that embeds with a trained student of `whole/train`."""
+        """Return the command that embeds with a trained student of `whole/train`."""
         student = self.folder / "whole" / "train" / "students" / "l2-synthetic-s0" / "student.safetensors"
         return ["embed", student, self.folder / "data" / "test-real.parquet", "--out", out]
 
     def synthesize(self, out: Path) -> list[object]:
-        """Give the command that draws."""
+        """Return the command that generates images."""
         options = ("--classes", "one,two", "--per-class", 6, "--steps", 1, "--batch-size", 2)
         return ["synthesize", "--generator", "pocket", *options, "--out", out, "--resume"]
 
     def diagnose(self, out: Path) -> list[object]:
-        """Give the command that judges a trained run."""
+        """Return the command that diagnoses a trained run."""
         return ["diagnose", out, *(part for probe in PROBES for part in ("--probe", probe))]
 
 
