@@ -10,7 +10,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 Target = Literal["image", "text", "scores", "labels", "relations"]
-"""What a student is drawn to: the teacher's embedding of the image; a text; the teacher's scores of several texts; the labels;
+"""What a student is pulled to: the teacher's embedding of the image; a text; the teacher's scores of several texts; the labels;
 or only the teacher's distances between images."""
 
 Need = Literal["teacher", "text", "logit_scale", "shares", "class_weights", "teacher_scale", "rows", "masked", "momentum"]
@@ -19,7 +19,7 @@ Need = Literal["teacher", "text", "logit_scale", "shares", "class_weights", "tea
 
 @dataclass(frozen=True)
 class Batch:
-    """What a loss may look at; embeddings are unit rows, and a field that no loss of the mix needs is None.
+    """Tensors that a loss may read; embeddings are unit rows, and a field that no loss of the mix needs is None.
 
     Args:
         student: the student's embeddings of the views, shape (N, D), with gradient.
@@ -80,14 +80,14 @@ class Loss:
 
     Args:
         function: (`Batch`, its options by name) -> scalar mean over the batch; None where `build` is given.
-        target: what the student is drawn to.
-        negatives: whether anything pushes: other images or texts of the batch, of a memory, or other classes.
+        target: what the student is pulled to.
+        negatives: whether it pushes the student off others: images or texts of the batch, of a memory, or other classes.
         soft: whether the right answer is a distribution; False where it is one item (or ties), None where nothing is chosen from.
-        needs: fields of the batch that it looks at, besides `student`. The default is what any loss may have for nothing.
+        needs: fields of the batch that it reads, besides `student`.
         joint: whether an image's term depends on the other images of the batch; None stands for the same as `negatives`.
         options: name -> what a config may change.
         build: (`StateSizes`, options by name) -> a module that takes the `Batch`, for a loss with parameters or a memory.
-        state: what that module keeps, in words, such as `memory bank`.
+        state: name of what that module keeps, such as `memory bank`.
         smallest_batch: below it the loss is constant or undefined.
         formula: as in docs/losses.md, Markdown in its notation.
         source: paper, short.

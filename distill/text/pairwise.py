@@ -69,9 +69,9 @@ def _all_pairs(sizes: tuple[int, ...], seed: int) -> tuple[tuple[int, ...], ...]
 def _next_row(unmet: np.ndarray, sizes: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
     """Build candidate rows from the option with most unmet pairs on, factor by factor, and keep the one with most new pairs."""
     factors = len(sizes)
-    left = unmet.sum(axis=(2, 3))  # (F, K) unmet pairs of each option
+    unmet_of_option = unmet.sum(axis=(2, 3))  # (F, K) unmet pairs of each option
     best, best_gain = np.zeros(factors, int), -1
-    starts = np.argwhere(left == left.max())
+    starts = np.argwhere(unmet_of_option == unmet_of_option.max())
     for _ in range(CANDIDATES):
         factor, option = starts[rng.integers(len(starts))]
         row = np.full(factors, -1)
@@ -81,7 +81,7 @@ def _next_row(unmet: np.ndarray, sizes: tuple[int, ...], rng: np.random.Generato
             set_before = np.flatnonzero(row >= 0)
             new = unmet[set_before, row[set_before], other, : sizes[other]].sum(axis=0)  # (K,) new pairs of each option
             # Among options that close as many pairs, the one that has most still to meet.
-            score = new * 10_000 + left[other, : sizes[other]]
+            score = new * 10_000 + unmet_of_option[other, : sizes[other]]
             ties = np.flatnonzero(score == score.max())
             row[other] = ties[rng.integers(len(ties))]
             gain += int(new[row[other]])
