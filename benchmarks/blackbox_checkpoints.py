@@ -162,9 +162,9 @@ def _trained(pixels: torch.Tensor, labels: torch.Tensor, texts: torch.Tensor, se
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=epochs * whole)
     for _ in range(epochs):
         for rows in torch.randperm(len(pixels))[: whole * batch].view(whole, batch):
-            shown = torch.where(torch.rand(batch, 1, 1, 1) < 0.5, pixels[rows], pixels[rows].flip(3))
+            views = torch.where(torch.rand(batch, 1, 1, 1) < 0.5, pixels[rows], pixels[rows].flip(3))
             with torch.autocast("cpu", torch.bfloat16):
-                embedded = student(shown)
+                embedded = student(views)
             loss = F.cross_entropy(F.normalize(embedded.float(), dim=-1) @ texts.T / 0.07, labels[rows])
             optimizer.zero_grad()
             loss.backward()
@@ -175,9 +175,9 @@ def _trained(pixels: torch.Tensor, labels: torch.Tensor, texts: torch.Tensor, se
 
 def judge(cue: str, teacher: str, out: Path) -> str:
     """Call the command line and give one row of the table."""
-    told = ["--student", f"{out / 'net.py'}:build", "--weights", out / "student.pt", "--teacher", teacher]
+    models = ["--student", f"{out / 'net.py'}:build", "--weights", out / "student.pt", "--teacher", teacher]
     images = ["--real", out / "real", "--synthetic", out / "synthetic", "--out", out / "judged"]
-    command = [sys.executable, "-m", "app.cli", "diagnose", *told, *images, "--probe", "transfer", "--probe", "interventions"]
+    command = [sys.executable, "-m", "app.cli", "diagnose", *models, *images, "--probe", "transfer", "--probe", "interventions"]
     subprocess.run([str(part) for part in command], check=True, stdout=subprocess.DEVNULL)
     report = json.loads((out / "judged" / "report.json").read_text(encoding="utf-8"))
     accuracy = report["students"][0]["zero_shot"]
@@ -196,15 +196,15 @@ def main() -> None:
     parser.add_argument("--cues", default=",".join(EXPECTED))
     parser.add_argument("--tie", type=float, default=0.9)
     parser.add_argument("--seed", type=int, default=0)
-    given = parser.parse_args()
+    options = parser.parse_args()
     torch.set_num_threads(1)
     lines = ["| cue | may be named | real, % | synthetic, % | verdict | what the report says of the cue |", "|---|---|---|---|---|---|"]
-    for cue in given.cues.split(","):
-        out = given.out / f"{cue}-{given.tie}-{given.seed}"
+    for cue in options.cues.split(","):
+        out = options.out / f"{cue}-{options.tie}-{options.seed}"
         if not (out / "student.pt").is_file():
-            draw(cue, given.data, given.teacher, out, tie=given.tie, seed=given.seed)
-        lines.append(judge(cue, given.teacher, out))
-        (given.out / "table.md").write_text("\n".join([*lines, ""]), encoding="utf-8")
+            draw(cue, options.data, options.teacher, out, tie=options.tie, seed=options.seed)
+        lines.append(judge(cue, options.teacher, out))
+        (options.out / "table.md").write_text("\n".join([*lines, ""]), encoding="utf-8")
     print("\n".join(lines))
 
 

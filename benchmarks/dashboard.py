@@ -96,7 +96,7 @@ def rows(run: Path = STORED, rounds: int = 5, points: int = MOST_POINTS) -> list
         pairs = [(_first_paint(browser, address), _first_paint(browser, heading, chart=False)[0]) for _ in range(rounds)]
         changes = [_page_changes(browser, address) for _ in range(rounds)]
     warm, bare = [ours for ours, _ in pairs], [theirs for _, theirs in pairs]
-    made = [
+    table_rows = [
         _row("first visit after the server's start, verdict", [text for text, _ in cold], 2.0),
         replace(
             _row("first paint, verdict", [text for text, _ in warm], 2.0),
@@ -105,8 +105,8 @@ def rows(run: Path = STORED, rounds: int = 5, points: int = MOST_POINTS) -> list
         ),
         _row("first paint, first chart too", [chart for _, chart in warm], math.inf),
     ]
-    made += [_row(f"page change to {name}", [change[name] for change in changes], 0.5) for name in changes[0]]
-    return made + _map_rows(points)
+    table_rows += [_row(f"page change to {name}", [change[name] for change in changes], 0.5) for name in changes[0]]
+    return table_rows + _map_rows(points)
 
 
 def _row(work: str, runs: list[Run], most: float, note: str = "docs/results/cifake") -> Row:
@@ -169,32 +169,32 @@ def _page_changes(browser: Any, address: str) -> dict[str, Run]:
         page.locator(CHART).first.wait_for()
         links = page.locator(".st-key-pages a")
         names = [links.nth(index).inner_text() for index in range(links.count())]
-        found: dict[str, Run] = {}
+        runs_of_pages: dict[str, Run] = {}
         for name in [*names[1:], *names]:
             page.evaluate("window.before = document.querySelector('h1').innerText; delete window.painted.heading")
             watch = _Watch()
             links.nth(names.index(name)).click()
             page.wait_for_function("window.painted.heading")
-            found[name] = watch.read(page, "heading", since="window.clicked")
+            runs_of_pages[name] = watch.read(page, "heading", since="window.clicked")
             page.wait_for_timeout(1500)  # let what is below the fold be drawn, which is not what is measured
-        return {name: found[name] for name in names}
+        return {name: runs_of_pages[name] for name in names}
 
 
 def _map_rows(points: int) -> list[Row]:
     """Move between the epochs of a made-up map: each for the first time, then each again, coloured by class and by a number."""
-    made = []
+    table_rows = []
     with tempfile.TemporaryDirectory() as folder:
         store_map(Path(folder), points)
         with serving(Path(folder), free_port()) as address, chromium() as browser:
             for colour in ("Class", "Likeness to the teacher (cosine)"):
                 opened, first, again, sent = _map_moves(browser, address, colour)
-                what = f"{points:,} images by {'class' if colour == 'Class' else 'a number'}"
-                made += [
-                    _row(f"map of {what}: opened", [opened], math.inf, f"{sent[0] / 1e6:.2f} MB sent"),
-                    _row(f"map of {what}: another epoch", first, math.inf, f"{statistics.median(sent[1]) / 1e6:.2f} MB sent each"),
-                    _row(f"map of {what}: an epoch seen before", again, math.inf, f"{statistics.median(sent[2]) / 1e6:.2f} MB sent each"),
+                images = f"{points:,} images by {'class' if colour == 'Class' else 'a number'}"
+                table_rows += [
+                    _row(f"map of {images}: opened", [opened], math.inf, f"{sent[0] / 1e6:.2f} MB sent"),
+                    _row(f"map of {images}: another epoch", first, math.inf, f"{statistics.median(sent[1]) / 1e6:.2f} MB sent each"),
+                    _row(f"map of {images}: an epoch seen before", again, math.inf, f"{statistics.median(sent[2]) / 1e6:.2f} MB sent each"),
                 ]
-    return made
+    return table_rows
 
 
 def _map_moves(browser: Any, address: str, colour: str) -> tuple[Run, list[Run], list[Run], tuple[int, list[int], list[int]]]:
@@ -238,12 +238,14 @@ def store_map(folder: Path, points: int) -> None:
         centre = np.stack([np.cos(angle), np.sin(angle)], axis=1) * (1 + number)
         arrays[f"map/{number}"] = (centre + rng.normal(size=(points, 2))).astype(np.float32)
         arrays[f"neighbours/{number}"] = (np.arange(points)[:, None] + np.arange(1, 6)) % points
-    kept = {"ids": ids, "cosine": rng.normal(size=points).astype(np.float32)}
+    drift_arrays = {"ids": ids, "cosine": rng.normal(size=points).astype(np.float32)}
     ProbeResult("map", student, None, {}, arrays, {"images": points}, {"maps": maps}).save(folder / "probes" / "map" / student)
-    ProbeResult("drift", student, None, {}, kept, {"images": points}).save(folder / "probes" / "drift" / student)
+    ProbeResult("drift", student, None, {}, drift_arrays, {"images": points}).save(folder / "probes" / "drift" / student)
     probes = [record for record in report.probes if record.probe != "map" and (record.probe, record.subject) != ("drift", student)]
-    made = [ProbeRecord(probe=probe, subject=student, status="done", path=f"probes/{probe}/{student}.json") for probe in ("map", "drift")]
-    report = report.model_copy(update={"probes": probes + made})
+    records = [
+        ProbeRecord(probe=probe, subject=student, status="done", path=f"probes/{probe}/{student}.json") for probe in ("map", "drift")
+    ]
+    report = report.model_copy(update={"probes": probes + records})
     (folder / "report.json").write_text(report.model_dump_json(), encoding="utf-8")
 
 
@@ -266,9 +268,9 @@ def main() -> None:
     parser.add_argument("run", nargs="?", type=Path, default=STORED)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--points", type=int, default=MOST_POINTS, help="images on the made-up map")
-    given = parser.parse_args()
+    options = parser.parse_args()
     print(f"{'work':62s} {'median':>8s} {'least':>8s} {'most':>8s} {'processor':>10s}  goal")
-    for row in rows(given.run, given.rounds, given.points):
+    for row in rows(options.run, options.rounds, options.points):
         clocks = [one.clock for one in row.ours]
         cpu = statistics.median(one.cpu for one in row.ours)
         goal = f"{row.goal} {'met' if row.met else 'MISSED'}" if row.goal else row.note

@@ -57,9 +57,9 @@ class Bench:
     def _leave_alone(self, command: str) -> None:
         out = self.world.folder / "whole" / command
         self.prepare(command, out)
-        code, said, self.seconds[command] = self.server.finish(*self.call(command, out))
+        code, stderr, self.seconds[command] = self.server.finish(*self.call(command, out))
         if code != 0:
-            raise RuntimeError(f"{command} must end well when it is left alone, got {code}: {said}")
+            raise RuntimeError(f"{command} must end well when it is left alone, got {code}: {stderr}")
         self.bits[command] = bits(out)
         # warm, as the killed ones will be
         again = self.fresh(command)
@@ -68,7 +68,7 @@ class Bench:
             raise RuntimeError(f"{command} must end in the same bits twice; nothing can be compared otherwise")
 
     def call(self, command: str, out: Path) -> list[object]:
-        """Give the arguments of a command."""
+        """Return the arguments of a command that writes into `out`."""
         return getattr(self.world, command)(out)
 
     def prepare(self, command: str, out: Path) -> None:
@@ -78,7 +78,7 @@ class Bench:
             shutil.copytree(self.world.folder / "whole" / "train", out)
 
     def fresh(self, command: str) -> Path:
-        """Give a new place for a command's output."""
+        """Return a new path for a command's output."""
         out = Path(tempfile.mkdtemp(dir=self.folder)) / "out"
         self.prepare(command, out)
         return out
@@ -87,17 +87,17 @@ class Bench:
         """Run a command to its end; a table that is there is an embedding that had ended."""
         if command == "embed" and out.exists():
             return 0, ""
-        code, said, _ = self.server.finish(*self.call(command, out), before=before)
-        return code, said
+        code, stderr, _ = self.server.finish(*self.call(command, out), before=before)
+        return code, stderr
 
     def ends_well(self, command: str, out: Path) -> str | None:
         """Go on with a command, undisturbed; give what is wrong with the end, or None."""
-        code, said = self.finish(command, out)
+        code, stderr = self.finish(command, out)
         if code != 0:
-            return f"going on ended with {code}: {said.strip()[-300:]}"
-        found = bits(out)
-        if found != self.bits[command]:
-            differs = sorted(name for name in found.keys() | self.bits[command].keys() if found.get(name) != self.bits[command].get(name))
+            return f"going on ended with {code}: {stderr.strip()[-300:]}"
+        hashes = bits(out)
+        if hashes != self.bits[command]:
+            differs = sorted(name for name in hashes.keys() | self.bits[command].keys() if hashes.get(name) != self.bits[command].get(name))
             return f"other bits in {differs[:3]}"
         shutil.rmtree(out.parent)
         return None
@@ -105,7 +105,7 @@ class Bench:
 
 def bits(folder: Path) -> dict[str, str]:
     """Hash everything a command made that does not hold a time or a speed; hidden files and logs of times are left out."""
-    found = {}
+    hashes = {}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
         if not path.is_file() or any(part.startswith(".") for part in Path(name).parts) or name.startswith("journal/"):
@@ -127,8 +127,8 @@ def bits(folder: Path) -> dict[str, str]:
         elif path.suffix == ".npz":
             with np.load(path, allow_pickle=False) as arrays:
                 content = b"".join(name.encode() + arrays[name].tobytes() for name in sorted(arrays.files))
-        found[name] = hashlib.sha256(content).hexdigest()
-    return found
+        hashes[name] = hashlib.sha256(content).hexdigest()
+    return hashes
 
 
 def halves(folder: Path) -> list[str]:
@@ -187,11 +187,11 @@ def killed(bench: Bench, command: str, tries: int, seed: int) -> Row:
     return row
 
 
-def _one_line(code: int, said: str, words: str) -> str | None:
-    lines = [line for line in said.splitlines() if line.startswith(("error: ", "failed: "))]
-    if code != 2 or not lines or "Traceback" in said or "fault of synthgap" in said:
-        return f"ended with {code}: {said.strip()[-300:]}"
-    return None if words in said else f"did not say {words!r}: {said.strip()[-300:]}"
+def _one_line(code: int, stderr: str, words: str) -> str | None:
+    lines = [line for line in stderr.splitlines() if line.startswith(("error: ", "failed: "))]
+    if code != 2 or not lines or "Traceback" in stderr or "fault of synthgap" in stderr:
+        return f"ended with {code}: {stderr.strip()[-300:]}"
+    return None if words in stderr else f"did not say {words!r}: {stderr.strip()[-300:]}"
 
 
 def disk_full(bench: Bench, command: str, tries: int) -> Row:
@@ -222,8 +222,8 @@ def clock_jumps(bench: Bench, command: str, tries: int) -> Row:
     row = Row("clock jumps by a year", command, tries)
     for _ in range(tries):
         out = bench.fresh(command)
-        code, said = bench.finish(command, out, clock_a_year_back)
-        row.wrong += [*([f"ended with {code}: {said}"] if code else []), *filter(None, [bench.ends_well(command, out)])]
+        code, stderr = bench.finish(command, out, clock_a_year_back)
+        row.wrong += [*([f"ended with {code}: {stderr}"] if code else []), *filter(None, [bench.ends_well(command, out)])]
     return row
 
 
@@ -253,10 +253,10 @@ def vanishing(bench: Bench, tries: int, seed: int) -> Row:
         time.sleep(moments.uniform(0, bench.seconds["train"]))
         data.rename(away)
         child.join(120)
-        said = (bench.server.folder / "said.txt").read_text()
+        stderr = (bench.server.folder / "said.txt").read_text()
         away.rename(data)
         if child.exitcode != 0:
-            row.wrong += filter(None, [_one_line(child.exitcode or 0, said, str(data))])
+            row.wrong += filter(None, [_one_line(child.exitcode or 0, stderr, str(data))])
         row.wrong += [*halves(out), *filter(None, [bench.ends_well("train", out)])]
     return row
 
@@ -288,7 +288,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(Path(folder))
         rows = run(bench, kills=options.kills, each=options.each, seed=options.seed)
-    wrong = [f"- {row.fault}, `{row.command}`: {what}" for row in rows for what in row.wrong]
+    wrong = [f"- {row.fault}, `{row.command}`: {fault}" for row in rows for fault in row.wrong]
     alone = ", ".join(f"{command} {seconds:.1f} s" for command, seconds in bench.seconds.items())
     text = (
         f"{table(rows)}\n\nSeed {options.seed}, {(time.monotonic() - begun) / 60:.0f} minutes on {os.cpu_count()} cores ({platform.machine()}), "

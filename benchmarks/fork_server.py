@@ -41,12 +41,12 @@ def _context() -> multiprocessing.context.ForkServerContext:
     return context
 
 
-def _run(arguments: Sequence[str], said: Path, before: Before | None) -> None:
+def _run(arguments: Sequence[str], stderr_file: Path, before: Before | None) -> None:
     """In the child: run the command line with its two streams in a file, and end with its exit code."""
     from app.cli import main
 
     sys.argv = ["synthgap", *arguments]
-    with said.open("w") as file, contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(file):
+    with stderr_file.open("w") as file, contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(file):
         if before is not None:
             before()
         try:
@@ -62,7 +62,7 @@ class ForkServer:
     """Start commands, wait for them, or kill them.
 
     Args:
-        folder: where what they said is kept; also their cache of pixels and teacher embeddings.
+        folder: for their output; also their cache of pixels and teacher embeddings.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -83,7 +83,7 @@ class ForkServer:
         """Run a command to its end.
 
         Returns:
-            Exit code, what it said on stderr, seconds.
+            Exit code, its stderr, seconds.
         """
         begun = time.monotonic()
         child = self.start(*arguments, before=before)

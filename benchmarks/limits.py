@@ -24,7 +24,7 @@ class Limits:
     bandwidth: float
 
     def share(self, flops: float, moved: float, seconds: float) -> float:
-        """Give the least time that arithmetic and memory allow as a share of the time it took, in [0, 1]."""
+        """Return the least time that arithmetic and memory allow, as a share of the measured time, in [0, 1]."""
         return max(flops / self.flops, moved / self.bandwidth) / seconds
 
 
@@ -33,20 +33,20 @@ def measure(tries: int = 8) -> Limits:
     import torch
 
     rng = np.random.default_rng(0)
-    found = {}
+    rates = {}
     for name, kind in (("flops", np.float32), ("flops64", np.float64)):
         a = rng.normal(size=(1024, 1024)).astype(kind)
         t = torch.from_numpy(a)
         best = min(_seconds(lambda a=a: a @ a, tries), _seconds(lambda t=t: t @ t, tries))
-        found[name] = 2 * 1024**3 / best
+        rates[name] = 2 * 1024**3 / best
     source = torch.ones(32 * 2**20)  # 128 MB
     target = torch.empty_like(source)
     bandwidth = 2 * source.numel() * 4 / _seconds(lambda: target.copy_(source), tries)
-    return Limits(torch.get_num_threads(), found["flops"], found["flops64"], bandwidth)
+    return Limits(torch.get_num_threads(), rates["flops"], rates["flops64"], bandwidth)
 
 
 def _seconds(work: object, tries: int) -> float:
-    """Give the least processor seconds of a try: what other work on the machine takes is not in it."""
+    """Return the least processor seconds of several tries; other work on the machine is not counted."""
     import torch
 
     best = float("inf")

@@ -22,17 +22,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path, help="diagnosed with transfer and drift")
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "results" / "losses")
-    given = parser.parse_args()
-    report = Report.model_validate_json((given.run / "report.json").read_text(encoding="utf-8"))
-    speed = {row["student"]: row["images_per_second"] for row in read_metrics(given.run / "metrics.jsonl")}
-    given.out.mkdir(parents=True, exist_ok=True)
+    options = parser.parse_args()
+    report = Report.model_validate_json((options.run / "report.json").read_text(encoding="utf-8"))
+    speed = {row["student"]: row["images_per_second"] for row in read_metrics(options.run / "metrics.jsonl")}
+    options.out.mkdir(parents=True, exist_ok=True)
     text = table(report, speed)
-    (given.out / "table.md").write_text(text, encoding="utf-8")
+    (options.out / "table.md").write_text(text, encoding="utf-8")
     print(text)
 
 
 def table(report: Report, speed: dict[str, float]) -> str:
-    """Give one row for each loss: accuracies, nearness to the teacher, and images a second of the last epoch.
+    """Write one row for each loss: accuracies, nearness to the teacher, and images a second of the last epoch.
 
     Args:
         report: with `transfer` and `drift`.
@@ -48,8 +48,8 @@ def table(report: Report, speed: dict[str, float]) -> str:
         real, synthetic = accuracies(report, students)
         cells = [percent_of(real), percent_of(synthetic)]
         cells += [_drift([drift[name][score] for name in names if score in drift.get(name, {})]) for score in DRIFT]
-        told = LOSSES.get(loss)
-        kind = "" if told is None else f"{told.target}, {'negatives' if told.negatives else 'no negatives'}"
+        registered = LOSSES.get(loss)
+        kind = "" if registered is None else f"{registered.target}, {'negatives' if registered.negatives else 'no negatives'}"
         rows.append(
             (
                 -over_seeds([value for value in real if value is not None]).value,

@@ -70,12 +70,12 @@ class Row:
 
 
 def median(runs: Sequence[Run]) -> float:
-    """Give the median seconds."""
+    """Return the median seconds."""
     return statistics.median(run.clock for run in runs)
 
 
 def median_cpu(runs: Sequence[Run]) -> float:
-    """Give the median processor seconds."""
+    """Return the median processor seconds."""
     return statistics.median(run.cpu for run in runs)
 
 

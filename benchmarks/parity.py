@@ -62,19 +62,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("runs", type=Path)
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "results" / "parity")
-    given = parser.parse_args()
-    found = [one for path in sorted(given.runs.glob("*/report.json")) for one in read(path.parent)]
-    if not found:
-        parser.error(f"`runs` must hold diagnosed runs, got none in {given.runs}; run `make parity`.")
-    kept = given.out / "points.json"
-    found += [one for one in read_points(kept) if one.run not in {new.run for new in found}]
-    found.sort(key=lambda one: (one.params, one.petaflops, one.name))
-    given.out.mkdir(parents=True, exist_ok=True)
-    points = [asdict(one) | {name: getattr(one, name).model_dump() for name in ESTIMATES} for one in found]
-    kept.write_text(json.dumps(points, indent=1) + "\n", encoding="utf-8")
-    (given.out / "table.md").write_text(table(found), encoding="utf-8")
-    draw(found, given.out / "parity.svg")
-    print(table(found))
+    options = parser.parse_args()
+    students = [one for path in sorted(options.runs.glob("*/report.json")) for one in read(path.parent)]
+    if not students:
+        parser.error(f"`runs` must hold diagnosed runs, got none in {options.runs}; run `make parity`.")
+    points_file = options.out / "points.json"
+    students += [one for one in read_points(points_file) if one.run not in {new.run for new in students}]
+    students.sort(key=lambda one: (one.params, one.petaflops, one.name))
+    options.out.mkdir(parents=True, exist_ok=True)
+    points = [asdict(one) | {name: getattr(one, name).model_dump() for name in ESTIMATES} for one in students]
+    points_file.write_text(json.dumps(points, indent=1) + "\n", encoding="utf-8")
+    (options.out / "table.md").write_text(table(students), encoding="utf-8")
+    draw(students, options.out / "parity.svg")
+    print(table(students))
 
 
 def read_points(path: Path) -> list[Trained]:
@@ -92,7 +92,7 @@ def read(run: Path) -> list[Trained]:
     if experiment.student.init:  # a second round costs its first one as well
         epochs += read_description(experiment.student.init)["epoch"]
     teacher = report.teacher
-    found = []
+    students = []
     for student in report.students:
         encoder, _ = load_student(run / "students" / student.name / "student.safetensors")
         images = len(opened.train[student.trained_on or "synthetic"])
@@ -102,37 +102,39 @@ def read(run: Path) -> list[Trained]:
         real, synthetic, theirs = student.zero_shot.real, student.zero_shot.synthetic, teacher.zero_shot.real
         if real is None or synthetic is None or theirs is None:
             raise SystemExit(f"`{run}` must be judged on both domains, got {student.name} on one; diagnose it with both.")
-        found.append(Trained(run.name, student.name, student.params, teacher.params, work, epochs, real, synthetic, theirs))
-    return found
+        students.append(Trained(run.name, student.name, student.params, teacher.params, work, epochs, real, synthetic, theirs))
+    return students
 
 
-def table(found: list[Trained]) -> str:
-    """Give the students as a Markdown table, the smallest first."""
+def table(students: list[Trained]) -> str:
+    """Write the students as a Markdown table, the smallest first."""
     lines = [
         "| run | student | parameters | fewer than the teacher's | epochs | 10^15 operations | real | synthetic | behind the teacher on real |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
-    for one in found:
+    for one in students:
         fewer = 100 * (1 - one.params / one.teacher_params)
         lines.append(
             f"| {one.run} | {one.name} | {one.params:,} | {fewer:.1f} % | {one.epochs} | {one.petaflops:.2f} | {percent_of([one.real])} | {percent_of([one.synthetic])} "
             f"| {100 * (one.teacher.value - one.real.value):.1f} |"
         )
-    return "\n".join([*lines, "", f"Teacher: {found[0].teacher_params:,} parameters, {percent_of([found[0].teacher])} on real images.", ""])
+    return "\n".join(
+        [*lines, "", f"Teacher: {students[0].teacher_params:,} parameters, {percent_of([students[0].teacher])} on real images.", ""]
+    )
 
 
-def draw(found: list[Trained], path: Path) -> None:
+def draw(students: list[Trained], path: Path) -> None:
     """Draw accuracy on real images against parameters and against arithmetic, with 95 % intervals over images."""
     figure, panels = plt.subplots(1, 2, figsize=(9, 3.9), sharey=True, layout="constrained")
-    for panel, what, label in zip(
+    for panel, measure, label in zip(
         panels, ("params", "petaflops"), ("parameters of the student", "10^15 operations of training"), strict=True
     ):
-        for number, one in enumerate(found):
+        for number, one in enumerate(students):
             below, above = one.real.value - one.real.low, one.real.high - one.real.value
             style = {"fmt": MARKERS[number % len(MARKERS)], "color": COLOURS[number % len(COLOURS)], "capsize": 2}
             name = f"{one.name.partition('-')[0]}, {one.run.replace('@', ', ')} epochs"
-            panel.errorbar(getattr(one, what), 100 * one.real.value, yerr=[[100 * below], [100 * above]], label=name, **style)
-        panel.axhline(100 * found[0].teacher.value, color="#555555", linestyle="--", label="teacher")
+            panel.errorbar(getattr(one, measure), 100 * one.real.value, yerr=[[100 * below], [100 * above]], label=name, **style)
+        panel.axhline(100 * students[0].teacher.value, color="#555555", linestyle="--", label="teacher")
         panel.set_xscale("log")
         panel.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))

@@ -37,17 +37,17 @@ def main() -> None:
     parser.add_argument("run", type=Path, help="a diagnosed run of the pocket, as `synthgap demo` and `synthgap diagnose` leave it")
     parser.add_argument("--out", type=Path, default=OUT)
     parser.add_argument("--draws", type=Path, default=DRAWS)
-    given = parser.parse_args()
-    given.out.mkdir(parents=True, exist_ok=True)
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
     plt.rcParams |= {"font.size": 9, "svg.hashsalt": "synthgap", "axes.spines.top": False, "axes.spines.right": False}
     for name, (needs, draw) in PICTURES.items():
-        missing = [probe for probe in needs if not (given.run / "probes" / probe / f"{FIRST}.json").is_file()]
+        missing = [probe for probe in needs if not (options.run / "probes" / probe / f"{FIRST}.json").is_file()]
         if missing:
             parser.error(
-                f"`run` must hold the results of {missing[0]}, got none in {given.run}; run `synthgap diagnose RUN --probe {missing[0]}`."
+                f"`run` must hold the results of {missing[0]}, got none in {options.run}; run `synthgap diagnose RUN --probe {missing[0]}`."
             )
-        _save(draw(given.run), given.out / f"{name}.svg")
-    _save(planted(given.draws), given.out / "planted.svg")
+        _save(draw(options.run), options.out / f"{name}.svg")
+    _save(planted(options.draws), options.out / "planted.svg")
 
 
 def _save(figure: Figure, path: Path) -> None:
@@ -106,10 +106,10 @@ def _legend(figure: Figure, axes: Axes, columns: int = 5) -> None:
 
 def transfer(run: Path) -> Figure:
     """Zero-shot, linear probe and refit on real and synthetic images, student and teacher."""
-    found = results(run, "transfer")
-    figure, panels = _panels(len(found), 3.2, sharey=True)
+    transfer = results(run, "transfer")
+    figure, panels = _panels(len(transfer), 3.2, sharey=True)
     rows = {"zero_shot": "zero-shot", "refit/to_teacher": "map to the teacher\nfitted anew", "linear_probe": "linear probe"}
-    for axes, (student, result) in zip(panels, found.items(), strict=True):
+    for axes, (student, result) in zip(panels, transfer.items(), strict=True):
         for row, name in enumerate(rows):
             for domain, colour, shift in (("real", REAL, -0.12), ("synthetic", SYNTHETIC, 0.12)):
                 theirs = result.scores.get(f"teacher/{name}/{domain}")
@@ -126,7 +126,7 @@ def transfer(run: Path) -> Figure:
 
 def separability(run: Path) -> Figure:
     """AUC of real against synthetic: at every depth, and of three classifiers, student beside teacher."""
-    found, deep = results(run, "separability")[FIRST], results(run, "depth")[FIRST]
+    result, deep = results(run, "separability")[FIRST], results(run, "depth")[FIRST]
     figure, panels = _panels(2, 3.4)
     rows = {
         "linear/auc": "linear",
@@ -135,8 +135,8 @@ def separability(run: Path) -> Figure:
         "matched/linear/auc": "linear, pairs of\nthe same content",
     }
     for row, name in enumerate(rows):
-        dot(panels[0], (-0.1, row), found.scores[name], colour=SYNTHETIC, label="student")
-        dot(panels[0], (0.1, row), found.scores[f"teacher/{name}"], colour=TEACHER, marker="s", label="teacher")
+        dot(panels[0], (-0.1, row), result.scores[name], colour=SYNTHETIC, label="student")
+        dot(panels[0], (0.1, row), result.scores[f"teacher/{name}"], colour=TEACHER, marker="s", label="teacher")
     _chance(panels[0], 0.5)
     _rows(panels[0], list(rows.values()), "AUC, real against synthetic")
     panels[0].set_xlim(0.45, 1.0)
@@ -156,12 +156,12 @@ def separability(run: Path) -> Figure:
 
 def distances(run: Path) -> Figure:
     """Distances over their floor, and the four shares with theirs, student beside teacher."""
-    found = results(run, "separability")[FIRST]
+    result = results(run, "separability")[FIRST]
     figure, panels = _panels(2, 3.2)
     for row, name in enumerate(("frechet", "kid", "cmmd", "cmmd_median")):
         for prefix, colour, marker, shift in (("", SYNTHETIC, "o", -0.1), ("teacher/", TEACHER, "s", 0.1)):
-            score = found.scores[f"{prefix}distance/{name}"]
-            floor = float(np.abs(found.arrays[f"{prefix}distance/{name}/floor"]).mean())  # that of KID has both signs
+            score = result.scores[f"{prefix}distance/{name}"]
+            floor = float(np.abs(result.arrays[f"{prefix}distance/{name}/floor"]).mean())  # that of KID has both signs
             over = Score(*(max(part, 1e-12) / floor for part in (score.value, score.low, score.high)))
             dot(panels[0], (shift, row), over, colour=colour, marker=marker, label="student" if not prefix else "teacher")
     _rows(panels[0], ["Fréchet", "KID", "CMMD", "CMMD,\nmedian width"], "distance, in multiples of its floor")
@@ -169,7 +169,7 @@ def distances(run: Path) -> Figure:
     panels[0].set_xscale("log")
     for row, name in enumerate(("precision", "recall", "density", "coverage")):
         for prefix, colour, marker, shift in (("", SYNTHETIC, "o", -0.1), ("teacher/", TEACHER, "s", 0.1)):
-            score = found.scores[f"{prefix}distance/{name}"]
+            score = result.scores[f"{prefix}distance/{name}"]
             dot(panels[1], (shift, row), score, colour=colour, marker=marker)
             panels[1].plot([score.chance] * 2, [row + shift - 0.09, row + shift + 0.09], color=GREY, ls="-", lw=2)
     _rows(panels[1], ["precision", "recall", "density", "coverage"], "share (density: mean count / 5); grey: floor")
@@ -180,19 +180,19 @@ def distances(run: Path) -> Figure:
 
 def drift(run: Path) -> Figure:
     """Agreement with the teacher by domain, and over the epochs where they were kept."""
-    found = results(run, "drift")
+    by_student = results(run, "drift")
     figure, panels = _panels(2, 3.4)
-    rows = [(measure, student) for measure in ("cosine", "cka", "knn_overlap") for student in found]
+    rows = [(measure, student) for measure in ("cosine", "cka", "knn_overlap") for student in by_student]
     words = {"cosine": "cosine", "cka": "CKA", "knn_overlap": "neighbours"}
     for row, (measure, student) in enumerate(rows):
         for domain, colour, shift in (("real", REAL, -0.13), ("synthetic", SYNTHETIC, 0.13)):
-            score = found[student].scores[f"{measure}/{domain}"]
+            score = by_student[student].scores[f"{measure}/{domain}"]
             dot(panels[0], (shift, row), score, colour=colour, label=f"{domain} images")
             if score.chance is not None:
                 panels[0].plot(score.chance, row + shift, marker="|", ms=8, mew=1.5, color=GREY, ls="none", label="chance")
     _rows(panels[0], [f"{words[measure]}, {SHOWN[student]}" for measure, student in rows], "agreement with the teacher (1: the same)")
-    for student, style in zip(found, ("-", "--", ":"), strict=False):
-        arrays = found[student].arrays
+    for student, style in zip(by_student, ("-", "--", ":"), strict=False):
+        arrays = by_student[student].arrays
         for domain, colour in (("real", REAL), ("synthetic", SYNTHETIC)):
             curve = arrays.get(f"cosine/{domain}/by_epoch")
             if curve is not None:
@@ -209,7 +209,7 @@ def drift(run: Path) -> Figure:
 
 def interventions(run: Path) -> Figure:
     """How far an exchanged cue is followed beyond teacher and real images, and the share of the gap that closes when it is matched."""
-    found = results(run, "interventions")[FIRST].scores
+    result = results(run, "interventions")[FIRST].scores
     cues = (
         "palette",
         "tones",
@@ -226,7 +226,7 @@ def interventions(run: Path) -> Figure:
     )
     figure, panels = _panels(2, 4.0, sharey=True)
     for row, cue in enumerate(cues):
-        reliance, p = found[f"reliance/swapped_{cue}"], found[f"adjusted_p/swapped_{cue}"]
+        reliance, p = result[f"reliance/swapped_{cue}"], result[f"adjusted_p/swapped_{cue}"]
         stands = p.value <= 0.05 and reliance.low > 0
         dot(
             panels[0],
@@ -236,7 +236,7 @@ def interventions(run: Path) -> Figure:
             scale=100,
             label="surely above 0 (left: after Holm)" if stands else "not surely",
         )
-        closed = found.get(f"gap_closed/matched_{cue}")
+        closed = result.get(f"gap_closed/matched_{cue}")
         if closed is not None:
             dot(panels[1], (0, row), closed, colour=SYNTHETIC if closed.low > 0 else GREY, scale=100)
     _chance(panels[0], 0, "nothing")
@@ -249,15 +249,15 @@ def interventions(run: Path) -> Figure:
 
 def discovery(run: Path) -> Figure:
     """The names with their effect, and how much more the student than the teacher answers by them, for two students."""
-    found = results(run, "discovery")
-    names = found[FIRST].params["names"]
+    by_student = results(run, "discovery")
+    names = by_student[FIRST].params["names"]
     figure, panels = _panels(2, 4.6, sharey=True)
     rows = [f"{one['class']}: {one['word']}" if one["class"] else one["word"] for one in names]
     for row, one in enumerate(names):
-        score = found[FIRST].scores[f"{'tied/' + one['class'] if one['how'] == 'tied' else 'word'}/{one['word']}"]
+        score = by_student[FIRST].scores[f"{'tied/' + one['class'] if one['how'] == 'tied' else 'word'}/{one['word']}"]
         dot(panels[0], (0, row), score, colour=TEACHER)
         for student, colour, marker, shift in ((FIRST, SYNTHETIC, "o", -0.12), ("l2-synthetic-s0", REAL, "s", 0.12)):
-            used = found[student].scores.get(f"used/{one['class']}/{one['word']}")
+            used = by_student[student].scores.get(f"used/{one['class']}/{one['word']}")
             if used is not None:
                 dot(panels[1], (shift, row), used, colour=colour, marker=marker, scale=100, label=f"{SHOWN[student]} student")
     for axes in panels:
@@ -270,10 +270,10 @@ def discovery(run: Path) -> Figure:
 
 def corruptions(run: Path) -> Figure:
     """What each kind costs the student beyond its teacher, by domain."""
-    found = results(run, "corruptions")
-    figure, panels = _panels(len(found), 4.6, sharey=True, sharex=True)
-    kinds = [*next(iter(found.values())).params["kinds"], "mean"]
-    for axes, (student, result) in zip(panels, found.items(), strict=True):
+    by_student = results(run, "corruptions")
+    figure, panels = _panels(len(by_student), 4.6, sharey=True, sharex=True)
+    kinds = [*next(iter(by_student.values())).params["kinds"], "mean"]
+    for axes, (student, result) in zip(panels, by_student.items(), strict=True):
         for row, kind in enumerate(kinds):
             for domain, colour, shift in (("real", REAL, -0.15), ("synthetic", SYNTHETIC, 0.15)):
                 dot(axes, (shift, row), result.scores[f"excess/{kind}/{domain}"], colour=colour, scale=100, label=f"{domain} images")

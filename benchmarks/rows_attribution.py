@@ -32,7 +32,7 @@ def rows(effort: int) -> list[Row]:
     encoder = attach_projection(build_backbone("builtin:small_resnet"), 64, image_size=SIDE).eval()
     images = torch.rand(n, 3, SIDE, SIDE)
     directions = F.normalize(torch.randn(2, n, 64), dim=-1)
-    found = []
+    table_rows = []
     with undisturbed(encoder):
         lens = focus(encoder, images[:2], absent=GREY, steps=STEPS)
         layer, window = lens.needed_layer.module, lens.window
@@ -68,7 +68,7 @@ def rows(effort: int) -> list[Row]:
                     f"; one forward and two backward passes, of captum two and two: 1.33 by arithmetic, the rest by the cache; at all FLOP/s of the "
                     f"processor it would be {median_cpu(theirs) * peak / needed:.1f}, which no other order of the same passes can beat"
                 )
-            found.append(
+            table_rows.append(
                 Row(
                     work=f"{method.replace('_', ' ')}, {n} images of {SIDE} x {SIDE}, zero-shot and domain logit, small_resnet",
                     against="captum, image by image",
@@ -81,4 +81,4 @@ def rows(effort: int) -> list[Row]:
                     limit="calls of small layers",
                 )
             )
-    return found
+    return table_rows

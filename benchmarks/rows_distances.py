@@ -71,7 +71,7 @@ def rows(effort: int) -> list[Row]:
     whole = synthetic_inputs.embeddings(2 * n, shift=0.05)
     x, y = (np.ascontiguousarray(whole[synthetic_inputs.synthetic(2 * n) == side]) for side in (False, True))
     pairs_flops = 2.0 * 512 * (n * n + n * n)  # the square of both, and half of each set's own
-    found = []
+    table_rows = []
     for name, other in (
         ("the published definitions in NumPy and scikit-learn", published),
         ("torch-fidelity (without density and coverage)", by_libraries),
@@ -79,7 +79,7 @@ def rows(effort: int) -> list[Row]:
         ours, theirs = in_turn(
             lambda: all_distances(x, y, neighbours=K), lambda other=other: other(x, y), rounds=(1, 2, 3)[effort], warm=effort == 0
         )
-        found.append(
+        table_rows.append(
             Row(
                 work=f"Fréchet, KID, precision, recall, density, coverage, {n:,} + {n:,} x 512",
                 against=name,
@@ -97,5 +97,5 @@ def rows(effort: int) -> list[Row]:
         x, y = (np.ascontiguousarray(whole[synthetic_inputs.synthetic(50_000) == side]) for side in (False, True))
         run = once(lambda: all_distances(x, y, neighbours=K))
         note = "once; for the size of the goal"
-        found.append(Row("the same, 25,000 + 25,000 x 512", "", [run], goal="-", flops=2.0 * 512 * 2 * 25_000**2, note=note))
-    return found
+        table_rows.append(Row("the same, 25,000 + 25,000 x 512", "", [run], goal="-", flops=2.0 * 512 * 2 * 25_000**2, note=note))
+    return table_rows

@@ -67,7 +67,7 @@ def rows(effort: int) -> list[Row]:
     from probes.embeddings import EmbeddingTable
 
     keep_freed_memory(threads=True)  # as the command does when it starts; the others have it too
-    found, peak = [], limits.measure().flops
+    table_rows, peak = [], limits.measure().flops
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for spec, words, n in (
@@ -88,7 +88,7 @@ def rows(effort: int) -> list[Row]:
             table = EmbeddingTable.load(folder / "table")
             answer = torch.nn.functional.normalize(bare[-1].result, dim=-1).numpy()
             apart = float(np.abs(table.embeddings - answer).max())
-            found.append(
+            table_rows.append(
                 Row(
                     f"embedding {n} JPEGs of 320 x 256, {words} at {SIDE}",
                     "a bare forward loop on decoded tensors",
@@ -103,7 +103,7 @@ def rows(effort: int) -> list[Row]:
                 )
             )
             ours, theirs = in_turn(lambda: _ours(subject, split, folder), lambda: _open_clip(encoder, data), rounds=rounds, warm=False)
-            found.append(
+            table_rows.append(
                 Row(
                     f"embedding {n} JPEGs of 320 x 256, {words} at {SIDE}",
                     "open_clip's transform, ImageFolder and DataLoader with 2 workers (what CLIP_benchmark does too)",
@@ -115,4 +115,4 @@ def rows(effort: int) -> list[Row]:
                     note=f"with the forward pass at all FLOP/s of the processor and decoding for nothing it would be {median_cpu(theirs) * peak / flops:.1f}",
                 )
             )
-    return found
+    return table_rows

@@ -28,7 +28,7 @@ def rows(effort: int) -> list[Row]:
             return {name: len(each.result().scores) for name, each in waiting.items()}
 
     runs = [once(suite) for _ in range((1, 1, 3)[effort])]
-    said = ", ".join(f"{name} {scores}" for name, scores in runs[0].result.items())
+    scores_of_probes = ", ".join(f"{name} {scores}" for name, scores in runs[0].result.items())
     return [
         Row(
             work=f"all table probes, student and teacher, {n:,} x 512 cached",
@@ -37,7 +37,7 @@ def rows(effort: int) -> list[Row]:
             goal="<= 15 s on two cores",
             most=15.0,
             flops=2 * n * (512 * 512 + 2 * 512 * 522) * 1.0,
-            note=f"scores: {said}; probes in threads, one BLAS thread each; {median_cpu(runs):.3g} processor seconds are at least {median_cpu(runs) / 2:.2g} s "
+            note=f"scores: {scores_of_probes}; probes in threads, one BLAS thread each; {median_cpu(runs):.3g} processor seconds are at least {median_cpu(runs) / 2:.2g} s "
             "on two idle cores",
         )
     ]

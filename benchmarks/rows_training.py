@@ -39,8 +39,8 @@ def through_loop(module: torch.nn.Module, pixels: torch.Tensor, views: Views, ta
         loop = Loop(module, config, n=len(pixels), seed=0, accelerator=make_accelerator("auto"), state=Path(folder) / "state.safetensors")
 
         def step(indices: torch.Tensor, epoch: int) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-            shown = views.images(pixels, indices, epoch % views.config.count)
-            return l2(F.normalize(loop.module(shown).float(), dim=-1), targets(shown, indices)), {}
+            images = views.images(pixels, indices, epoch % views.config.count)
+            return l2(F.normalize(loop.module(images).float(), dim=-1), targets(images, indices)), {}
 
         loop.run(step, lambda epoch, means: None)
     return module
@@ -54,10 +54,10 @@ def bare(module: torch.nn.Module, pixels: torch.Tensor, views: Views, targets: T
     order = image_order(0, 0, len(pixels))
     for first in range(0, len(pixels) - BATCH + 1, BATCH):
         indices = order[first : first + BATCH]
-        shown = views.images(pixels, indices, 0)
+        images = views.images(pixels, indices, 0)
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-            embeddings = module(shown)
-        loss = l2(F.normalize(embeddings.float(), dim=-1), targets(shown, indices))
+            embeddings = module(images)
+        loss = l2(F.normalize(embeddings.float(), dim=-1), targets(images, indices))
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(module.parameters(), 1.0)
@@ -77,10 +77,10 @@ def step_row(effort: int) -> Row:
     n = BATCH * (4, 8, 40)[effort]
     pixels, views = images(n), Views(ViewConfig(), n)
     table = F.normalize(torch.randn(n, DIM, generator=torch.Generator().manual_seed(0)), dim=-1)
-    given: Targets = lambda shown, indices: table[indices]  # noqa: E731
+    from_table: Targets = lambda images, indices: table[indices]  # noqa: E731
     ours, theirs = in_turn(
-        lambda: through_loop(student(), pixels, views, given),
-        lambda: bare(student(), pixels, views, given),
+        lambda: through_loop(student(), pixels, views, from_table),
+        lambda: bare(student(), pixels, views, from_table),
         rounds=(2, 5, 5)[effort],
     )
     return Row(
@@ -105,16 +105,16 @@ def epoch_row(effort: int) -> Row:
     teacher = small_resnet(widths=(48, 96, 192, 384), depth=2).eval().requires_grad_(False)
     dimension = teacher.num_features
 
-    def embed(shown: torch.Tensor) -> torch.Tensor:
+    def embed(images: torch.Tensor) -> torch.Tensor:
         with torch.inference_mode():
-            return F.normalize(teacher(shown.contiguous(memory_format=torch.channels_last)), dim=-1).clone()
+            return F.normalize(teacher(images.contiguous(memory_format=torch.channels_last)), dim=-1).clone()
 
     started = time.perf_counter()
-    kept = torch.cat([embed(views.images(pixels, torch.arange(at, at + BATCH), 0)) for at in range(0, n, BATCH)])
+    cached_rows = torch.cat([embed(views.images(pixels, torch.arange(at, at + BATCH), 0)) for at in range(0, n, BATCH)])
     taught = time.perf_counter() - started
 
-    cached: Targets = lambda shown, indices: kept[indices]  # noqa: E731
-    live: Targets = lambda shown, indices: embed(shown)  # noqa: E731
+    cached: Targets = lambda images, indices: cached_rows[indices]  # noqa: E731
+    live: Targets = lambda images, indices: embed(images)  # noqa: E731
     ours, theirs = in_turn(
         lambda: through_loop(student(dimension), pixels, views, cached),
         lambda: through_loop(student(dimension), pixels, views, live),

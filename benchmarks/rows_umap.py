@@ -21,11 +21,11 @@ def rows(effort: int) -> list[Row]:
     warm = [table[:5_000] for table in tables[:2]]  # numba compiles at the first call of a kind
 
     def ours(tables: list[np.ndarray]) -> list[np.ndarray]:
-        found: list[np.ndarray] = []
+        layouts: list[np.ndarray] = []
         for x in tables:
             near, away = neighbours_of(x, K - 1, seed=0)
-            found.append(lay_out(x, near, away, seed=0, start=found[0] if found else None))
-        return found
+            layouts.append(lay_out(x, near, away, seed=0, start=layouts[0] if layouts else None))
+        return layouts
 
     def theirs(tables: list[np.ndarray], seed: int | None = 0) -> list[np.ndarray]:
         with warnings.catch_warnings():
@@ -37,10 +37,10 @@ def rows(effort: int) -> list[Row]:
     loose = once(lambda: theirs(tables[:1], None)).clock * len(tables)
     near = [neighbours_of(x, K - 1, seed=0)[0] for x in tables]
     maps = [runs[-1].result for runs in (first, second)]
-    kept = [np.mean([kept_shares(a, nearest_on_map(b, K - 1)) for a, b in zip(near, each, strict=True)]) for each in maps]
+    shares = [np.mean([kept_shares(a, nearest_on_map(b, K - 1)) for a, b in zip(near, each, strict=True)]) for each in maps]
     tied = [np.mean([abs(np.corrcoef(each[0][:, k], b[:, k])[0, 1]) for b in each[1:] for k in (0, 1)]) for each in maps]
     note = (
-        f"share of the {K - 1} nearest that are among the {K - 1} nearest of the map: {kept[0]:.3f} of ours, {kept[1]:.3f} of theirs; axes of the "
+        f"share of the {K - 1} nearest that are among the {K - 1} nearest of the map: {shares[0]:.3f} of ours, {shares[1]:.3f} of theirs; axes of the "
         f"students' maps correlate with the teacher's by {tied[0]:.2f}, of theirs by {tied[1]:.2f}; without a seed, on all cores and never twice "
         f"the same, theirs take {loose:.3g} s (five times the first one)"
     )

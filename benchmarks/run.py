@@ -24,7 +24,7 @@ TABLE = Path(__file__).parent.parent / "docs" / "results" / "bench.md"
 
 
 def line(row: Row, known: Limits) -> str:
-    """Give a row of the table in Markdown."""
+    """Write a row of the table in Markdown."""
     ours = _seconds(row.ours)
     if row.theirs:
         ratios = row.ratios
@@ -52,7 +52,7 @@ def near(row: Row, known: Limits) -> str:
 
 
 def page(lines: list[str], known: Limits, started: float, failed: dict[str, str]) -> str:
-    """Give the page."""
+    """Write the page in Markdown."""
     load = os.getloadavg()[2]
     head = f"""# Speed, measured side by side
 Made by `make bench` (`benchmarks/`), {time.strftime("%d %B %Y, %H:%M", time.localtime(started))} to {time.strftime("%H:%M")} UTC, {platform.machine()}, {os.cpu_count()} cores, {known.threads} threads of torch and BLAS.
@@ -74,21 +74,21 @@ Limits in the same run, best of nine tries by processor seconds, {known.threads}
 def _shared(load: float) -> str:
     """Say what the load over the last quarter of an hour means for the seconds."""
     cores = os.cpu_count() or 1
-    said = f"The load over the last quarter of an hour was {load:.1f} on {cores} cores"
+    load_words = f"The load over the last quarter of an hour was {load:.1f} on {cores} cores"
     if load <= 1.25 * cores:
-        return said + ", so that little else ran."
+        return load_words + ", so that little else ran."
     return (
-        said
+        load_words
         + f": others worked as well, and **absolute clock seconds are too long by about {load / cores:.1f}**; ratios and processor seconds are not."
     )
 
 
 def joined(parts: list[Path]) -> str:
-    """Give the page of several runs: their rows in order, the greatest limits, the earliest start."""
-    kept = [json.loads(part.read_text(encoding="utf-8")) for part in parts]
-    best = Limits(**{name: max(each["limits"][name] for each in kept) for name in kept[0]["limits"]})
-    failed = {name: why for each in kept for name, why in each["failed"].items()}
-    return page([row for each in kept for row in each["lines"]], best, min(each["started"] for each in kept), failed)
+    """Write the page of several runs: their rows in order, the greatest limits, the earliest start."""
+    runs = [json.loads(part.read_text(encoding="utf-8")) for part in parts]
+    best = Limits(**{name: max(each["limits"][name] for each in runs) for name in runs[0]["limits"]})
+    failed = {name: why for each in runs for name, why in each["failed"].items()}
+    return page([row for each in runs for row in each["lines"]], best, min(each["started"] for each in runs), failed)
 
 
 def main() -> None:
@@ -103,21 +103,21 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="write the table here (a whole run writes docs/results/bench.md)")
     parser.add_argument("--part", type=Path, help="keep the rows here, for --join")
     parser.add_argument("--join", type=Path, nargs="+", help="write the table of these parts, of runs of different groups")
-    given = parser.parse_args()
-    if given.join:
-        TABLE.write_text(joined(given.join), encoding="utf-8")
+    options = parser.parse_args()
+    if options.join:
+        TABLE.write_text(joined(options.join), encoding="utf-8")
         return
     import torch
     from threadpoolctl import threadpool_limits
 
-    threadpool_limits(given.threads)
-    torch.set_num_threads(given.threads)
-    effort = 0 if given.quick else 1 if given.reduced else 2
+    threadpool_limits(options.threads)
+    torch.set_num_threads(options.threads)
+    effort = 0 if options.quick else 1 if options.reduced else 2
     started = time.time()
     known = limits.measure()
     rows: list[Row] = []
     failed: dict[str, str] = {}
-    for name in given.only or GROUPS:
+    for name in options.only or GROUPS:
         clock = time.time()
         try:
             rows += importlib.import_module(f"rows_{name}").rows(effort)
@@ -126,15 +126,15 @@ def main() -> None:
         print(f"{name}: {time.time() - clock:.0f} s", failed.get(name, ""), file=sys.stderr, flush=True)
         last = limits.measure()
         known = Limits(known.threads, *(max(getattr(known, each), getattr(last, each)) for each in ("flops", "flops64", "bandwidth")))
-        said = page([line(row, known) for row in rows], known, started, failed)
-        kept = {"lines": [line(row, known) for row in rows], "limits": asdict(known), "started": started, "failed": failed}
-        if given.part is not None:
-            given.part.write_text(json.dumps(kept), encoding="utf-8")
-        out = given.out or (None if given.only or given.quick else TABLE)
+        text = page([line(row, known) for row in rows], known, started, failed)
+        part = {"lines": [line(row, known) for row in rows], "limits": asdict(known), "started": started, "failed": failed}
+        if options.part is not None:
+            options.part.write_text(json.dumps(part), encoding="utf-8")
+        out = options.out or (None if options.only or options.quick else TABLE)
         if out is not None:
             out.parent.mkdir(parents=True, exist_ok=True)
-            out.write_text(said, encoding="utf-8")
-    print(said)
+            out.write_text(text, encoding="utf-8")
+    print(text)
 
 
 if __name__ == "__main__":

@@ -34,24 +34,24 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--probe", nargs="+", default=["transfer", "separability", "drift"], help="table probes to run")
     parser.add_argument("--alone", action="store_true", help="a student without its teacher: half the disk, 3 times 20 GB at 10^7 with one")
-    given = parser.parse_args()
-    if given.one:
-        print(json.dumps(measure(given.one, given.folder, given.probe, alone=given.alone)))
+    options = parser.parse_args()
+    if options.one:
+        print(json.dumps(measure(options.one, options.folder, options.probe, alone=options.alone)))
         return
-    if given.alone:  # drift is a student's from its teacher
-        given.probe = [name for name in given.probe if name != "drift"]
-    found = []
-    for n in given.rows:
-        with tempfile.TemporaryDirectory(dir=given.folder) as folder:
-            command = [sys.executable, __file__, "--one", str(n), "--folder", folder, "--probe", *given.probe]
-            command += ["--alone"] if given.alone else []
+    if options.alone:  # drift is a student's from its teacher
+        options.probe = [name for name in options.probe if name != "drift"]
+    results = []
+    for n in options.rows:
+        with tempfile.TemporaryDirectory(dir=options.folder) as folder:
+            command = [sys.executable, __file__, "--one", str(n), "--folder", folder, "--probe", *options.probe]
+            command += ["--alone"] if options.alone else []
             done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-        found.append(json.loads(done.stdout.splitlines()[-1]))
-        print(found[-1], file=sys.stderr, flush=True)
-        if len(found) > 1:
-            given.out.mkdir(parents=True, exist_ok=True)
-            (given.out / "scale.svg").write_text(picture(found), encoding="utf-8")
-            (given.out / "scale.md").write_text(page(found, given.probe, alone=given.alone), encoding="utf-8")
+        results.append(json.loads(done.stdout.splitlines()[-1]))
+        print(results[-1], file=sys.stderr, flush=True)
+        if len(results) > 1:
+            options.out.mkdir(parents=True, exist_ok=True)
+            (options.out / "scale.svg").write_text(picture(results), encoding="utf-8")
+            (options.out / "scale.md").write_text(page(results, options.probe, alone=options.alone), encoding="utf-8")
 
 
 def measure(n: int, folder: Path, probes: list[str], *, alone: bool = False) -> dict[str, float]:
@@ -77,20 +77,20 @@ def measure(n: int, folder: Path, probes: list[str], *, alone: bool = False) -> 
             parts.write(range(int(rows[0]), int(rows[-1]) + 1), vectors(rows, encoder), columns)
         parts.join(name)
     embedded = start.stop()
-    found: dict[str, float] = {"rows": n, "write_seconds": embedded[0], "write_cpu": embedded[1], "write_peak": embedded[2]}
+    results: dict[str, float] = {"rows": n, "write_seconds": embedded[0], "write_cpu": embedded[1], "write_peak": embedded[2]}
     start = _Peak()
     tables = {name: EmbeddingTable.load(folder / name) for name in names}
     weights = synthetic_inputs.class_weights()
     for name in probes:
         PROBES[name](tables["student"], tables.get("teacher"), class_weights=weights, max_images=SAMPLE).save(folder / "results" / name)
-    found["probe_seconds"], found["probe_cpu"], found["probe_peak"] = start.stop()
-    found["disk"] = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    results["probe_seconds"], results["probe_cpu"], results["probe_peak"] = start.stop()
+    results["disk"] = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     shutil.rmtree(folder, ignore_errors=True)
-    return found
+    return results
 
 
 def labels_of(rows: object) -> object:
-    """Give the class of each row."""
+    """Return the class of each row."""
     return rows % 10  # type: ignore[operator]
 
 
@@ -130,14 +130,14 @@ class _Peak:
         return time.perf_counter() - self.clock, time.process_time() - self.cpu, self.peak
 
 
-def slopes(found: list[dict[str, float]], name: str) -> str:
-    """Give the slope on log-log axes between sizes that follow one another: 1 is linear."""
-    pairs = itertools.pairwise(found)
+def slopes(results: list[dict[str, float]], name: str) -> str:
+    """Compute the slope on log-log axes between sizes that follow one another: 1 is linear."""
+    pairs = itertools.pairwise(results)
     return ", ".join(f"{math.log(b[name] / a[name]) / math.log(b['rows'] / a['rows']):.2f}" for a, b in pairs)
 
 
-def page(found: list[dict[str, float]], probes: list[str], *, alone: bool = False) -> str:
-    """Give the table in Markdown."""
+def page(results: list[dict[str, float]], probes: list[str], *, alone: bool = False) -> str:
+    """Write the table in Markdown."""
     lines = [
         "# Growth with the number of rows",
         f"Made by `make scale` (`benchmarks/scale.py`): {'one table (a student without its teacher)' if alone else 'two tables (student, teacher)'} of made-up rows of 512 float32, written in parts and joined, then",
@@ -147,16 +147,16 @@ def page(found: list[dict[str, float]], probes: list[str], *, alone: bool = Fals
         "| rows | write: processor s (clock) | write: peak | probe: processor s (clock) | probe: peak | bytes on disk |",
         "|---|---|---|---|---|---|",
     ]
-    for row in found:
+    for row in results:
         lines.append(
             f"| {row['rows']:,} | {row['write_cpu']:.1f} ({row['write_seconds']:.1f}) | {row['write_peak'] / 2**20:.0f} MiB "
             f"| {row['probe_cpu']:.1f} ({row['probe_seconds']:.1f}) | {row['probe_peak'] / 2**20:.0f} MiB | {row['disk'] / 1e9:.2f} GB |"
         )
-    most = max(max(row["write_peak"], row["probe_peak"]) for row in found)
+    most = max(max(row["write_peak"], row["probe_peak"]) for row in results)
     lines += [
         "",
-        f"Slopes on log-log axes from one size to the next (1 is linear): writing {slopes(found, 'write_cpu')}; probing {slopes(found, 'probe_cpu')}; "
-        f"memory of probing {slopes(found, 'probe_peak')}.",
+        f"Slopes on log-log axes from one size to the next (1 is linear): writing {slopes(results, 'write_cpu')}; probing {slopes(results, 'probe_cpu')}; "
+        f"memory of probing {slopes(results, 'probe_peak')}.",
         f"Greatest peak {most / 2**30:.2f} GiB, {'below' if most < BOUND else '**above**'} the bound of 4 GiB.",
         "",
         "![growth](scale.svg)",
@@ -164,7 +164,7 @@ def page(found: list[dict[str, float]], probes: list[str], *, alone: bool = Fals
     return "\n".join(lines) + "\n"
 
 
-def picture(found: list[dict[str, float]]) -> str:
+def picture(results: list[dict[str, float]]) -> str:
     """Draw processor seconds and peak memory over rows, both axes logarithmic, as SVG."""
     kinds = (
         ("processor seconds", (("write", "write_cpu", 1.0), ("probe", "probe_cpu", 1.0)), None),
@@ -174,9 +174,9 @@ def picture(found: list[dict[str, float]]) -> str:
     parts.append('<rect width="760" height="330" fill="white"/>')
     for number, (title, lines, bound) in enumerate(kinds):
         left, top, wide, high = 60 + 380 * number, 40, 290, 230
-        values = [row[key] / unit for row in found for _, key, unit in lines] + ([bound] if bound else [])
+        values = [row[key] / unit for row in results for _, key, unit in lines] + ([bound] if bound else [])
         low, far = math.floor(math.log10(min(values))), math.ceil(math.log10(max(values)))
-        first, last = math.floor(math.log10(found[0]["rows"])), math.ceil(math.log10(found[-1]["rows"]))
+        first, last = math.floor(math.log10(results[0]["rows"])), math.ceil(math.log10(results[-1]["rows"]))
         last = max(last, first + 1)
 
         def at(
@@ -202,7 +202,7 @@ def picture(found: list[dict[str, float]]) -> str:
                 f'<path d="M{left} {y:.1f}h{wide}" stroke="#b00" stroke-dasharray="5 4"/><text x="{left + 4}" y="{y - 5:.1f}" fill="#b00">bound: 4 GiB</text>'
             )
         for (name, key, unit), colour in zip(lines, ("#1f77b4", "#d95f02"), strict=True):
-            dots = [at(row["rows"], row[key] / unit) for row in found]
+            dots = [at(row["rows"], row[key] / unit) for row in results]
             parts.append(
                 f'<polyline fill="none" stroke="{colour}" stroke-width="2" points="{" ".join(f"{x:.1f},{y:.1f}" for x, y in dots)}"/>'
             )

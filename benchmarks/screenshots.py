@@ -31,30 +31,30 @@ def take(runs: Path, name: str, out: Path, only: Sequence[str] = ()) -> list[Pat
         only: pages, or `phone`; all where empty.
     """
     out.mkdir(parents=True, exist_ok=True)
-    made = []
+    pictures = []
     with serving(runs, free_port()) as address, chromium() as browser:
         page = browser.new_page(viewport={"width": 1280, "height": HEIGHT}, color_scheme="light")
         page.set_default_timeout(PATIENCE)
         _open(page, f"{address}/?run={name}")
         links = [link.get_attribute("href") for link in page.locator(".st-key-pages a").all()]
         for href in links:
-            called = Path(href.split("?")[0]).name or "why"
-            if only and called not in only:
+            page_name = Path(href.split("?")[0]).name or "why"
+            if only and page_name not in only:
                 continue
-            _open(page, f"{address}/{'' if called == 'why' else called}?run={name}")
-            made.append(_keep(page, out / f"{called}.png"))
-            if called in FURTHER:
-                file, heading = FURTHER[called]
+            _open(page, f"{address}/{'' if page_name == 'why' else page_name}?run={name}")
+            pictures.append(_keep(page, out / f"{page_name}.png"))
+            if page_name in FURTHER:
+                file, heading = FURTHER[page_name]
                 page.get_by_role("heading", name=heading).evaluate("heading => heading.scrollIntoView()")
                 page.wait_for_timeout(1000)
-                made.append(_keep(page, out / f"{file}.png"))
+                pictures.append(_keep(page, out / f"{file}.png"))
         if only and "phone" not in only:
-            return made
+            return pictures
         phone = browser.new_page(viewport={"width": 390, "height": 844}, color_scheme="dark")
         phone.set_default_timeout(PATIENCE)
         _open(phone, f"{address}/?run={name}")
-        made.append(_keep(phone, out / "why-phone-dark.png"))
-    return made
+        pictures.append(_keep(phone, out / "why-phone-dark.png"))
+    return pictures
 
 
 def _open(page: Any, address: str) -> None:
@@ -89,8 +89,8 @@ def main() -> None:
     parser.add_argument("--run", help="which of them; by default the folder's own name")
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "screenshots")
     parser.add_argument("--only", nargs="*", default=[], help="pages, such as map, or phone; by default all")
-    given = parser.parse_args()
-    for path in take(given.runs, given.run or given.runs.resolve().name, given.out, given.only):
+    options = parser.parse_args()
+    for path in take(options.runs, options.run or options.runs.resolve().name, options.out, options.only):
         print(f"{path} ({path.stat().st_size // 1000} kB)")
 
 

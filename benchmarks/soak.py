@@ -53,13 +53,13 @@ def call(*arguments: object) -> None:
     from app.cli import main
 
     sys.argv = ["synthgap", *map(str, arguments)]
-    said = io.StringIO()
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(said):
+    stderr = io.StringIO()
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(stderr):
         try:
             main()
         except SystemExit as stop:
             if stop.code not in (0, None):
-                raise RuntimeError(f"{arguments} ended with {stop.code}: {said.getvalue()[-500:]}") from stop
+                raise RuntimeError(f"{arguments} ended with {stop.code}: {stderr.getvalue()[-500:]}") from stop
 
 
 def look(run: Path) -> None:

@@ -10,17 +10,17 @@ CLASSES = 10
 
 
 def embeddings(n: int, dimension: int = 512, *, encoder: int = 0, shift: float = 0.1) -> np.ndarray:
-    """Give (n, D) unit rows of 10 classes, every other row of each class synthetic: classes, 64 shared factors, own noise, a shift."""
+    """Make (n, D) unit rows of 10 classes, every other row of each class synthetic: classes, 64 shared factors, noise of the encoder, a shift."""
     shared = np.random.default_rng(1)
     centres = shared.normal(size=(CLASSES, dimension)).astype(np.float32)
     mixing = shared.normal(size=(64, dimension)).astype(np.float32) / 8
     away = shared.normal(size=dimension).astype(np.float32)
-    factors, own = np.random.default_rng(2), np.random.default_rng([3, encoder])
+    factors, noise = np.random.default_rng(2), np.random.default_rng([3, encoder])
     x = np.empty((n, dimension), np.float32)
     for start in range(0, n, 50_000):
         stop = min(start + 50_000, n)
         part = factors.normal(size=(stop - start, 64)).astype(np.float32) @ mixing
-        part += own.standard_normal((stop - start, dimension), dtype=np.float32)
+        part += noise.standard_normal((stop - start, dimension), dtype=np.float32)
         part += centres[labels(n)[start:stop]] / 2
         part[synthetic(n)[start:stop]] += shift * away
         x[start:stop] = part / np.linalg.norm(part, axis=1, keepdims=True)
@@ -28,16 +28,16 @@ def embeddings(n: int, dimension: int = 512, *, encoder: int = 0, shift: float =
 
 
 def curved(n: int, dimension: int = 512, *, encoder: int = 0, factors: int = 8) -> np.ndarray:
-    """Give (n, D) unit rows on a curved sheet of few dimensions, as trained encoders do, with 10 classes; encoders bend the same factors otherwise."""
-    shared, own = np.random.default_rng(4), np.random.default_rng([5, encoder])
+    """Make (n, D) unit rows on a curved sheet of few dimensions, as trained encoders do, with 10 classes; encoders bend the same factors otherwise."""
+    shared, bending = np.random.default_rng(4), np.random.default_rng([5, encoder])
     z = shared.normal(size=(n, factors)) + 2 * shared.normal(size=(CLASSES, factors))[labels(n)]
-    bends = own.normal(size=(factors, dimension)) / 2
-    x = np.sin(z @ bends + own.uniform(0, 2 * np.pi, dimension)) + 0.1 * own.normal(size=(n, dimension))
+    bends = bending.normal(size=(factors, dimension)) / 2
+    x = np.sin(z @ bends + bending.uniform(0, 2 * np.pi, dimension)) + 0.1 * bending.normal(size=(n, dimension))
     return (x / np.linalg.norm(x, axis=1, keepdims=True)).astype(np.float32)
 
 
 def labels(n: int) -> np.ndarray:
-    """Give the class of each row, (n,)."""
+    """Return the class of each row, (n,)."""
     return np.arange(n) % CLASSES
 
 
@@ -47,12 +47,12 @@ def synthetic(n: int) -> np.ndarray:
 
 
 def class_weights(dimension: int = 512) -> np.ndarray:
-    """Give class texts (D, 10): the class centres, so that zero-shot answers are often right."""
+    """Make class texts (D, 10): the class centres, so that zero-shot answers are often right."""
     return np.random.default_rng(1).normal(size=(CLASSES, dimension)).astype(np.float32).T
 
 
 def table(n: int, name: str, *, encoder: int = 0, dimension: int = 512) -> object:
-    """Give an `EmbeddingTable` of n rows."""
+    """Make an `EmbeddingTable` of n rows."""
     from probes.embeddings import EmbeddingTable
 
     ids = np.char.add("image-", np.char.zfill(np.arange(n).astype(str), 8))

@@ -30,25 +30,25 @@ class World:
 
     @property
     def config(self) -> Path:
-        """Give the experiment: two students, six epochs."""
+        """Path of the experiment: two students, six epochs."""
         return self.folder / "tiny.toml"
 
     def train(self, out: Path) -> list[object]:
-        """Give the command that trains."""
+        """Return the command that trains."""
         return ["train", self.config, "--out", out, "--resume"]
 
     def embed(self, out: Path) -> list[object]:
-        """Give the command that embeds with a trained student of `whole/train`."""
+        """Return the command that embeds with a trained student of `whole/train`."""
         student = self.folder / "whole" / "train" / "students" / "l2-synthetic-s0" / "student.safetensors"
         return ["embed", student, self.folder / "data" / "test-real.parquet", "--out", out]
 
     def synthesize(self, out: Path) -> list[object]:
-        """Give the command that draws."""
+        """Return the command that generates images."""
         options = ("--classes", "one,two", "--per-class", 6, "--steps", 1, "--batch-size", 2)
         return ["synthesize", "--generator", "pocket", *options, "--out", out, "--resume"]
 
     def diagnose(self, out: Path) -> list[object]:
-        """Give the command that judges a trained run."""
+        """Return the command that diagnoses a trained run."""
         return ["diagnose", out, *(part for probe in PROBES for part in ("--probe", probe))]
 
 
@@ -99,13 +99,13 @@ def _write_teacher(out: Path) -> None:
     """Write an untrained CLIP of 8 dimensions as `synthgap teach` writes a trained one."""
     import torch
 
-    from distill.training.teach import TeachConfig, _build, _export
+    from distill.training.teach import TeachConfig, build_clip, save_clip
 
     out.mkdir()
     torch.manual_seed(7)
     config = TeachConfig(embed_dim=8, image_tower="test_byobnet", image_size=SIDE, text_width=16, text_layers=1, context_length=8)
-    model, _, settings = _build(config)
-    _export(model, settings, out)
+    model, _, settings = build_clip(config)
+    save_clip(model, settings, out)
 
 
 if __name__ == "__main__":

@@ -87,14 +87,14 @@ def teacher_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Write an untrained CLIP of 8 dimensions as `synthgap teach` writes a trained one."""
     import torch
 
-    from distill.training.teach import TeachConfig, _build, _export
+    from distill.training.teach import TeachConfig, build_clip, save_clip
 
     out = tmp_path_factory.mktemp("teachers") / "tiny"
     out.mkdir()
     torch.manual_seed(7)
     config = TeachConfig(embed_dim=8, image_tower="test_byobnet", image_size=16, text_width=16, text_layers=1, context_length=8)
-    model, _, settings = _build(config)
-    _export(model, settings, out)
+    model, _, settings = build_clip(config)
+    save_clip(model, settings, out)
     return out
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("app", "diagnose", "distill", "probes")
@@ -16,6 +18,10 @@ MAY_IMPORT = {
     "probes": {"probes"},
 }
 FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+SCRIPTS = sorted(path for folder in ("benchmarks", "tools") for path in (ROOT / folder).rglob("*.py"))
+OURS = {*PACKAGES, "tools", *(path.stem for path in SCRIPTS if path.parent.name == "benchmarks")}
+"""First parts of the names that our own modules are imported under; benchmarks run as scripts import each other by their file names."""
+
 HANDS_OVER = ROOT / "probes" / "__main__.py"
 
 
@@ -43,9 +49,31 @@ def calls(path: Path) -> Iterator[str]:
             yield ast.unparse(node.func)
 
 
-def faults(check: Callable[[Path], object]) -> dict[str, object]:
+def is_private(name: str) -> bool:
+    """Whether a dotted name has a part such as `_x`; `__init__` and `__version__` are public."""
+    return any(part.startswith("_") and not part.startswith("__") for part in name.split("."))
+
+
+def private_names(path: Path, source: str = "") -> Iterator[str]:
+    """Private names that a file imports from other modules, or reads from modules and classes of ours that it imports."""
+    root = ast.parse(source) if source else tree(path)
+    imported_here: set[str] = set()
+    for node in ast.walk(root):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if is_private(alias.name))
+            imported_here |= {alias.asname or alias.name for alias in node.names if alias.name.split(".")[0] in OURS}
+        elif isinstance(node, ast.ImportFrom) and node.module != "__future__":
+            yield from (name for alias in node.names if is_private(name := f"{node.module}.{alias.name}"))
+            if (node.module or "").split(".")[0] in OURS:
+                imported_here |= {alias.asname or alias.name for alias in node.names}
+    for node in ast.walk(root):
+        if isinstance(node, ast.Attribute) and is_private(node.attr) and ast.unparse(node.value) in imported_here:
+            yield ast.unparse(node)
+
+
+def faults(check: Callable[[Path], object], files: Iterable[Path] = FILES) -> dict[str, object]:
     """Apply a check to every file and keep what it finds."""
-    found = {str(path.relative_to(ROOT)): check(path) for path in FILES}
+    found = {str(path.relative_to(ROOT)): check(path) for path in files}
     return {name: fault for name, fault in found.items() if fault}
 
 
@@ -65,6 +93,27 @@ def test_imports_go_one_way() -> None:
 
 def test_imports_are_absolute() -> None:
     assert faults(lambda path: [name for name in imported(path) if name.startswith(".")]) == {}
+
+
+def test_no_module_takes_a_private_name_of_another() -> None:
+    """Packages, benchmarks and tools; a test may look inside what it tests."""
+    assert len(SCRIPTS) > 20
+    assert faults(lambda path: list(private_names(path)), [*FILES, *SCRIPTS]) == {}
+
+
+@pytest.mark.parametrize(
+    ("source", "names"),
+    [
+        ("from distill.training.teach import TeachConfig, _build", ["distill.training.teach._build"]),
+        ("def f():\n    from torch.nn.modules.batchnorm import _BatchNorm as B", ["torch.nn.modules.batchnorm._BatchNorm"]),
+        ("import torch._C", ["torch._C"]),
+        ("from distill.training import teach\nteach._build(1)", ["teach._build"]),
+        ("import distill.training.teach\ndistill.training.teach._build(1)", ["distill.training.teach._build"]),
+        ("from __future__ import annotations\nimport os\nfrom distill import __version__\nself._x = os._exit", []),
+    ],
+)
+def test_private_names_are_seen_in_every_form(source: str, names: list[str]) -> None:
+    assert list(private_names(ROOT, source)) == names
 
 
 def test_no_assert_and_no_print() -> None:

@@ -48,9 +48,9 @@ def embed(
     from distill.system.allocator import keep_freed_memory
 
     keep_freed_memory(threads=True)  # before there are threads
-    from distill.distributed.sharding import place_in_launch
+    from distill.distributed.sharding import rank_and_world_size
 
-    rank, world = place_in_launch()
+    rank, world = rank_and_world_size()
     if world > 1 and (out / "table.json").is_file():
         typer.echo(f"table: {out} (finished before)")
         return
@@ -106,7 +106,7 @@ def embed_in_parts(
     Returns:
         The table's folder, or None while rows are missing; and how many are.
     """
-    from distill.distributed.sharding import pieces, shard_of
+    from distill.distributed.sharding import chunks, shard_of
     from probes.table_parts import TableParts
 
     ids = split.ids
@@ -118,7 +118,7 @@ def embed_in_parts(
     own = shard_of(len(split), rank, world)
     todo = parts.missing(own)
     task = progress.add_task("embedding", total=len(own), completed=len(own) - sum(map(len, todo))) if progress else None
-    for rows in (piece for stretch in todo for piece in pieces(stretch, max(PIECE // batch_size, 1) * batch_size)):
+    for rows in (piece for stretch in todo for piece in chunks(stretch, max(PIECE // batch_size, 1) * batch_size)):
         unit, columns = _embed_rows(subject, split, rows, size=size, batch_size=batch_size, passes=passes)
         here = slice(rows.start, rows.stop)
         known = {"id": ids[here], "label": split.labels[here], "domain": split.domains[here]}

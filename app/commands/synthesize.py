@@ -51,7 +51,7 @@ def synthesize(
 ) -> None:
     """Draw a labelled synthetic set; start it under torchrun to share it among processes."""
     from app.terminal.console import progress_bars, say
-    from distill.distributed.sharding import place_in_launch
+    from distill.distributed.sharding import rank_and_world_size
     from distill.generate.settings import Codec, GeneratorConfig
     from distill.generate.synthesize import SynthesisConfig
     from distill.generate.synthesize import synthesize as run
@@ -63,7 +63,7 @@ def synthesize(
     height, width = _size(size)
     changes = {"steps": steps, "guidance": guidance, "scheduler": scheduler, "lora": lora, "negative_prompt": negative_prompt}
     changes |= {"height": height, "width": width, "precision": precision, "variant": variant, "revision": revision}
-    rank, world = place_in_launch()
+    rank, world = rank_and_world_size()
     with progress_bars() as progress:
         if train_on is not None:
             trained = _train(train_on, train_limit, train_steps, classes, per_class, out, seed=seed, resume=resume, progress=progress)
@@ -192,16 +192,16 @@ def _train(
     progress: Any,
 ) -> tuple[str, tuple[str, ...]]:
     """Train the class-conditional generator in `out/generator`, or take the one that is finished there."""
-    from distill.distributed.sharding import place_in_launch
+    from distill.distributed.sharding import rank_and_world_size
     from distill.errors import DistillError
     from distill.generate.class_conditional import NAME, ClassConditionalConfig, train_generator
-    from distill.generate.sources import few_of_each, open_images
+    from distill.generate.sources import first_per_class, open_images
 
     if classes is not None or per_class is None:
         raise ValueError(
             "with `--train-on`, `--per-class` must be given and `--classes` left out, got otherwise; the data name the classes."
         )
-    several = place_in_launch()[1] > 1
+    several = rank_and_world_size()[1] > 1
     if several and not (out / "generator" / NAME).is_dir():
         raise DistillError(
             "the generator must be trained in one process, got several; run once without a launcher, then share the drawing."
@@ -209,6 +209,10 @@ def _train(
     split = open_images(data)
     config = validated(ClassConditionalConfig, steps=steps, seed=seed)
     folder = train_generator(
-        split if limit is None else few_of_each(split, limit), out / "generator", config=config, resume=resume or several, progress=progress
+        split if limit is None else first_per_class(split, limit),
+        out / "generator",
+        config=config,
+        resume=resume or several,
+        progress=progress,
     )
     return str(folder), split.class_names

@@ -28,14 +28,14 @@ def train(
     from app.commands.diagnose import diagnose_run
     from app.terminal.console import say
     from app.terminal.inputs import check_probes
-    from distill.distributed.sharding import place_in_launch
+    from distill.distributed.sharding import rank_and_world_size
 
     if probes and not diagnose:
         raise ValueError(f"`--probe` must be given with --diagnose, got {probes[0]} alone; add --diagnose.")
     check_probes(probes)
     chosen = [*(overrides or []), *([f"training.trackers={track}"] if track else [])]
     failed = train_students(config, out, overrides=chosen, resume=resume, jobs=jobs, smoke=smoke)
-    if place_in_launch()[0]:
+    if rank_and_world_size()[0]:
         raise typer.Exit(2 if failed else 0)  # the first process says and judges for all
     for name, why in failed.items():
         say(f"failed: {name}: {why}")
@@ -49,7 +49,7 @@ def train(
 def train_students(config: Path, out: Path, *, overrides: list[str], resume: bool, jobs: int = 1, smoke: bool = False) -> dict[str, str]:
     """Train the students of an experiment; give the name of each that failed -> why."""
     from app.terminal.console import progress_bars
-    from distill.distributed.sharding import place_in_launch
+    from distill.distributed.sharding import rank_and_world_size
     from distill.training.config import read_experiment
 
     experiment = read_experiment(config, overrides)
@@ -62,4 +62,4 @@ def train_students(config: Path, out: Path, *, overrides: list[str], resume: boo
     from distill.training.grid import train_grid
 
     with progress_bars() as progress:
-        return train_grid(experiment, out, resume=resume, jobs=jobs, progress=None if place_in_launch()[0] else progress)
+        return train_grid(experiment, out, resume=resume, jobs=jobs, progress=None if rank_and_world_size()[0] else progress)

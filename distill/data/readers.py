@@ -17,7 +17,7 @@ from distill.data.columns import IMAGE_TYPE, Source
 from distill.data.folders import read_folder, subfolders
 from distill.data.hub import read_hub
 from distill.data.shards import expand_braces, read_shards
-from distill.system.memory_limit import check_fits_memory, room
+from distill.system.memory_limit import check_fits_memory, memory_budget
 
 SPLITS = ("train", "training", "validation", "valid", "val", "dev", "test", "testing")
 """Words that name a split when a file name begins with them or a folder is called so."""
@@ -147,10 +147,10 @@ def read_rows(path: Path) -> pa.Table:
             about = file.metadata
             size = sum(about.row_group(group).total_byte_size for group in range(about.num_row_groups)) + ROW_BYTES * about.num_rows
             parts, got = [], 0
-            if size <= room():
+            if size <= memory_budget():
                 for part in file.iter_batches(batch_size=256):  # a value that stands once in the file may come in every row
                     got += part.nbytes
-                    if got > room():
+                    if got > memory_budget():
                         break
                     parts.append(part)
                 table = pa.Table.from_batches(parts, file.schema_arrow)

@@ -1,75 +1,78 @@
-"""One student trained by several processes: each embeds its share of a batch, and all compute the loss of the whole batch.
+"""Train one student on several processes: each embeds its shard of a batch, and all compute the loss of the whole batch.
 
-Losses, their memories and the negatives see every row, as in one process; what is divided is the work of the encoder. Gradients reach it through
-a process's own rows and are summed over processes by torch's DistributedDataParallel, which accelerate sets up.
+Losses, their memories and the negatives see every row, as in one process; only the work of the encoder is sharded. Gradients reach the encoder
+through the local rows and are summed over processes by torch's DistributedDataParallel, which accelerate sets up.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 from torch import distributed as processes
-from torch.nn.modules.batchnorm import _BatchNorm
+from torch.autograd.function import FunctionCtx
 
 from distill.distributed.sharding import shard_of
 from distill.errors import DistillError
 
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
-class _Gather(torch.autograd.Function):
-    """Rows of all processes, in order; the gradient is that of the own rows, times the number of processes, since it is averaged later."""
+
+class _AllGather(torch.autograd.Function):
+    """All rows in order of ranks; the gradient is that of the local rows, times the world size, since DistributedDataParallel averages it."""
 
     @staticmethod
-    def forward(context: Any, own: Tensor, total: int, rank: int, world: int) -> Tensor:  # type: ignore[override]
-        sizes = [len(shard_of(total, place, world)) for place in range(world)]
-        padded = own.new_zeros(max(sizes), *own.shape[1:])
-        padded[: len(own)] = own
+    def forward(context: FunctionCtx, local: Tensor, total: int, rank: int, world: int) -> Tensor:  # type: ignore[override]
+        sizes = [len(shard_of(total, other, world)) for other in range(world)]
+        padded = local.new_zeros(max(sizes), *local.shape[1:])
+        padded[: len(local)] = local
         parts = [torch.empty_like(padded) for _ in sizes]
         processes.all_gather(parts, padded)
         context.rows, context.world = shard_of(total, rank, world), world
         return torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)])
 
     @staticmethod
-    def backward(context: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
+    def backward(context: FunctionCtx, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
         return gradients[0][context.rows.start : context.rows.stop] * context.world, None, None, None
 
 
-def gather(own: Tensor, total: int, rank: int, world: int) -> Tensor:
-    """Join the rows that each process has computed.
+def gather(local: Tensor, total: int, rank: int, world: int) -> Tensor:
+    """Gather the rows that each process has computed, with gradient.
 
     Args:
-        own: rows of this process, `shard_of(total, rank, world)`, shape (n, ...).
+        local: rows of this process, `shard_of(total, rank, world)`, shape (n, ...).
         total: rows of all processes N.
-        rank: number of this process.
+        rank: of this process.
         world: number of processes.
 
     Returns:
         Shape (N, ...), the same in every process.
     """
-    return _Gather.apply(own, total, rank, world)  # type: ignore[no-any-return, no-untyped-call]
+    return _AllGather.apply(local, total, rank, world)  # type: ignore[no-any-return, no-untyped-call]
 
 
-class _Sum(torch.autograd.Function):
+class _AllReduceSum(torch.autograd.Function):
     """Sum over processes; every process's loss depends on the sum, so gradients are summed too."""
 
     @staticmethod
-    def forward(context: Any, part: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(context: FunctionCtx, part: Tensor) -> Tensor:  # type: ignore[override]
         whole = part.clone()
         processes.all_reduce(whole)
         return whole
 
     @staticmethod
-    def backward(context: Any, *gradients: Tensor) -> Tensor:
+    def backward(context: FunctionCtx, *gradients: Tensor) -> Tensor:
         whole = gradients[0].contiguous().clone()
         processes.all_reduce(whole)
         return whole
 
 
-class SharedBatchNorm(_BatchNorm):
-    """Batch norm over the rows of all processes, on any device; torch's `SyncBatchNorm` needs a GPU. In eval mode a plain one."""
+class SyncBatchNorm(nn.BatchNorm2d):
+    """torch's `SyncBatchNorm` for any device and inputs of any rank: mean and variance are those of the rows of all processes.
 
-    def _check_input_dim(self, input: Tensor) -> None:  # the layer that it was made of has checked
+    torch's own needs a GPU. In eval mode it is a plain batch norm.
+    """
+
+    def _check_input_dim(self, input: Tensor) -> None:  # stands for the 1d and 3d layers too
         return
 
     def forward(self, input: Tensor) -> Tensor:
@@ -80,9 +83,9 @@ class SharedBatchNorm(_BatchNorm):
         wide = input.float()
         count = wide.new_tensor(wide.numel() / wide.shape[1])
         processes.all_reduce(count)
-        mean = _Sum.apply(wide.sum(axes)) / count  # type: ignore[no-untyped-call]
+        mean = _AllReduceSum.apply(wide.sum(axes)) / count  # type: ignore[no-untyped-call]
         centred = wide - mean.view(shape)
-        variance = _Sum.apply(centred.square().sum(axes)) / count  # type: ignore[no-untyped-call]
+        variance = _AllReduceSum.apply(centred.square().sum(axes)) / count  # type: ignore[no-untyped-call]
         if self.track_running_stats and self.running_mean is not None and self.running_var is not None:
             with torch.no_grad():
                 if self.num_batches_tracked is not None:
@@ -96,18 +99,21 @@ class SharedBatchNorm(_BatchNorm):
         return scaled.to(input.dtype)
 
 
-def share_batch_norms(encoder: nn.Module) -> None:
-    """Make an encoder's batch norms look at the rows of all processes, in place; weights and their names stay.
+def convert_sync_batchnorm(encoder: nn.Module) -> None:
+    """Convert an encoder's batch norms to `SyncBatchNorm` in place; weights and their names stay.
+
+    Args:
+        encoder: of a student.
 
     Raises:
-        DistillError: for layers that look at the whole batch in a way of their own.
+        DistillError: for batch norms of another class than torch's own.
     """
     for name, layer in encoder.named_modules():
-        if not isinstance(layer, _BatchNorm):
+        if not isinstance(layer, (*BATCH_NORMS, nn.SyncBatchNorm)):
             continue
-        if type(layer) not in (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d):
+        if type(layer) not in BATCH_NORMS:
             raise DistillError(
                 f"batch norms of a student must be torch's own under a launcher, got {type(layer).__name__} at `{name}`; "
                 "train it in one process, or take a student without it."
             )
-        layer.__class__ = SharedBatchNorm
+        layer.__class__ = SyncBatchNorm

@@ -1,4 +1,4 @@
-"""Divide N images among processes: every image once, shares that differ by at most one image, without anybody having to ask."""
+"""Shard N images over processes: each image once, shards that differ by at most one image, computed without communication."""
 
 from __future__ import annotations
 
@@ -6,27 +6,33 @@ import os
 from collections.abc import Iterator, Mapping
 
 
-def place_in_launch(environment: Mapping[str, str] | None = None) -> tuple[int, int]:
-    """Give the number of this process and of all of them, from what `torchrun` and `accelerate launch` set; (0, 1) without a launcher.
+def rank_and_world_size(environment: Mapping[str, str] | None = None) -> tuple[int, int]:
+    """Read rank and world size from what `torchrun` and `accelerate launch` set.
+
+    Args:
+        environment: variables to read; those of this process by default.
+
+    Returns:
+        Rank and world size; (0, 1) without a launcher.
 
     Raises:
-        ValueError: for numbers that cannot be.
+        ValueError: when `RANK` is no number from 0 to `WORLD_SIZE` - 1.
     """
-    given = os.environ if environment is None else environment
-    words = given.get("RANK", "0"), given.get("WORLD_SIZE", "1")
+    variables = os.environ if environment is None else environment
+    values = variables.get("RANK", "0"), variables.get("WORLD_SIZE", "1")
     try:
-        rank, world = (int(word) for word in words)
+        rank, world = (int(value) for value in values)
     except ValueError:
         rank, world = -1, 0
     if not 0 <= rank < world:
         raise ValueError(
-            f"`RANK` must be a number below `WORLD_SIZE`, got {words[0]!r} and {words[1]!r}; start with torchrun or unset both."
+            f"`RANK` must be a number below `WORLD_SIZE`, got {values[0]!r} and {values[1]!r}; start with torchrun or unset both."
         )
     return rank, world
 
 
 def shard_of(total: int, rank: int, world: int) -> range:
-    """Give the rows of one process, [total rank / world, total (rank + 1) / world) in whole numbers.
+    """Return the rows of one process, [total rank / world, total (rank + 1) / world) in whole numbers.
 
     Args:
         total: number of images N.
@@ -36,11 +42,15 @@ def shard_of(total: int, rank: int, world: int) -> range:
     return range(total * rank // world, total * (rank + 1) // world)
 
 
-def pieces(rows: range, size: int) -> Iterator[range]:
-    """Cut rows at the multiples of `size`, so that pieces of any two shares meet and never overlap.
+def chunks(rows: range, size: int) -> Iterator[range]:
+    """Cut rows at the multiples of `size`, so that chunks of any two shards meet and never overlap.
+
+    Args:
+        rows: of one shard.
+        size: largest length of a chunk, at least 1.
 
     Example:
-        >>> list(pieces(range(3, 9), 4))
+        >>> list(chunks(range(3, 9), 4))
         [range(3, 4), range(4, 8), range(8, 9)]
     """
     start = rows.start
@@ -51,10 +61,10 @@ def pieces(rows: range, size: int) -> Iterator[range]:
 
 
 def whole_batches(rows: range, batch: int, total: int) -> Iterator[range]:
-    """Give the batches that cover some rows, each as one process alone would run it.
+    """List the batches that cover some rows, each as one process alone would run it.
 
-    The last bits of an embedding depend on how many images are in its batch; a batch that a share cuts through is run whole by
-    both neighbours, and each keeps its own rows.
+    The last bits of an embedding depend on how many images are in its batch. A batch that a shard boundary cuts is therefore run whole by
+    both processes, and each keeps its own rows.
 
     Args:
         rows: rows wanted.

@@ -1,4 +1,4 @@
-"""Take a student to other tools: safetensors with a description, ONNX, or a folder that plain open_clip loads."""
+"""Export a student: safetensors with a description, ONNX, or a folder that plain open_clip loads."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ FORMATS: dict[str, Callable[[TrainedStudent, Path, str | None], dict[str, Any]]]
 
 
 def teacher_of_run(checkpoint: Path) -> str:
-    """Give the teacher of the run that a checkpoint lies in, as a spec of `distill.models.teacher.load_teacher`.
+    """Return the teacher of the run that a checkpoint lies in, as a spec of `distill.models.teacher.load_teacher`.
 
     Raises:
         ValueError: when it lies in no run.
@@ -93,7 +93,7 @@ def teacher_of_run(checkpoint: Path) -> str:
 
 @contextlib.contextmanager
 def new_folder(out: Path) -> Iterator[Path]:
-    """Give a folder under a temporary name, which takes its own name only when all is well.
+    """Yield a new folder under a temporary name, which is renamed to `out` when the block ends without an error.
 
     Raises:
         FileExistsError: when `out` is there already and is no empty folder.

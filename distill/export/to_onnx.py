@@ -8,7 +8,7 @@ import json
 import logging
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -29,7 +29,7 @@ BATCHES = (1, 2, 5)
 """Batch sizes of the check; the graph is traced with 2, so that one that has the size baked in is found."""
 
 
-def write_onnx(student: TrainedStudent, folder: Path) -> dict[str, Any]:
+def write_onnx(student: TrainedStudent, folder: Path) -> dict[str, object]:
     """Write `student.onnx`: `images` float32 (N, 3, H, W) in [0, 1] -> `embeddings` float32 (N, D), for any N.
 
     Args:
@@ -65,6 +65,11 @@ def write_onnx(student: TrainedStudent, folder: Path) -> dict[str, Any]:
 def check(path: Path, encoder: Encoder, size: int) -> float:
     """Compare an ONNX file with PyTorch on random images in batches of several sizes.
 
+    Args:
+        path: the file.
+        encoder: images in [0, 1] -> embeddings (N, D).
+        size: side of the images in pixels.
+
     Returns:
         The largest absolute difference, divided by the largest absolute value of PyTorch's embeddings.
 
@@ -80,17 +85,17 @@ def check(path: Path, encoder: Encoder, size: int) -> float:
         images = torch.rand(batch, 3, size, size, generator=g)
         with torch.inference_mode():
             expected = encoder(images)
-        got = torch.from_numpy(session.run(["embeddings"], {"images": images.numpy()})[0])
-        worst = max(worst, _difference(got, expected))
+        onnx_embeddings = torch.from_numpy(session.run(["embeddings"], {"images": images.numpy()})[0])
+        worst = max(worst, _difference(onnx_embeddings, expected))
     if not worst <= TOLERANCE:
         raise DistillError(f"the ONNX graph must agree with PyTorch to {TOLERANCE}, got a difference of {worst:.2e}.")
     return worst
 
 
-def _difference(got: Tensor, expected: Tensor) -> float:
-    if got.shape != expected.shape:
-        raise DistillError(f"the ONNX graph must give embeddings of shape {tuple(expected.shape)}, got {tuple(got.shape)}.")
-    return float((got - expected).abs().max() / expected.abs().max().clamp(min=torch.finfo(torch.float32).tiny))
+def _difference(onnx_embeddings: Tensor, expected: Tensor) -> float:
+    if onnx_embeddings.shape != expected.shape:
+        raise DistillError(f"the ONNX graph must give embeddings of shape {tuple(expected.shape)}, got {tuple(onnx_embeddings.shape)}.")
+    return float((onnx_embeddings - expected).abs().max() / expected.abs().max().clamp(min=torch.finfo(torch.float32).tiny))
 
 
 def _shrinks(student: TrainedStudent) -> bool:
@@ -101,7 +106,7 @@ def _shrinks(student: TrainedStudent) -> bool:
 
 def _trace(encoder: Encoder, size: int, path: Path, *, dynamo: bool) -> None:
     images = torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(1))
-    names: dict[str, Any] = {"input_names": ["images"], "output_names": ["embeddings"], "opset_version": OPSET}
+    names: dict[str, object] = {"input_names": ["images"], "output_names": ["embeddings"], "opset_version": OPSET}
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)  # both exporters talk a lot, also of what goes well
     try:
@@ -117,7 +122,7 @@ def _trace(encoder: Encoder, size: int, path: Path, *, dynamo: bool) -> None:
         logging.disable(level)
 
 
-def _describe(path: Path, facts: dict[str, Any]) -> None:
+def _describe(path: Path, facts: dict[str, object]) -> None:
     """Put the facts into the file's metadata, one JSON text a key, where onnxruntime and Netron show them."""
     import onnx
 

@@ -6,7 +6,7 @@ import copy
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,10 @@ from distill.models.encoder import Encoder
 from distill.models.open_clip_models import open_clip_model
 
 if TYPE_CHECKING:
+    from open_clip import SimpleTokenizer
+    from open_clip.tokenizer import HFTokenizer
+    from PIL.Image import Image
+
     from distill.export.trained_student import TrainedStudent
 
 TOLERANCE = 1e-4
@@ -27,7 +31,8 @@ HARMLESS = frozenset({"drop_rate", "drop_path_rate", "proj_drop_rate", "attn_dro
 
 TEXTS = ("a photo of a cat.", "A truck, seen from above, at night")
 
-Transform = Callable[[Any], Tensor]
+Transform = Callable[["Image"], Tensor]
+Tokenizer: TypeAlias = "SimpleTokenizer | HFTokenizer"
 
 
 def write_open_clip(student: TrainedStudent, folder: Path, teacher: str) -> dict[str, Any]:
@@ -67,7 +72,7 @@ def write_open_clip(student: TrainedStudent, folder: Path, teacher: str) -> dict
     return {"files": sorted(path.name for path in folder.iterdir()), "teacher": facts["teacher"], **checked}
 
 
-def join(checkpoint: Path | str, teacher: str) -> tuple[nn.Module, Transform, Any]:
+def join(checkpoint: Path | str, teacher: str) -> tuple[nn.Module, Transform, Tokenizer]:
     """Join any student with its teacher's text tower, in memory, as open_clip's own functions take it.
 
     Use it for students that plain open_clip cannot rebuild from a folder: `builtin:`, `hf:`, a function in a file.
@@ -104,19 +109,19 @@ def join(checkpoint: Path | str, teacher: str) -> tuple[nn.Module, Transform, An
 
 
 def _tower(student: TrainedStudent) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Give open_clip's `vision_cfg` of a student, and its weights by the names of open_clip's tower."""
+    """Return open_clip's `vision_cfg` of a student, and its weights by the names of open_clip's tower."""
     kind, _, name = student.description["spec"].partition(":")
     if kind == "timm":
         changing = sorted(set(student.description["kwargs"]) - HARMLESS)
         if not changing:
             return _timm_tower(student, name)
-        what = f"timm:{name} with {', '.join(changing)}"
+        model_name = f"timm:{name} with {', '.join(changing)}"
     elif kind == "open_clip":
         return _open_clip_tower(student, name)
     else:
-        what = student.description["spec"]
+        model_name = student.description["spec"]
     raise ValueError(
-        f"the student must be timm:NAME without arguments, or open_clip:NAME, for plain open_clip to rebuild it, got {what}; "
+        f"the student must be timm:NAME without arguments, or open_clip:NAME, for plain open_clip to rebuild it, got {model_name}; "
         "use --format onnx or safetensors, or distill.export.to_open_clip.join in Python (docs/export.md)."
     )
 
@@ -171,13 +176,13 @@ def _open_clip_tower(student: TrainedStudent, name: str) -> tuple[dict[str, Any]
 
 
 def _target(name: str) -> str:
-    """Give the name by which open_clip finds a config: a folder with its prefix, or a model without its tag."""
+    """Return the name by which open_clip finds a config: a folder with its prefix, or a model without its tag."""
     folder = name.removeprefix("local-dir:")
     return f"local-dir:{folder}" if Path(folder).is_dir() else name.partition("/")[0]
 
 
-def _teacher(spec: str) -> tuple[nn.Module, dict[str, Any], Any]:
-    """Give a teacher's whole model in eval mode, its config and its tokenizer."""
+def _teacher(spec: str) -> tuple[nn.Module, dict[str, Any], Tokenizer]:
+    """Load a teacher's whole model in eval mode, its config and its tokenizer."""
     import open_clip
 
     name = spec.removeprefix("open_clip:")
@@ -197,7 +202,7 @@ def _quick_gelu(model: nn.Module) -> bool:
     return any(isinstance(module, QuickGELU) for name, module in model.named_modules() if not name.startswith("visual."))
 
 
-def _is_simple(tokenizer: Any) -> bool:
+def _is_simple(tokenizer: Tokenizer) -> bool:
     """Tell whether the tokenizer is the one inside of open_clip, which needs no files."""
     import open_clip
     from open_clip.tokenizer import HFTokenizer
@@ -222,7 +227,7 @@ def _preprocess(encoder: Encoder, image_size: int) -> dict[str, Any]:
     }
 
 
-def _check(student: TrainedStudent, folder: Path, teacher: nn.Module, tokenizer: Any) -> dict[str, Any]:
+def _check(student: TrainedStudent, folder: Path, teacher: nn.Module, tokenizer: Tokenizer) -> dict[str, Any]:
     """Load the folder as anybody would and compare it with the student's images and the teacher's texts."""
     import open_clip
     from torchvision.transforms.functional import to_pil_image
@@ -252,5 +257,5 @@ def _check(student: TrainedStudent, folder: Path, teacher: nn.Module, tokenizer:
     return {"largest_difference": {"images": images, "texts": text}, "smallest_cosine": float(cosine), "resizes": resizes}
 
 
-def _difference(got: Tensor, expected: Tensor) -> float:
-    return float((got - expected).abs().max() / expected.abs().max().clamp(min=torch.finfo(torch.float32).tiny))
+def _difference(embeddings: Tensor, expected: Tensor) -> float:
+    return float((embeddings - expected).abs().max() / expected.abs().max().clamp(min=torch.finfo(torch.float32).tiny))

@@ -29,7 +29,7 @@ class TrainedStudent:
         return int(self.description["image_size"])
 
     def facts(self) -> dict[str, Any]:
-        """Give what a user of another tool must know: what goes in, what is done to it, what comes out."""
+        """Return what a user of another tool must know: input, preprocessing inside the model, output, and training."""
         return {
             "student": self.description.get("name", self.path.parent.name),
             "spec": self.description["spec"],

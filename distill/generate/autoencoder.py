@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from diffusers import AutoencoderTiny
 
 PATCH = 4
 WIDTH = 32
@@ -19,7 +22,7 @@ def scaled(images: Tensor) -> Tensor:
     return (images.float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
 
 
-def build(images: Tensor, *, seed: int = 0) -> Any:
+def build(images: Tensor, *, seed: int = 0) -> AutoencoderTiny:
     """Make an `AutoencoderTiny` with a principal-component encoder and an untrained decoder.
 
     Args:
@@ -38,14 +41,14 @@ def build(images: Tensor, *, seed: int = 0) -> Any:
         latent_channels=LATENTS,
         scaling_factor=SCALE,
     )
-    gather = [layer for layer in vae.encoder.layers if isinstance(layer, nn.Conv2d)]
+    convolutions = [layer for layer in vae.encoder.layers if isinstance(layer, nn.Conv2d)]
     with torch.no_grad():
-        for layer in gather:
+        for layer in convolutions:
             layer.weight.zero_()
             if layer.bias is not None:
                 layer.bias.zero_()
-        gather[0].weight[range(3), range(3), 1, 1] = 1
-        for layer, channels in ((gather[1], 3), (gather[2], 12)):  # each gathers 2 x 2 neighbours into channels
+        convolutions[0].weight[range(3), range(3), 1, 1] = 1
+        for layer, channels in ((convolutions[1], 3), (convolutions[2], 12)):  # each gathers 2 x 2 neighbours into channels
             rows = torch.arange(channels)
             for corner in range(4):
                 layer.weight[corner * channels + rows, rows, 1 + corner // 2, 1 + corner % 2] = 1
@@ -55,17 +58,25 @@ def build(images: Tensor, *, seed: int = 0) -> Any:
         # Halfway to whitened: fine strokes count, but colour and light count more. The floor is for images that use few components.
         spread = variance.flip(0)[:LATENTS].clamp(min=1e-8).sqrt()
         weights = axes.flip(1)[:, :LATENTS] / spread.sqrt() / spread.mean().sqrt() / SCALE
-        gather[3].weight[:, :, 1, 1] = weights.T.float()
-        gather[3].bias.copy_(-(patches.double().mean(0) @ weights).float())
+        convolutions[3].weight[:, :, 1, 1] = weights.T.float()
+        convolutions[3].bias.copy_(-(patches.double().mean(0) @ weights).float())
     return vae.to(memory_format=torch.channels_last)
 
 
 @torch.inference_mode()
-def _encode(vae: Any, images: Tensor) -> Tensor:
+def _encode(vae: AutoencoderTiny, images: Tensor) -> Tensor:
     device = next(vae.parameters()).device
     return torch.cat([vae.encode(scaled(part).to(device)).latents.cpu() for part in images.split(500)]) * vae.config.scaling_factor
 
 
-def encode(vae: Any, images: Tensor) -> Tensor:
-    """Encode uint8 images (N, 3, H, W) to the latents that are diffused, (N, 12, H / 4, W / 4), mean square about 1."""
+def encode(vae: AutoencoderTiny, images: Tensor) -> Tensor:
+    """Encode images to the latents that are diffused.
+
+    Args:
+        vae: from `build`.
+        images: uint8, shape (N, 3, H, W).
+
+    Returns:
+        Shape (N, 12, H / 4, W / 4), mean square about 1.
+    """
     return _encode(vae, images).clone()  # outside inference mode, so that training may use them

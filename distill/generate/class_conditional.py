@@ -6,7 +6,7 @@ import copy
 import json
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -22,6 +22,7 @@ from distill.system.untrusted_text import read_json
 from distill.training.loop import Loop, TrainingConfig, make_accelerator
 
 if TYPE_CHECKING:
+    from diffusers import AutoencoderTiny
     from rich.progress import Progress
 
 NAME = "synthgap-dit"
@@ -75,8 +76,8 @@ class _Denoiser(nn.Module):
         return self.model(noisy, timestep=times, class_labels=labels).sample
 
     @torch.no_grad()
-    def follow(self) -> None:
-        """Let the average follow the weights by one step."""
+    def update_average(self) -> None:
+        """Move the average towards the weights, after each step."""
         for average, weight in zip(self.average.parameters(), self.model.parameters(), strict=True):
             average.lerp_(weight, 1 - self.decay)
 
@@ -134,14 +135,16 @@ def _start(split: Split, out: Path, config: ClassConditionalConfig, *, resume: b
 
 
 def _training(config: ClassConditionalConfig, n: int, *, share: float = 1.0) -> TrainingConfig:
-    """Give the length in epochs that comes nearest to a number of steps."""
+    """Return a training configuration with the number of epochs that is nearest to `share` of the configured steps."""
     batch = min(config.batch_size, n)
     epochs = max(1, round(config.steps * share / (n // batch)))
     rate = {"learning_rate": config.learning_rate, "schedule": "cosine", "warmup": 0.05, "weight_decay": 0.01}
     return TrainingConfig.model_validate({"epochs": epochs, "batch_size": batch, "precision": config.precision, **rate})
 
 
-def _train_decoder(pixels: Tensor, out: Path, config: ClassConditionalConfig, *, resume: bool, progress: Progress | None) -> Any:
+def _train_decoder(
+    pixels: Tensor, out: Path, config: ClassConditionalConfig, *, resume: bool, progress: Progress | None
+) -> AutoencoderTiny:
     """Train the decoder to undo the fixed encoder, with a little noise on the latents, as diffusion gets them slightly wrong."""
     vae = build(pixels, seed=config.seed)
     latents = encode(vae, pixels)
@@ -154,9 +157,9 @@ def _train_decoder(pixels: Tensor, out: Path, config: ClassConditionalConfig, *,
 
     def step(rows: Tensor, epoch: int) -> tuple[Tensor, dict[str, Tensor]]:
         codes = (latents[rows] + 0.1 * torch.randn(latents[rows].shape)) / vae.config.scaling_factor
-        found, wanted = loop.module(codes.to(accelerator.device)).float(), scaled(pixels[rows]).to(accelerator.device)
-        slopes = sum((found.diff(dim=axis) - wanted.diff(dim=axis)).abs().mean() for axis in (2, 3))
-        return 4 * F.mse_loss(found, wanted) + F.l1_loss(found, wanted) + 0.5 * slopes, {}
+        decoded, originals = loop.module(codes.to(accelerator.device)).float(), scaled(pixels[rows]).to(accelerator.device)
+        slopes = sum((decoded.diff(dim=axis) - originals.diff(dim=axis)).abs().mean() for axis in (2, 3))
+        return 4 * F.mse_loss(decoded, originals) + F.l1_loss(decoded, originals) + 0.5 * slopes, {}
 
     loop.run(step, lambda epoch, means: None, progress=progress, label="decoder")
     return vae.cpu().eval()
@@ -179,16 +182,16 @@ def _train_denoiser(
         clean, count = latents[rows], len(rows)
         noise = torch.randn_like(clean)
         times = (torch.arange(count) * 1000 // count + torch.randint(0, 1000 // count + 1, (count,))).clamp(max=999)  # stratified
-        asked = torch.where(torch.rand(count) < config.drop_class, NULL, labels[rows])
-        noisy, wanted = schedule.add_noise(clean, noise, times), schedule.get_velocity(clean, noise, times)
+        classes = torch.where(torch.rand(count) < config.drop_class, NULL, labels[rows])
+        noisy, velocity = schedule.add_noise(clean, noise, times), schedule.get_velocity(clean, noise, times)
         device = accelerator.device
-        return F.mse_loss(loop.module(noisy.to(device), times.to(device), asked.to(device)).float(), wanted.to(device)), {}
+        return F.mse_loss(loop.module(noisy.to(device), times.to(device), classes.to(device)).float(), velocity.to(device)), {}
 
-    loop.run(step, lambda epoch, means: None, after_step=denoiser.follow, progress=progress, label="diffusion model")
+    loop.run(step, lambda epoch, means: None, after_step=denoiser.update_average, progress=progress, label="diffusion model")
     return denoiser.cpu()
 
 
-def _save(vae: Any, denoiser: _Denoiser, split: Split, folder: Path) -> Path:
+def _save(vae: AutoencoderTiny, denoiser: _Denoiser, split: Split, folder: Path) -> Path:
     """Write the pipeline under a temporary name and rename the folder, so that a folder of its name is whole."""
     from diffusers import DiTPipeline, DPMSolverMultistepScheduler
 

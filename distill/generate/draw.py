@@ -1,11 +1,10 @@
-"""Draw pictures: one call of the pipeline for a batch, one noise for each picture."""
+"""Run a diffusers pipeline on batches of requests, each image with noise of its own seed."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,18 +18,18 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Drawing:
-    """One picture, RGB uint8 (H, W, 3), and what is wrong with it, or None."""
+class GeneratedImage:
+    """One image, RGB uint8 (H, W, 3), and what is wrong with it, or None."""
 
     pixels: np.ndarray
     flaw: str | None = None
 
 
-class Painter:
-    """Draw requests with one pipeline, reproducibly.
+class PipelineRunner:
+    """Generate the images of requests with one pipeline, reproducibly.
 
-    Each picture's noise comes from a generator of its own seed on the processor, so that it is the same on every device and whatever
-    else is in the batch. A batch that does not fit into a GPU's memory is halved from then on.
+    The noise of each image is drawn on the processor from a generator with the image's own seed. It is therefore the same on every device and in
+    every batch. A batch that does not fit into a GPU's memory is halved from then on.
 
     Args:
         pipeline: loaded.
@@ -42,33 +41,35 @@ class Painter:
         self.pipeline = pipeline
         self.class_ids = pipeline.class_ids(class_names) if pipeline.by_class else []
         self.largest: int | None = None
-        wanted: dict[str, Any] = {
+        options: dict[str, object] = {
             "num_inference_steps": config.steps,
             "guidance_scale": config.guidance,
             "height": config.height,
             "width": config.width,
         }
-        self.options = {name: value for name, value in wanted.items() if value is not None}
+        self.options = {name: value for name, value in options.items() if value is not None}
         if extra := sorted(set(self.options) - pipeline.accepts):
-            word = {"num_inference_steps": "steps", "guidance_scale": "guidance"}.get(extra[0], extra[0])
-            raise ValueError(f"`{word}` must be left out for a {pipeline.facts['pipeline']}, got {self.options[extra[0]]}; it takes none.")
+            option = {"num_inference_steps": "steps", "guidance_scale": "guidance"}.get(extra[0], extra[0])
+            raise ValueError(
+                f"`{option}` must be left out for a {pipeline.facts['pipeline']}, got {self.options[extra[0]]}; it takes none."
+            )
         self.negative = config.negative_prompt
         if self.negative is not None and "negative_prompt" not in pipeline.accepts:
             raise ValueError(f"`negative_prompt` must be left out for a {pipeline.facts['pipeline']}, got one; it takes none.")
 
-    def draw(self, requests: Sequence[Request]) -> list[Drawing]:
-        """Draw one picture for each request, in order.
+    def generate(self, requests: Sequence[Request]) -> list[GeneratedImage]:
+        """Generate one image for each request, in order.
 
         Raises:
             DistillError: when one picture alone does not fit into memory.
         """
-        drawings: list[Drawing] = []
+        images: list[GeneratedImage] = []
         devices = [self.pipeline.device] if self.pipeline.device.type == "cuda" else []
         with torch.random.fork_rng(devices=devices):
-            while len(drawings) < len(requests):
-                part = requests[len(drawings) :][: self.largest]
+            while len(images) < len(requests):
+                part = requests[len(images) :][: self.largest]
                 try:
-                    drawings += self._draw(part)
+                    images += self._run(part)
                 except torch.OutOfMemoryError as error:
                     if len(part) == 1:
                         raise DistillError(
@@ -77,24 +78,24 @@ class Painter:
                     torch.cuda.empty_cache()
                     self.largest = (len(part) + 1) // 2
                     logger.warning("a batch did not fit into memory: going on with %d at a time", self.largest)
-        return drawings
+        return images
 
-    def _draw(self, requests: Sequence[Request]) -> list[Drawing]:
+    def _run(self, requests: Sequence[Request]) -> list[GeneratedImage]:
         if len(requests) == 1:
             torch.manual_seed(requests[0].seed)
             return self._call(requests)
         before = _random_state(self.pipeline.device)
-        drawings = self._call(requests)
+        images = self._call(requests)
         if all(torch.equal(a, b) for a, b in zip(before, _random_state(self.pipeline.device), strict=True)):
-            return drawings
+            return images
         # Some schedulers draw noise of their own without being handed the pictures' generators (a DiT with DDPM, for one).
         logger.warning("this pipeline draws noise besides the pictures' own: going on with one at a time, so that each is reproducible")
         self.largest = 1
-        return [drawing for request in requests for drawing in self._draw([request])]
+        return [image for request in requests for image in self._run([request])]
 
     @torch.inference_mode()
-    def _call(self, requests: Sequence[Request]) -> list[Drawing]:
-        options: dict[str, Any] = dict(self.options)
+    def _call(self, requests: Sequence[Request]) -> list[GeneratedImage]:
+        options: dict[str, object] = dict(self.options)
         if "generator" in self.pipeline.accepts:
             options["generator"] = [torch.Generator("cpu").manual_seed(request.seed) for request in requests]
         if self.pipeline.by_class:
@@ -109,14 +110,14 @@ class Painter:
         return [_finish(image, bool(flag)) for image, flag in zip(images, censored, strict=True)]
 
 
-def _finish(image: np.ndarray, censored: bool) -> Drawing:
+def _finish(image: np.ndarray, censored: bool) -> GeneratedImage:
     flaw = "blacked out by the pipeline's safety checker" if censored else None
     if not np.isfinite(image).all():
         flaw = "not finite: NaN or infinity in the decoded picture"
     pixels = np.rint(np.clip(np.nan_to_num(image), 0, 1) * 255).astype(np.uint8)
     if flaw is None and np.ptp(pixels) == 0:
         flaw = f"one colour everywhere, {pixels[0, 0].tolist()}: half precision overflows in some decoders; try bf16 or fp32"
-    return Drawing(pixels, flaw)
+    return GeneratedImage(pixels, flaw)
 
 
 def _random_state(device: torch.device) -> list[torch.Tensor]:

@@ -1,4 +1,4 @@
-"""Ask a language model for contexts, and read its answers however it writes them."""
+"""Ask a language model for contexts, and parse its answers in any common list format."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock
 
@@ -42,18 +41,18 @@ def parse_options(answer: str) -> list[str]:
         >>> parse_options("Sure! Here are two:\n1. **On a beach**: sandy.\n2) 'in a garden'")
         ['on a beach', 'in a garden']
     """
-    found = _json_list(answer)
-    if found is None:
+    phrases = _json_list(answer)
+    if phrases is None:
         lines = [line for line in answer.splitlines() if line.strip()]
         marked = [line for line in lines if _MARK.match(line)]
         if marked:
-            found = [_MARK.sub("", line) for line in marked]
+            phrases = [_MARK.sub("", line) for line in marked]
         elif len(lines) <= 2 and lines and lines[-1].count(",") >= 2:
-            found = re.split(r",| and ", lines[-1].rpartition(":")[2])
+            phrases = re.split(r",| and ", lines[-1].rpartition(":")[2])
         else:
-            found = [line for line in lines if not line.rstrip().endswith((":", "?", "!"))]
+            phrases = [line for line in lines if not line.rstrip().endswith((":", "?", "!"))]
     options: list[str] = []
-    for text in found:
+    for text in phrases:
         option = _tidy(text)
         if option and len(option.split()) <= 8 and any(sign.isalpha() for sign in option) and option not in options:
             options.append(option)
@@ -91,26 +90,26 @@ def ask_contexts(class_names: Sequence[str], ask: Ask, *, superclass: str = "", 
     Raises:
         DistillError: naming the class and dimension for which `TRIES` answers gave too few options.
     """
-    found: dict[str, dict[str, list[str]]] = {}
+    options_of_classes: dict[str, dict[str, list[str]]] = {}
     for name in class_names:
         words = f"a {name.replace('_', ' ')}" + (f", which is a {superclass}" if superclass else "")
         for dimension, wish in DIMENSIONS.items():
-            found.setdefault(name, {})[dimension] = _collect(ask, words, name, dimension, wish, options, seed)
-    return Contexts(superclass=superclass, classes=found)
+            options_of_classes.setdefault(name, {})[dimension] = _collect(ask, words, name, dimension, wish, options, seed)
+    return Contexts(superclass=superclass, classes=options_of_classes)
 
 
 def _collect(ask: Ask, words: str, name: str, dimension: str, wish: str, options: int, seed: int) -> list[str]:
-    kept: dict[str, str] = {}
+    collected: dict[str, str] = {}
     for number in range(TRIES):
         question = f"List {min(5, options)} different {wish.format(a=words)}. Answer with a numbered list of short phrases, nothing else."
-        if kept:
-            question += f" Do not repeat: {', '.join(list(kept.values())[-10:])}."
+        if collected:
+            question += f" Do not repeat: {', '.join(list(collected.values())[-10:])}."
         for option in parse_options(ask(question, seed + number)):
-            kept.setdefault(option.lower(), option)
-        if len(kept) >= options:
-            return list(kept.values())[:options]
+            collected.setdefault(option.lower(), option)
+        if len(collected) >= options:
+            return list(collected.values())[:options]
     raise DistillError(
-        f"the language model must give {options} options for {dimension} of {name!r}, got {len(kept)} in {TRIES} answers; "
+        f"the language model must give {options} options for {dimension} of {name!r}, got {len(collected)} in {TRIES} answers; "
         "ask for fewer, take an instruction-tuned model, or write the contexts into a file."
     )
 
@@ -125,7 +124,20 @@ def ask_once(
     seed: int = 0,
     allow_download: bool = False,
 ) -> Contexts:
-    """Ask a model for contexts and keep them in `out/contexts.json`; where that file is there already, read it and ask nobody."""
+    """Ask a model for contexts and write them to `out/contexts.json`; where that file exists, read it instead.
+
+    Args:
+        class_names: C names.
+        model: folder or hub id of a causal language model.
+        out: folder of the set.
+        superclass: what the classes are, such as `pet`.
+        options: number for each dimension.
+        seed: of the answers.
+        allow_download: whether the hub may be asked.
+
+    Raises:
+        DistillError: as `load_model` and `ask_contexts`.
+    """
     path = out / "contexts.json"
     out.mkdir(parents=True, exist_ok=True)
     with FileLock(out / ".contexts.lock"):  # of several processes one asks
@@ -137,7 +149,14 @@ def ask_once(
 
 
 def load_model(model: str, *, allow_download: bool = False) -> Ask:
-    """Load a causal language model of transformers, from a folder or the hub, and give a function that asks it.
+    """Load a causal language model of transformers, from a folder or the hub.
+
+    Args:
+        model: folder or hub id.
+        allow_download: whether the hub may be asked.
+
+    Returns:
+        A function from question and seed to an answer.
 
     Sampling is that of Popp et al.'s code: temperature 0.7, the 50 likeliest tokens, 95 % of the mass.
 
@@ -147,7 +166,7 @@ def load_model(model: str, *, allow_download: bool = False) -> Ask:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    options: dict[str, Any] = {"local_files_only": not allow_download, "trust_remote_code": False}
+    options: dict[str, object] = {"local_files_only": not allow_download, "trust_remote_code": False}
     try:
         tokenizer = AutoTokenizer.from_pretrained(model, **options)
         network = AutoModelForCausalLM.from_pretrained(model, use_safetensors=True, **options).eval()
@@ -165,7 +184,7 @@ def load_model(model: str, *, allow_download: bool = False) -> Ask:
         if getattr(tokenizer, "chat_template", None):
             text = tokenizer.apply_chat_template([{"role": "user", "content": question}], tokenize=False, add_generation_prompt=True)
         tokens = tokenizer(text, return_tensors="pt").to(device)
-        sampling: dict[str, Any] = {"do_sample": True, "temperature": 0.7, "top_k": 50, "top_p": 0.95, "max_new_tokens": 200}
+        sampling: dict[str, object] = {"do_sample": True, "temperature": 0.7, "top_k": 50, "top_p": 0.95, "max_new_tokens": 200}
         with torch.random.fork_rng(), torch.inference_mode():
             torch.manual_seed(seed)
             end = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id

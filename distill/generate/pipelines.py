@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -19,6 +19,9 @@ from distill.errors import DistillError
 from distill.generate.settings import GeneratorConfig
 from distill.models.encoder import weights_hash
 from distill.system.untrusted_text import read_json
+
+if TYPE_CHECKING:
+    from diffusers import DiffusionPipeline, SchedulerMixin
 
 _NO_WEIGHTS = ("scheduler", "tokenizer", "feature_extractor", "image_processor", "processor")
 
@@ -34,10 +37,10 @@ class Pipeline:
         facts: what the manifest says of it: class, weights' hash, scheduler, precision, versions.
     """
 
-    call: Any
+    call: DiffusionPipeline
     accepts: frozenset[str]
     device: torch.device
-    facts: dict[str, Any]
+    facts: dict[str, object]
 
     @property
     def by_class(self) -> bool:
@@ -136,14 +139,14 @@ def check_folder(folder: Path) -> None:
         if name.startswith(_NO_WEIGHTS) or any((folder / name).glob("*.safetensors")):
             continue
         pickled = [path.name for pattern in ("*.bin", "*.pt", "*.ckpt") for path in (folder / name).glob(pattern)]
-        found = f"only {pickled[0]}, which may run code when it is read" if pickled else "no weights"
+        content = f"only {pickled[0]}, which may run code when it is read" if pickled else "no weights"
         raise FileNotFoundError(
-            f"`generator` folder {folder} must hold safetensors weights in {name}/, got {found}; "
+            f"`generator` folder {folder} must hold safetensors weights in {name}/, got {content}; "
             + ("save it with safe_serialization=True." if pickled else "download or copy them again.")
         )
 
 
-def make_scheduler(name: str, current: Any) -> Any:
+def make_scheduler(name: str, current: SchedulerMixin) -> SchedulerMixin:
     """Make another scheduler with the settings of the present one.
 
     Args:
@@ -157,12 +160,12 @@ def make_scheduler(name: str, current: Any) -> Any:
 
     known = {kind.__name__: kind for kind in [*current.compatibles, type(current)] if hasattr(diffusers, kind.__name__)}
     short = {full.removesuffix("Scheduler").lower(): full for full in known}
-    wanted = name.lower().removesuffix("scheduler")
-    if wanted not in short:
-        near = difflib.get_close_matches(wanted, list(short), n=3, cutoff=0.4) or sorted(short)
+    requested = name.lower().removesuffix("scheduler")
+    if requested not in short:
+        near = difflib.get_close_matches(requested, list(short), n=3, cutoff=0.4) or sorted(short)
         choices = ", ".join(short[word].removesuffix("Scheduler") for word in near)
         raise ValueError(f"`scheduler` must be one this pipeline can use, got {name!r}; choose from {choices}.")
-    return known[short[wanted]].from_config(current.config)
+    return known[short[requested]].from_config(current.config)
 
 
 def _source(model: str) -> str:
@@ -192,13 +195,13 @@ def _dtype(precision: str, device: torch.device) -> torch.dtype:
     return {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}[precision]
 
 
-def _from_pretrained(source: str, config: GeneratorConfig, dtype: torch.dtype, *, allow_download: bool) -> Any:
+def _from_pretrained(source: str, config: GeneratorConfig, dtype: torch.dtype, *, allow_download: bool) -> DiffusionPipeline:
     from diffusers import AutoPipelineForText2Image, DiffusionPipeline
     from diffusers.utils import deprecation_utils
 
     # `torch_dtype` was renamed; the function that translates it is the sign of the new name.
     dtype_name = "dtype" if hasattr(deprecation_utils, "_resolve_dtype") else "torch_dtype"
-    options: dict[str, Any] = {
+    options: dict[str, object] = {
         dtype_name: dtype,
         "use_safetensors": True,
         "local_files_only": not allow_download,
@@ -225,7 +228,7 @@ def _from_pretrained(source: str, config: GeneratorConfig, dtype: torch.dtype, *
         ) from error
 
 
-def _add_lora(pipeline: Any, config: GeneratorConfig, *, allow_download: bool) -> None:
+def _add_lora(pipeline: DiffusionPipeline, config: GeneratorConfig, *, allow_download: bool) -> None:
     if not hasattr(pipeline, "load_lora_weights"):
         raise ValueError(f"`lora` must be left out for a {type(pipeline).__name__}, got {config.lora!r}; it takes none.")
     try:
@@ -233,7 +236,7 @@ def _add_lora(pipeline: Any, config: GeneratorConfig, *, allow_download: bool) -
     except ImportError as error:
         raise DistillError("`lora` must have the package peft, got none; pip install 'synthgap[lora]'.") from error
     source = Path(str(config.lora)).expanduser()
-    options: dict[str, Any] = {"weight_name": source.name} if source.is_file() else {}
+    options: dict[str, object] = {"weight_name": source.name} if source.is_file() else {}
     where = str(source.parent if source.is_file() else source) if source.exists() else str(config.lora)
     try:
         with _quiet():
@@ -248,7 +251,7 @@ def _add_lora(pipeline: Any, config: GeneratorConfig, *, allow_download: bool) -
         ) from error
 
 
-def _facts(pipeline: Any, dtype: torch.dtype) -> dict[str, Any]:
+def _facts(pipeline: DiffusionPipeline, dtype: torch.dtype) -> dict[str, object]:
     import diffusers
 
     modules = {name: part for name, part in sorted(pipeline.components.items()) if isinstance(part, nn.Module)}

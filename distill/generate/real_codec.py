@@ -1,4 +1,4 @@
-"""The codec of real images: what a synthetic set must be written with, lest the files themselves tell the domains apart."""
+"""Find the codec of real images; a synthetic set must be written with the same one, or the files tell the domains apart."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SAMPLE = 200
 
 
 def codec_of(real: str) -> Codec:
-    """Give the codec that most real images were written with.
+    """Return the codec that most real images were written with.
 
     Args:
         real: any source of `load_split`, or `pocket:PART`.
@@ -38,16 +38,20 @@ def codec_of(real: str) -> Codec:
 def check_codec(codec: Codec, real: str) -> None:
     """Warn when real images were written with another codec: lossless and JPEG pictures are told apart by their grain alone.
 
-    The warning is one line of the log; what to do about it is `--codec match`, or writing both anew with one codec.
+    The warning is one line of the log and names the remedy, `--codec match`.
+
+    Args:
+        codec: of the synthetic images.
+        real: any source of `load_split`, or `pocket:PART`.
     """
-    found = codec_of(real)
-    alike = found.name == codec.name and (codec.name == "png" or abs((found.quality or 95) - (codec.quality or 95)) <= 2)
+    real_codec = codec_of(real)
+    alike = real_codec.name == codec.name and (codec.name == "png" or abs((real_codec.quality or 95) - (codec.quality or 95)) <= 2)
     if not alike:
         logger.warning(
             "the pictures are written as %s, but most of %s are %s: a model can tell the domains apart by the codec alone; add --codec match",
             codec,
             real,
-            found,
+            real_codec,
         )
 
 

@@ -1,4 +1,4 @@
-"""Let a teacher leave out pictures in which it does not see the class that was asked for."""
+"""Filter generated images: keep those that a teacher assigns to the class they were requested for."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from distill.models.teacher import Teacher
 
 
 @dataclass(frozen=True)
-class Sighting:
-    """What the teacher sees in one picture: its top class and that class's probability."""
+class Prediction:
+    """The teacher's top class of one image, and that class's probability in [0, 1]."""
 
     label: int
     probability: float
 
 
-class Referee:
+class TeacherFilter:
     """A zero-shot classifier over the classes of a set.
 
-    Keeping only what a CLIP teacher classifies right is Popp et al.'s optional filter; note that the kept pictures then are those that
-    look right *to this teacher*.
+    Keeping only what a CLIP teacher classifies right is the optional filter of Popp et al. (2024). It also removes what *this teacher* fails to
+    recognise.
 
     Args:
         teacher: frozen.
@@ -36,8 +36,11 @@ class Referee:
         self.teacher = teacher
         self.weights = teacher.class_weights(class_names, templates)
 
-    def look(self, files: Sequence[bytes]) -> list[Sighting]:
-        """Classify encoded pictures of equal size, as they will be read back.
+    def classify(self, files: Sequence[bytes]) -> list[Prediction]:
+        """Classify encoded images of equal size, as they will be read back.
+
+        Args:
+            files: N encoded images.
 
         Returns:
             The top class of each, and its softmax probability at the teacher's own logit scale.
@@ -46,4 +49,4 @@ class Referee:
         embeddings = self.teacher.embed_images(torch.from_numpy(pixels.copy()).float() / 255)
         shares = (embeddings @ self.weights * self.teacher.logit_scale).softmax(dim=1)
         top = shares.max(dim=1)
-        return [Sighting(int(label), float(share)) for label, share in zip(top.indices, top.values, strict=True)]
+        return [Prediction(int(label), float(share)) for label, share in zip(top.indices, top.values, strict=True)]

@@ -1,4 +1,4 @@
-"""The plan: which pictures are wanted, each with its words, its seed and its name."""
+"""List the images of a set, each with its prompt, its seed and its file name."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from distill.text.contexts import Prompt
 
 @dataclass(frozen=True)
 class Request:
-    """One picture.
+    """One image to generate.
 
     Args:
         id: unique in any set, `<class>/<number>-<digest>`; also its file's name without ending.
         label: 0..C-1.
         prompt: its words.
-        number: the how-manieth of its class.
+        number: index of the image within its class, from 0.
         seed: of its noise, a function of (seed of the set, class, words, repeat) alone.
     """
 
@@ -58,9 +58,15 @@ def plan(prompts: Mapping[str, Sequence[Prompt]], *, per_class: int, seed: int, 
 
 
 def image_seed(seed: int, class_name: str, text: str, repeat: int) -> int:
-    """Hash what identifies a picture to the seed of its noise, in 0..2**63-1.
+    """Compute the seed of an image's noise, a hash in 0..2**63-1.
 
-    It does not depend on batch, order, process or on how many pictures there are.
+    It does not depend on batch, order, process or the number of images.
+
+    Args:
+        seed: of the set.
+        class_name: of the image.
+        text: its prompt.
+        repeat: how often the prompt was used before.
     """
     state = hashlib.blake2b("\0".join((str(seed), class_name, text, str(repeat))).encode(), digest_size=8)
     return int.from_bytes(state.digest(), "big") >> 1

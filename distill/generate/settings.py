@@ -1,4 +1,4 @@
-"""What decides a synthetic picture: the generator's settings and the codec."""
+"""Settings of a generator, and the codec of its images."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from distill.errors import DistillError
 
-NAMED: dict[str, dict[str, Any]] = {
+NAMED: dict[str, dict[str, object]] = {
     "pocket": {"model": "pocket", "steps": 10, "guidance": 3.0, "height": 32, "width": 32},
     "popp_sdxl": {
         "model": "stabilityai/stable-diffusion-xl-base-1.0",
@@ -36,7 +36,7 @@ Farhat & Chen (2024). Any hub id or folder works as well."""
 
 
 class GeneratorConfig(BaseModel):
-    """A diffusion pipeline and how it is run."""
+    """A diffusion pipeline and the arguments of its call."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -54,10 +54,10 @@ class GeneratorConfig(BaseModel):
     precision: Literal["auto", "bf16", "fp16", "fp32"] = Field("auto", description="auto: bf16 or fp16 on a GPU, fp32 on a processor")
 
     @classmethod
-    def named(cls, spec: str, **changes: Any) -> Self:
+    def named(cls, spec: str, **changes: object) -> Self:
         """Make the settings of a short name, folder or hub id; `changes` that are None change nothing."""
-        given = {name: value for name, value in changes.items() if value is not None}
-        return cls.model_validate({**NAMED.get(spec, {"model": spec}), **given})
+        overrides = {name: value for name, value in changes.items() if value is not None}
+        return cls.model_validate({**NAMED.get(spec, {"model": spec}), **overrides})
 
     @property
     def name(self) -> str:
@@ -102,7 +102,7 @@ class Codec(BaseModel):
             raise ValueError(
                 f"`codec` must be png, jpeg[:QUALITY] or webp[:QUALITY], got {text!r}; did you mean {near[0] if near else 'png'}?"
             )
-        values: dict[str, Any] = {"name": name}
+        values: dict[str, object] = {"name": name}
         if quality:
             values["quality"] = int(quality)
         if subsampling:
@@ -126,8 +126,13 @@ class Codec(BaseModel):
         return f"{self.name}:{self.quality or 95}" + (f":{self.subsampling}" if self.name == "jpeg" else "")
 
 
-def require_same_settings(before: Mapping[str, Any], after: Mapping[str, Any], out: Path) -> None:
-    """Refuse to go on with other settings than a folder was begun with.
+def require_same_settings(before: Mapping[str, object], after: Mapping[str, object], out: Path) -> None:
+    """Refuse to resume a folder with other settings than it was begun with.
+
+    Args:
+        before: settings that the folder was begun with.
+        after: settings of this call.
+        out: the folder, for the message.
 
     Raises:
         DistillError: naming the first setting that differs, and both values where they are short.
@@ -139,8 +144,8 @@ def require_same_settings(before: Mapping[str, Any], after: Mapping[str, Any], o
         raise DistillError(f"{begun if len(both) < 200 else long}; choose a new folder or the old settings.")
 
 
-def _differences(before: Mapping[str, Any], after: Mapping[str, Any], where: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """Give the settings that differ, those within others by their full names: (name, before, after)."""
+def _differences(before: Mapping[str, object], after: Mapping[str, object], where: str = "") -> Iterator[tuple[str, object, object]]:
+    """Yield (name, before, after) of the settings that differ; nested ones have dotted names."""
     for key in sorted(before.keys() | after.keys()):
         old, new = before.get(key), after.get(key)
         if isinstance(old, Mapping) and isinstance(new, Mapping):

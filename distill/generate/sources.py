@@ -1,4 +1,4 @@
-"""Images as a command names them: any source of `load_split`, or a part of the embedded pack."""
+"""Open images by the name that a command gives: any source of `load_split`, or a part of the embedded pack."""
 
 from __future__ import annotations
 
@@ -10,6 +10,10 @@ from distill.data.split import Split, load_split
 def open_images(spec: str, *, domain: str = "real") -> Split:
     """Load `pocket:PART` or any source of `load_split`.
 
+    Args:
+        spec: the source.
+        domain: of images that do not name theirs.
+
     Raises:
         FileNotFoundError, ValueError: for a source that cannot be read.
     """
@@ -20,7 +24,7 @@ def open_images(spec: str, *, domain: str = "real") -> Split:
     return load_split(spec, domain=domain)
 
 
-def few_of_each(split: Split, count: int) -> Split:
+def first_per_class(split: Split, count: int) -> Split:
     """Keep the first images of each class, in the split's order.
 
     Args:

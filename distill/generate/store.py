@@ -1,4 +1,4 @@
-"""The folder a synthetic set ends in: pictures, a journal of what is done, and the manifest."""
+"""The folder of a synthetic set: images, a journal of finished images, and the manifest."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import datasets
 import numpy as np
@@ -27,8 +26,8 @@ MANIFEST = "manifest.parquet"
 
 
 @dataclass(frozen=True)
-class Entry:
-    """What the journal says of one picture that is done.
+class JournalEntry:
+    """The journal's line of one finished image.
 
     Args:
         id: of its request.
@@ -45,7 +44,7 @@ class Entry:
     probability: float | None = None
 
 
-class Store:
+class ImageStore:
     """Read and write one synthetic set, by any number of processes at once.
 
     Args:
@@ -76,39 +75,52 @@ class Store:
             ) from error
 
     def close(self) -> None:
-        """Let another process take this rank."""
+        """Release this rank for another process."""
         self._lock.release()
 
-    def path(self, request: Request, entry: Entry | None = None) -> Path:
-        """Give the file of a picture; rejected ones lie in a folder of their own."""
+    def path(self, request: Request, entry: JournalEntry | None = None) -> Path:
+        """Return the path of an image's file; rejected images have a folder of their own.
+
+        Args:
+            request: of the image.
+            entry: its line in the journal; without one it counts as kept.
+        """
         top = "rejected" if entry is not None and entry.rejected else "images"
         return self.folder / top / (request.id + self.codec.suffix)
 
-    def done(self, requests: Iterable[Request]) -> dict[str, Entry]:
-        """Tell which pictures are there whole: in a journal, and a file of the size it says.
+    def done(self, requests: Iterable[Request]) -> dict[str, JournalEntry]:
+        """Find the images that are whole: listed in a journal, with a file of the listed size.
+
+        Args:
+            requests: images to look for.
 
         Returns:
             Id -> entry.
         """
-        entries: dict[str, Entry] = {}
+        entries: dict[str, JournalEntry] = {}
         for path in sorted(self.journal.parent.glob("*.jsonl")):
             for line in path.read_bytes().splitlines():
                 with contextlib.suppress(ValueError, TypeError):  # the last line of a killed process may be cut
-                    entry = Entry(**json.loads(line))
+                    entry = JournalEntry(**json.loads(line))
                     entries[entry.id] = entry
-        found = {}
+        finished = {}
         for request in requests:
             entry = entries.get(request.id)  # type: ignore[assignment]
             if entry is not None:
                 with contextlib.suppress(OSError):
                     if self.path(request, entry).stat().st_size == entry.bytes:
-                        found[request.id] = entry
-        return found
+                        finished[request.id] = entry
+        return finished
 
-    def add(self, request: Request, data: bytes, entry: Entry) -> None:
-        """Keep one picture: its journal line first, then its file under a temporary name that is renamed.
+    def add(self, request: Request, data: bytes, entry: JournalEntry) -> None:
+        """Store one image: its journal line first, then its file under a temporary name that is renamed.
 
-        Killed in between, the line has no file and the picture is drawn again.
+        After a kill in between, the line has no file and the image is generated again.
+
+        Args:
+            request: of the image.
+            data: the encoded image.
+            entry: its line in the journal.
 
         Raises:
             DistillError: when the disk is full or the folder cannot be written.
@@ -124,17 +136,21 @@ class Store:
             raise DistillError(f"{self.journal} must be writable, got {error.strerror or error}; free space, then resume.") from error
         write_then_rename(self.path(request, entry), lambda file: file.write(data))
 
-    def sweep(self) -> int:
-        """Remove temporary files that killed processes left behind; call it only when no other process fills the set."""
-        left = [path for top in ("images", "rejected") for path in (self.folder / top).rglob(".*-*") if path.is_file()]
-        for path in left:
-            path.unlink(missing_ok=True)
-        return len(left)
+    def remove_temporary_files(self) -> int:
+        """Remove temporary files of killed processes; call it only when no other process fills the set.
 
-    def seal(
-        self, requests: Sequence[Request], entries: Mapping[str, Entry], *, class_names: Sequence[str], facts: Mapping[str, Any]
+        Returns:
+            Number of files removed.
+        """
+        temporary = [path for top in ("images", "rejected") for path in (self.folder / top).rglob(".*-*") if path.is_file()]
+        for path in temporary:
+            path.unlink(missing_ok=True)
+        return len(temporary)
+
+    def write_manifest(
+        self, requests: Sequence[Request], entries: Mapping[str, JournalEntry], *, class_names: Sequence[str], facts: Mapping[str, object]
     ) -> Path:
-        """Write the manifest of all pictures, and `images/metadata.parquet` of the kept ones for `datasets`' image folders.
+        """Write the manifest of all images, and `images/metadata.parquet` of the kept ones for `datasets`' image folders.
 
         Args:
             requests: all of the set.
@@ -148,18 +164,23 @@ class Store:
         table = _table(requests, entries, class_names=class_names, facts=facts, codec=self.codec)
         paths = [self.path(request, entries[request.id]).relative_to(self.folder).as_posix() for request in requests]
         whole = _with_file_names(table, paths, class_names)
-        kept = whole.filter(whole.column("rejected").is_null()).drop_columns(["rejected"])
-        inside = [name.removeprefix("images/") for name in kept.column("file_name").to_pylist()]
-        listing = _with_file_names(kept.drop_columns(["file_name"]), inside, class_names)
+        accepted = whole.filter(whole.column("rejected").is_null()).drop_columns(["rejected"])
+        inside = [name.removeprefix("images/") for name in accepted.column("file_name").to_pylist()]
+        listing = _with_file_names(accepted.drop_columns(["file_name"]), inside, class_names)
         with FileLock(self.folder / "journal" / "manifest.lock"):
-            if kept.num_rows:
+            if accepted.num_rows:
                 write_then_rename(self.folder / "images" / "metadata.parquet", lambda file: pq.write_table(listing, file))
             write_then_rename(self.folder / MANIFEST, lambda file: pq.write_table(whole, file))
         return self.folder / MANIFEST
 
 
 def encode(pixels: np.ndarray, codec: Codec, size: int | None = None) -> bytes:
-    """Encode an RGB picture (H, W, 3), uint8; with `size`, first resize its shorter side to that (bicubic, antialiased).
+    """Encode an RGB image as a file.
+
+    Args:
+        pixels: uint8, shape (H, W, 3).
+        codec: of the file.
+        size: shorter side to resize to first (bicubic, antialiased); None keeps the size.
 
     Returns:
         The file; equal pixels give equal bytes.
@@ -185,9 +206,14 @@ def _ends_with_newline(path: Path) -> bool:
 
 
 def _table(
-    requests: Sequence[Request], entries: Mapping[str, Entry], *, class_names: Sequence[str], facts: Mapping[str, Any], codec: Codec
+    requests: Sequence[Request],
+    entries: Mapping[str, JournalEntry],
+    *,
+    class_names: Sequence[str],
+    facts: Mapping[str, object],
+    codec: Codec,
 ) -> pa.Table:
-    found = [entries[request.id] for request in requests]
+    rows = [entries[request.id] for request in requests]
     count = len(requests)
     columns: dict[str, pa.Array] = {
         "id": pa.array([request.id for request in requests], pa.string()),
@@ -201,11 +227,11 @@ def _table(
         "number": pa.array([request.number for request in requests], pa.int64()),
         "settings": pa.array([json.dumps(facts["settings"], sort_keys=True)] * count, pa.string()),
         "codec": pa.array([str(codec)] * count, pa.string()),
-        "rejected": pa.array([entry.rejected for entry in found], pa.string()),
+        "rejected": pa.array([entry.rejected for entry in rows], pa.string()),
     }
-    if any(entry.seen is not None for entry in found):
-        columns["seen"] = pa.array([entry.seen for entry in found], pa.string())
-        columns["seen_probability"] = pa.array([entry.probability for entry in found], pa.float64())
+    if any(entry.seen is not None for entry in rows):
+        columns["seen"] = pa.array([entry.seen for entry in rows], pa.string())
+        columns["seen_probability"] = pa.array([entry.probability for entry in rows], pa.float64())
     for name in dict.fromkeys(name for request in requests for name in request.prompt.contexts):
         columns[f"context_{name}"] = pa.array([request.prompt.contexts.get(name) for request in requests], pa.string())
     return pa.table(columns)

@@ -1,4 +1,4 @@
-"""Draw a labelled synthetic set from class names: planned, sharded, resumable to the picture, described by a manifest."""
+"""Generate a labelled synthetic set from class names: sharded, resumable at every image, listed in a manifest."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import hashlib
 import json
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,12 +16,12 @@ from filelock import FileLock
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from distill.errors import DistillError
-from distill.generate.draw import Drawing, Painter
+from distill.generate.draw import GeneratedImage, PipelineRunner
 from distill.generate.pipelines import Pipeline, load_pipeline
-from distill.generate.referee import Referee, Sighting
+from distill.generate.referee import Prediction, TeacherFilter
 from distill.generate.requests import Request, plan
 from distill.generate.settings import Codec, GeneratorConfig, require_same_settings
-from distill.generate.store import Entry, Store, encode
+from distill.generate.store import ImageStore, JournalEntry, encode
 from distill.system.atomic_files import write_then_rename
 from distill.text.contexts import Prompt
 from distill.text.prompts import DEFAULT_TEMPLATES, check_class_names
@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 
 class SynthesisConfig(BaseModel):
-    """All that decides which pictures a set holds; equal configurations give equal sets."""
+    """All settings that decide the images of a set; equal configurations give equal sets."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -48,16 +48,16 @@ class SynthesisConfig(BaseModel):
 
     @field_validator("class_names")
     @classmethod
-    def _apart(cls, value: list[str]) -> list[str]:
+    def _distinct(cls, value: list[str]) -> list[str]:
         return list(check_class_names(value))
 
 
 @dataclass(frozen=True)
-class Made:
-    """What a call of `synthesize` ended with.
+class SynthesisResult:
+    """What `synthesize` returns.
 
     Args:
-        wanted: pictures of the whole set.
+        wanted: images of the whole set.
         done: how many of them are there, of all processes.
         rejected: reason -> how many of these are left out.
         drawn: how many this call drew.
@@ -82,8 +82,8 @@ def synthesize(
     world: int = 1,
     allow_download: bool = False,
     progress: Progress | None = None,
-) -> Made:
-    """Draw what is still missing of a set, and write its manifest once all pictures are there.
+) -> SynthesisResult:
+    """Generate the missing images of a set, and write its manifest once all are there.
 
     A picture depends on (generator, its settings, seed, class, words, repeat), not on the process, the order or when it was drawn. With the
     same batch size the files of a killed and resumed set, or of another number of processes, are the same bytes on the same
@@ -115,11 +115,11 @@ def synthesize(
     if (out / "synthesis.json").exists() and not (resume or world > 1):
         raise FileExistsError(f"`out` must be a new folder, got {out}, which holds a set; add --resume or choose another folder.")
     requests = plan(prompts, per_class=config.per_class, seed=config.seed, key=config.generator.key)
-    store = Store(out, config.codec, rank=rank, world=world)
+    store = ImageStore(out, config.codec, rank=rank, world=world)
     try:
-        _agree(out, config, prompts)
+        _check_settings(out, config, prompts)
         if world == 1:
-            store.sweep()
+            store.remove_temporary_files()
         done = store.done(requests)
         groups = [requests[at : at + batch_size] for at in range(0, len(requests), batch_size)][rank::world]
         todo = [group for group in groups if any(request.id not in done for request in group)]
@@ -129,64 +129,67 @@ def synthesize(
         if len(done) == len(requests):
             state = _read(out)
             facts = {"generator": config.generator.name, "settings": {**_settings(config), **state["pipeline"]}}
-            manifest = store.seal(requests, done, class_names=config.class_names, facts=facts)
+            manifest = store.write_manifest(requests, done, class_names=config.class_names, facts=facts)
     finally:
         store.close()
-    reasons = Counter(_kind(entry.rejected) for entry in done.values() if entry.rejected)
-    return Made(len(requests), len(done), dict(reasons), drawn, manifest)
+    reasons = Counter(_reason_group(entry.rejected) for entry in done.values() if entry.rejected)
+    return SynthesisResult(len(requests), len(done), dict(reasons), drawn, manifest)
 
 
 def _fill(
     config: SynthesisConfig,
     todo: Sequence[Sequence[Request]],
-    done: Mapping[str, Entry],
-    store: Store,
+    done: Mapping[str, JournalEntry],
+    store: ImageStore,
     *,
     allow_download: bool,
     progress: Progress | None,
 ) -> int:
-    """Draw groups of requests; a group is drawn whole, as its batch decides the last bits, and only what is missing is kept."""
+    """Generate groups of requests and return how many images are new.
+
+    A group is generated whole, as its batch decides the last bits, and only the missing images are stored.
+    """
     pipeline = load_pipeline(config.generator, allow_download=allow_download)
-    _agree_on_weights(store.folder, pipeline)
+    _check_weights(store.folder, pipeline)
     if not pipeline.by_class:
         pipeline.check_prompts([request.prompt.text for group in todo for request in group])
-    painter = Painter(pipeline, config.generator, config.class_names)
-    referee = _referee(config)
+    runner = PipelineRunner(pipeline, config.generator, config.class_names)
+    teacher_filter = _teacher_filter(config)
     missing = sum(request.id not in done for group in todo for request in group)
     drawn = flawed = 0
     with _task(progress, missing) as advance:
         for group in todo:
-            drawings = painter.draw(group)
-            files = [encode(drawing.pixels, config.codec, config.save_size) for drawing in drawings]
-            seen = referee.look(files) if referee else [None] * len(files)
-            for request, drawing, data, sighting in zip(group, drawings, files, seen, strict=True):
+            images = runner.generate(group)
+            files = [encode(image.pixels, config.codec, config.save_size) for image in images]
+            predictions = teacher_filter.classify(files) if teacher_filter else [None] * len(files)
+            for request, image, data, prediction in zip(group, images, files, predictions, strict=True):
                 if request.id in done:
                     continue
-                store.add(request, data, _entry(request, drawing, data, sighting, config.class_names))
+                store.add(request, data, _entry(request, image, data, prediction, config.class_names))
                 drawn += 1
-                flawed += drawing.flaw is not None
+                flawed += image.flaw is not None
                 advance()
             if flawed == drawn and flawed >= min(8, missing):
-                flaw = next(drawing.flaw for drawing in drawings if drawing.flaw)
+                flaw = next(image.flaw for image in images if image.flaw)
                 raise DistillError(
                     f"`generator` must draw pictures, got {flawed} of {drawn} that are not: {flaw}; mend its settings and start anew."
                 )
     return drawn
 
 
-def _entry(request: Request, drawing: Drawing, data: bytes, sighting: Sighting | None, class_names: Sequence[str]) -> Entry:
-    if sighting is None:
-        return Entry(request.id, len(data), drawing.flaw)
-    seen, share = class_names[sighting.label], round(sighting.probability, 6)
-    wrong = None if sighting.label == request.label else f"teacher sees {seen} ({100 * share:.0f} %)"
-    return Entry(request.id, len(data), drawing.flaw or wrong, seen, share)
+def _entry(request: Request, image: GeneratedImage, data: bytes, prediction: Prediction | None, class_names: Sequence[str]) -> JournalEntry:
+    if prediction is None:
+        return JournalEntry(request.id, len(data), image.flaw)
+    predicted, share = class_names[prediction.label], round(prediction.probability, 6)
+    wrong = None if prediction.label == request.label else f"teacher sees {predicted} ({100 * share:.0f} %)"
+    return JournalEntry(request.id, len(data), image.flaw or wrong, predicted, share)
 
 
-def _kind(reason: str) -> str:
+def _reason_group(reason: str) -> str:
     return "another class to the teacher" if reason.startswith("teacher sees") else reason.partition(":")[0].partition(",")[0]
 
 
-def _referee(config: SynthesisConfig) -> Referee | None:
+def _teacher_filter(config: SynthesisConfig) -> TeacherFilter | None:
     if config.teacher is None:
         return None
     from distill.models.teacher import load_teacher
@@ -196,17 +199,17 @@ def _referee(config: SynthesisConfig) -> Referee | None:
         from distill.packs import pocket
 
         spec = str(pocket.teacher_folder())
-    return Referee(load_teacher(spec), config.class_names, config.templates)
+    return TeacherFilter(load_teacher(spec), config.class_names, config.templates)
 
 
-def _settings(config: SynthesisConfig) -> dict[str, Any]:
-    """Give what the manifest says of every picture's making."""
-    kept = config.generator.model_dump(exclude_none=True) | {"model": config.generator.name}
-    return kept | {"save_size": config.save_size, "set_seed": config.seed}
+def _settings(config: SynthesisConfig) -> dict[str, object]:
+    """Return the settings that the manifest stores with every image."""
+    settings = config.generator.model_dump(exclude_none=True) | {"model": config.generator.name}
+    return settings | {"save_size": config.save_size, "set_seed": config.seed}
 
 
-def _agree(out: Path, config: SynthesisConfig, prompts: Mapping[str, Sequence[Prompt]]) -> None:
-    """Write down what the set is of, or refuse one that was begun as another; only `per_class` may change."""
+def _check_settings(out: Path, config: SynthesisConfig, prompts: Mapping[str, Sequence[Prompt]]) -> None:
+    """Store the settings of a new set, or refuse to resume one with others; only `per_class` may change."""
     words = json.dumps({name: [prompt.text for prompt in choices] for name, choices in prompts.items()})
     state = config.model_dump(mode="json", exclude={"per_class"}) | {"prompts": hashlib.blake2b(words.encode(), digest_size=16).hexdigest()}
     with FileLock(out / "journal" / "set.lock"):
@@ -217,8 +220,8 @@ def _agree(out: Path, config: SynthesisConfig, prompts: Mapping[str, Sequence[Pr
     return None
 
 
-def _agree_on_weights(out: Path, pipeline: Pipeline) -> None:
-    """Write down the weights, or refuse to go on with others: a set is of one generator."""
+def _check_weights(out: Path, pipeline: Pipeline) -> None:
+    """Store the hashes of a new set's generator, or refuse to resume the set with another generator."""
     with FileLock(out / "journal" / "set.lock"):
         state = _read(out)
         if not state["pipeline"]:
@@ -238,12 +241,12 @@ def _read(out: Path) -> dict[str, Any]:
         raise DistillError(f"{out / 'synthesis.json'} must be readable, got {error}; choose a new folder.") from error
 
 
-def _write(out: Path, state: Mapping[str, Any]) -> None:
+def _write(out: Path, state: Mapping[str, object]) -> None:
     write_then_rename(out / "synthesis.json", lambda file: file.write(json.dumps(state, indent=1).encode()))
 
 
 @contextlib.contextmanager
-def _task(progress: Progress | None, total: int) -> Iterator[Any]:
+def _task(progress: Progress | None, total: int) -> Iterator[Callable[[], None]]:
     if progress is None:
         yield lambda: None
         return

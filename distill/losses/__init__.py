@@ -1,6 +1,6 @@
 """Losses: pure functions of named tensors, found under one name each and mixed by weights."""
 
-from distill.losses.contract import Batch, Loss, Option, Setting
+from distill.losses.contract import Batch, Loss, Option, StateSizes
 from distill.losses.feature import l2
 from distill.losses.mix import build_states, check_names, check_options, describe, find_loss, mixed_loss, needs_of, properties
 from distill.losses.registry import LOSSES
@@ -10,7 +10,7 @@ __all__ = [
     "Batch",
     "Loss",
     "Option",
-    "Setting",
+    "StateSizes",
     "build_states",
     "check_names",
     "check_options",

@@ -1,16 +1,16 @@
-"""What a loss is given, what it says of itself, and what it is built from."""
+"""What a loss is given (`Batch`), its row in the registry (`Loss`), and the sizes its state is built from (`StateSizes`)."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 from torch import Tensor, nn
 
 Target = Literal["image", "text", "scores", "labels", "relations"]
-"""What a student is drawn to: the teacher's embedding of the image; a text; the teacher's scores of several texts; the labels;
+"""What a student is pulled to: the teacher's embedding of the image; a text; the teacher's scores of several texts; the labels;
 or only the teacher's distances between images."""
 
 Need = Literal["teacher", "text", "logit_scale", "shares", "class_weights", "teacher_scale", "rows", "masked", "momentum"]
@@ -19,7 +19,7 @@ Need = Literal["teacher", "text", "logit_scale", "shares", "class_weights", "tea
 
 @dataclass(frozen=True)
 class Batch:
-    """What a loss may look at; embeddings are unit rows, and a field that no loss of the mix needs is None.
+    """Tensors that a loss may read; embeddings are unit rows, and a field that no loss of the mix needs is None.
 
     Args:
         student: the student's embeddings of the views, shape (N, D), with gradient.
@@ -47,8 +47,8 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class Setting:
-    """What the state of a loss is built from.
+class StateSizes:
+    """Sizes that the state of a loss is built from.
 
     Args:
         images: number N of training images.
@@ -80,15 +80,20 @@ class Loss:
 
     Args:
         function: (`Batch`, its options by name) -> scalar mean over the batch; None where `build` is given.
-        target: what the student is drawn to.
-        negatives: whether anything pushes: other images or texts of the batch, of a memory, or other classes.
+        target: what the student is pulled to.
+        negatives: whether it pushes the student off others: images or texts of the batch, of a memory, or other classes.
         soft: whether the right answer is a distribution; False where it is one item (or ties), None where nothing is chosen from.
-        needs: fields of the batch that it looks at, besides `student`. The default is what any loss may have for nothing.
+        needs: fields of the batch that it reads, besides `student`.
         joint: whether an image's term depends on the other images of the batch; None stands for the same as `negatives`.
         options: name -> what a config may change.
-        build: (`Setting`, options by name) -> a module that takes the `Batch`, for a loss with parameters or a memory.
-        state: what that module keeps, in words, such as `memory bank`.
+        build: (`StateSizes`, options by name) -> a module that takes the `Batch`, for a loss with parameters or a memory.
+        state: name of what that module keeps, such as `memory bank`.
         smallest_batch: below it the loss is constant or undefined.
+        formula: as in docs/losses.md, Markdown in its notation.
+        source: paper, short.
+        trained_as: loss -> weight of the mix that it is published in; empty where it is trained alone.
+        learns_temperature: whether the published loss learns its temperature.
+        equals: what its value equals by an identity, such as `squared_l2 divided by D`; its student is a check of the program.
     """
 
     function: Callable[..., Tensor] | None
@@ -101,7 +106,12 @@ class Loss:
     build: Callable[..., nn.Module] | None = None
     state: str = ""
     smallest_batch: int = 1
+    formula: str = ""
+    source: str = ""
+    trained_as: Mapping[str, float] = field(default_factory=dict)
+    learns_temperature: bool = False
+    equals: str = ""
 
-    def defaults(self, given: Mapping[str, float] | None = None) -> dict[str, Any]:
-        """Give every option with its value, the given ones in place of the published ones."""
-        return {name: option.default for name, option in self.options.items()} | dict(given or {})
+    def defaults(self, overrides: Mapping[str, float] | None = None) -> dict[str, float]:
+        """Return the value of every option: the published one, or that of `overrides`."""
+        return {name: option.default for name, option in self.options.items()} | dict(overrides or {})

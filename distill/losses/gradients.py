@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 
 def contrastive_gradients(images: Tensor, text: Tensor, *, logit_scale: Tensor | float) -> tuple[Tensor, Tensor]:
-    """Give the gradients of the batch's summed CLIP loss with respect to its embeddings, in closed form.
+    """Compute the gradients of the batch's summed CLIP loss with respect to its embeddings, in closed form.
 
     With P the softmax of images over texts and Q that of texts over images,
     `G_image = scale/2 [(P - I) + (Q - I)^T] text` and `G_text = scale/2 [(P - I)^T + (Q - I)] images`.
@@ -49,7 +49,7 @@ def gradient_distillation(
 
     Source: CLIP-KD (Yang et al., CVPR 2024), `GD`.
     """
-    found = contrastive_gradients(student, text, logit_scale=logit_scale)
-    right = contrastive_gradients(teacher, text, logit_scale=teacher_scale)
-    image, words = ((a - b).square().sum(dim=1).mean() for a, b in zip(found, right, strict=True))
+    student_gradients = contrastive_gradients(student, text, logit_scale=logit_scale)
+    teacher_gradients = contrastive_gradients(teacher, text, logit_scale=teacher_scale)
+    image, words = ((a - b).square().sum(dim=1).mean() for a, b in zip(student_gradients, teacher_gradients, strict=True))
     return image + words

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 GRID = 8
 """Patches along a side: 64 in all, of 4 x 4 pixels at 32 x 32."""
 
@@ -16,7 +16,13 @@ GRID = 8
 def patch_mask(n: int, ratio: float, *, seed: int, epoch: int) -> Tensor:
     """Draw which patches of each of n images are hidden in an epoch: boolean, shape (n, GRID, GRID), True where hidden.
 
-    Every image loses the same number of patches, `round(ratio * GRID ** 2)`. A pure function of (n, ratio, seed, epoch).
+    Every image loses the same number of patches, `round(ratio * GRID ** 2)`. The same arguments give the same mask.
+
+    Args:
+        n: number of images.
+        ratio: share of hidden patches, in [0, 1].
+        seed: of the mask.
+        epoch: of the training.
     """
     generator = torch.Generator().manual_seed(seed * 1_000_003 + 600_000 + epoch)
     hidden = round(ratio * GRID * GRID)
@@ -43,8 +49,8 @@ def hide(images: Tensor, mask: Tensor, fill: Tensor) -> Tensor:
 
 @contextlib.contextmanager
 def frozen_statistics(module: nn.Module) -> Iterator[None]:
-    """Keep batch norms from adding what they now see to their running statistics: students are tested on whole images."""
-    layers = [layer for layer in module.modules() if isinstance(layer, _BatchNorm)]
+    """Keep the running statistics of batch norms unchanged inside the block: students are tested on whole images."""
+    layers = [layer for layer in module.modules() if isinstance(layer, BATCH_NORMS)]
     before = [layer.momentum for layer in layers]
     counts = [None if layer.num_batches_tracked is None else layer.num_batches_tracked.clone() for layer in layers]
     for layer in layers:

@@ -1,15 +1,15 @@
-"""A weighted mix of losses: its names checked, its state built, its terms summed, its properties told."""
+"""A weighted mix of losses: check its names and options, build its state, sum its terms, describe its properties."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from distill.losses.contract import Batch, Loss, Need, Setting
+from distill.losses.contract import Batch, Loss, Need, StateSizes
 from distill.losses.registry import LOSSES
 from distill.system.plugins import load_plugin, plugin_names
 
@@ -18,7 +18,7 @@ Options = Mapping[str, Mapping[str, float]]
 
 
 def find_loss(name: str) -> Loss:
-    """Give a loss of ours, or of an installed package (entry point group `synthgap.losses`).
+    """Find a loss of ours, or of an installed package (entry point group `synthgap.losses`).
 
     Raises:
         ValueError: for an unknown name, with the nearest known ones, or for a package's loss that is not a `Loss`.
@@ -51,16 +51,20 @@ def check_names(names: Mapping[str, float]) -> None:
 
 
 def check_options(weights: Mapping[str, float], options: Options) -> None:
-    """Refuse options of losses that are not in the mix, unknown ones, and values out of range.
+    """Refuse options of losses that are not in the mix, unknown options, and values out of range.
+
+    Args:
+        weights: loss -> weight.
+        options: loss -> option -> value.
 
     Raises:
         ValueError: naming the loss and the option.
     """
-    for name, given in options.items():
+    for name, options_of_loss in options.items():
         if name not in weights:
             raise ValueError(f"`options` must be of a loss in the mix {sorted(weights)}, got {name!r}; add the loss or drop its options.")
         known = find_loss(name).options
-        for key, value in given.items():
+        for key, value in options_of_loss.items():
             if key not in known:
                 raise ValueError(f"the options of {name} must be among {sorted(known)}, got {key!r}; leave it out.")
             low, high = known[key].low, known[key].high
@@ -69,14 +73,23 @@ def check_options(weights: Mapping[str, float], options: Options) -> None:
 
 
 def needs_of(weights: Mapping[str, float]) -> frozenset[Need]:
-    """Give the fields of the batch that a mix looks at."""
+    """Return the fields of the batch that a mix reads."""
     return frozenset(need for name in weights for need in find_loss(name).needs)
 
 
-def build_states(weights: Mapping[str, float], options: Options, setting: Setting, *, seed: int) -> nn.ModuleDict:
-    """Build what the losses of a mix keep (heads, memories), each from its own seed, leaving the global generator as it was.
+def build_states(weights: Mapping[str, float], options: Options, sizes: StateSizes, *, seed: int) -> nn.ModuleDict:
+    """Build the state of a mix (heads, memories), each from its own seed, leaving the global generator as it was.
 
-    So a student has the same initial weights and the same later draws whatever its loss keeps.
+    A student therefore has the same initial weights and the same later draws whatever state its losses have.
+
+    Args:
+        weights: loss -> weight.
+        options: loss -> option -> value in place of the published one.
+        sizes: of the training.
+        seed: of the student.
+
+    Returns:
+        Loss -> module, for the losses that have a state.
     """
     states: dict[str, nn.Module] = {}
     for name in weights:
@@ -84,7 +97,7 @@ def build_states(weights: Mapping[str, float], options: Options, setting: Settin
         if loss.build is not None:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(seed * 1_000_003 + 700_000)
-                states[name] = loss.build(setting, **loss.defaults(options.get(name)))
+                states[name] = loss.build(sizes, **loss.defaults(options.get(name)))
     return nn.ModuleDict(states)
 
 
@@ -98,7 +111,7 @@ def mixed_loss(
     """Sum the weighted losses.
 
     Args:
-        batch: what they look at.
+        batch: fields that they read.
         weights: loss -> weight.
         states: loss -> its module, from `build_states`.
         options: loss -> option -> value in place of the published one.
@@ -114,27 +127,27 @@ def mixed_loss(
     return total, {name: term.detach() for name, term in terms.items()}  # type: ignore[return-value]
 
 
-def _term(name: str, batch: Batch, states: Any, given: Mapping[str, float] | None) -> Tensor:
+def _term(name: str, batch: Batch, states: Mapping[str, nn.Module] | nn.ModuleDict, overrides: Mapping[str, float] | None) -> Tensor:
     loss = find_loss(name)
     if missing := [need for need in loss.needs if getattr(batch, need) is None]:
         raise ValueError(f"`batch.{missing[0]}` must be given for the loss {name}, got None; leave the loss out or give it.")
     if loss.function is not None:
-        return loss.function(batch, **loss.defaults(given))
+        return loss.function(batch, **loss.defaults(overrides))
     if name not in states:
         raise ValueError(f"`states` must hold the {loss.state or 'state'} of the loss {name}, got none; make it with `build_states`.")
     return states[name](batch)
 
 
 def properties(weights: Mapping[str, float]) -> tuple[Literal["image", "text"] | None, bool | None]:
-    """Tell the target and the negatives of a mix; None where its terms differ, or aim at something else than an image or a text."""
+    """Return the target and the negatives of a mix; None where its terms differ, or the target is neither an image nor a text."""
     targets = {find_loss(name).target for name in weights}
     negatives = {find_loss(name).negatives for name in weights}
     target = targets.pop() if len(targets) == 1 else None
     return target if target in ("image", "text") else None, negatives.pop() if len(negatives) == 1 else None  # type: ignore[return-value]
 
 
-def describe(weights: Mapping[str, float]) -> dict[str, Any]:
-    """Tell all properties of a mix as JSON types: each term's targets, negatives, softness and state, and what it looks at."""
+def describe(weights: Mapping[str, float]) -> dict[str, object]:
+    """Return the properties of a mix as JSON types: targets, negatives, softness, needs and states of its terms."""
     losses = {name: find_loss(name) for name in weights}
     return {
         "targets": sorted({loss.target for loss in losses.values()}),

@@ -43,11 +43,11 @@ class Momentum(nn.Module):
     def update(self, encoder: nn.Module) -> None:
         """Move the average towards the student, after each of its steps."""
         n = int(self.updates)
-        keep = min(self.decay, (1 + n) / (10 + n))
-        theirs = encoder.state_dict()
-        for name, own in self.encoder.state_dict().items():
-            if own.is_floating_point():
-                own.lerp_(theirs[name].to(own.dtype), 1 - keep)
+        decay = min(self.decay, (1 + n) / (10 + n))
+        weights = encoder.state_dict()
+        for name, average in self.encoder.state_dict().items():
+            if average.is_floating_point():
+                average.lerp_(weights[name].to(average.dtype), 1 - decay)
             else:
-                own.copy_(theirs[name])
+                average.copy_(weights[name])
         self.updates += 1

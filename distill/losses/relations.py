@@ -53,9 +53,9 @@ def rkd_angle(student: Tensor, teacher: Tensor, *, vertices: int | None = None) 
     n = len(student)
     count = n if vertices is None else min(vertices, n)
     at = torch.arange(count, device=student.device) * n // count
-    found, right = _angles(student, at), _angles(teacher, at)
+    student_cosines, teacher_cosines = _angles(student, at), _angles(teacher, at)
     # Triangles with two equal corners give equal cosines on both sides, 0 or 1, and count as nothing.
-    return F.smooth_l1_loss(found, right, reduction="sum") / (count * (n - 1) * (n - 2))
+    return F.smooth_l1_loss(student_cosines, teacher_cosines, reduction="sum") / (count * (n - 1) * (n - 2))
 
 
 def _angles(rows: Tensor, at: Tensor) -> Tensor:
@@ -75,8 +75,8 @@ def similarity_preserving(student: Tensor, teacher: Tensor) -> Tensor:
 
     Source: Tung & Mori (ICCV 2019), eq. 3 and 4.
     """
-    found, right = (F.normalize(rows @ rows.T, dim=1) for rows in (student, teacher))
-    return (found - right).square().mean()
+    student_gram, teacher_gram = (F.normalize(rows @ rows.T, dim=1) for rows in (student, teacher))
+    return (student_gram - teacher_gram).square().mean()
 
 
 def pkt(student: Tensor, teacher: Tensor) -> Tensor:

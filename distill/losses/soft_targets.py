@@ -28,9 +28,9 @@ def zero_shot_kd(
 
     Source: Hinton, Vinyals, Dean (2015), section 2, over the zero-shot logits of Radford et al. (2021).
     """
-    right = F.softmax(scale * teacher @ class_weights / temperature, dim=1)
-    found = F.log_softmax(scale * student @ class_weights / temperature, dim=1)
-    return F.kl_div(found, right, reduction="batchmean") * (temperature**2 if squared else 1.0)
+    teacher_shares = F.softmax(scale * teacher @ class_weights / temperature, dim=1)
+    student_log_shares = F.log_softmax(scale * student @ class_weights / temperature, dim=1)
+    return F.kl_div(student_log_shares, teacher_shares, reduction="batchmean") * (temperature**2 if squared else 1.0)
 
 
 def class_cross_entropy(student: Tensor, shares: Tensor, class_weights: Tensor, *, logit_scale: Tensor | float) -> Tensor:
@@ -72,9 +72,9 @@ def affinity_kl(student: Tensor, teacher: Tensor, text: Tensor, *, logit_scale: 
     of TinyCLIP (Wu et al., ICCV 2023). With a moving average of the student as the teacher at the student's own scale: Cheng et al.
     (2021), form from memory.
     """
-    found, right = logit_scale * student @ text.T, teacher_scale * teacher @ text.T
-    forth = F.kl_div(F.log_softmax(found, dim=1), F.softmax(right, dim=1), reduction="batchmean")
-    back = F.kl_div(F.log_softmax(found.T, dim=1), F.softmax(right.T, dim=1), reduction="batchmean")
+    student_logits, teacher_logits = logit_scale * student @ text.T, teacher_scale * teacher @ text.T
+    forth = F.kl_div(F.log_softmax(student_logits, dim=1), F.softmax(teacher_logits, dim=1), reduction="batchmean")
+    back = F.kl_div(F.log_softmax(student_logits.T, dim=1), F.softmax(teacher_logits.T, dim=1), reduction="batchmean")
     return (forth + back) / 2
 
 
@@ -94,5 +94,5 @@ def image_affinity_kl(student: Tensor, teacher: Tensor, *, logit_scale: Tensor |
     Source: SEED (Fang et al., ICLR 2021), eq. 5, with the batch in place of its queue and one temperature for both.
     """
     fixed = logit_scale.detach() if isinstance(logit_scale, Tensor) else logit_scale
-    right = F.softmax(fixed * teacher @ teacher.T, dim=1)
-    return F.kl_div(F.log_softmax(logit_scale * student @ teacher.T, dim=1), right, reduction="batchmean")
+    teacher_shares = F.softmax(fixed * teacher @ teacher.T, dim=1)
+    return F.kl_div(F.log_softmax(logit_scale * student @ teacher.T, dim=1), teacher_shares, reduction="batchmean")

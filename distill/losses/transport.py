@@ -37,7 +37,7 @@ def sinkhorn(cost: Tensor, *, epsilon: float, iterations: int) -> Tensor:
 def otter_targets(
     images: Tensor, text: Tensor, *, epsilon: float, iterations: int, image_weight: float, text_weight: float
 ) -> tuple[Tensor, Tensor]:
-    """Give the share of each text in each image, and of each image in each text, by optimal transport.
+    """Compute soft targets of a batch by optimal transport: the share of each text for each image, and of each image for each text.
 
     The gain is `image_weight (V V^t - 100 I) + text_weight (T T^t - 100 I) + V T^t`: who looks alike and who is described alike
     belongs together; the diagonal is pushed out, because the given pairs are the business of the hard loss beside it.

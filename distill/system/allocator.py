@@ -1,4 +1,4 @@
-"""Keep freed memory for the next batch: giving it back to the system and asking for it again costs page faults in every step."""
+"""Keep freed memory for the next batch: returning it to the system and taking it again costs page faults in every step."""
 
 from __future__ import annotations
 

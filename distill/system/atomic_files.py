@@ -8,36 +8,37 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 from distill.errors import DistillError
 
 PARTIAL = ".partial-"
-"""How the names of files and folders begin that are not whole."""
+"""Prefix of the names of files and folders that are not whole."""
 
 
 def sweep(folder: Path) -> int:
-    """Remove what killed processes left half written, anywhere in a folder that this process alone uses.
+    """Remove partial files and folders of killed processes, anywhere in a folder that this process alone uses.
 
     Returns:
-        How many files and folders that were.
+        Number of files and folders removed.
     """
-    left = [
+    partial = [
         path for path in folder.rglob(f"{PARTIAL}*") if not any(part.startswith(PARTIAL) for part in path.relative_to(folder).parts[:-1])
     ]
-    for path in left:
+    for path in partial:
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)
-    return len(left)
+    return len(partial)
 
 
-def write_then_rename(path: Path, write: Callable) -> None:
+def write_then_rename(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Write a file under a temporary name in its folder and rename it, so that no reader sees half of it.
 
     Args:
         path: the file; its folder is made.
-        write: is given the open binary file.
+        write: takes the open binary file and writes its content.
 
     Raises:
         DistillError: when the disk is full or the folder cannot be written.

@@ -1,4 +1,4 @@
-"""Whether the hub answers at all: asked once and shortly, since its client tries a silent one again and again."""
+"""Whether the hub answers: checked once with a short timeout, since its client retries for minutes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ TIMEOUT = 10.0
 
 
 def hub_error() -> str:
-    """Say why the hub does not answer; nothing where it does, whatever it says."""
+    """Return why the hub does not answer, in one line; empty where it does."""
     from huggingface_hub import constants, get_session
 
     if constants.HF_HUB_OFFLINE:
@@ -24,19 +24,23 @@ def hub_error() -> str:
 
 
 def why_unreachable(kind: Literal["model", "data set"], name: str) -> str:
-    """Say why the hub's model or data set cannot be reached; nothing where it is there.
+    """Return why a model or data set of the hub cannot be reached, in one line; empty where it is there.
+
+    Args:
+        kind: "model" or "data set".
+        name: its id, OWNER/NAME.
 
     Raises:
-        FileNotFoundError: when the hub answers, and knows no such one.
+        FileNotFoundError: when the hub answers and has no such model or data set.
     """
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
 
-    if silent := hub_error():
-        return silent
-    ask = HfApi().model_info if kind == "model" else HfApi().dataset_info
+    if error_line := hub_error():
+        return error_line
+    request_info = HfApi().model_info if kind == "model" else HfApi().dataset_info
     try:
-        ask(name, timeout=TIMEOUT)
+        request_info(name, timeout=TIMEOUT)
     except (RepositoryNotFoundError, HFValidationError) as error:
         raise FileNotFoundError(
             f"hub {kind} `{name}` must exist and be open to you, got none; check the name, or log in for a gated one."
@@ -47,16 +51,16 @@ def why_unreachable(kind: Literal["model", "data set"], name: str) -> str:
 
 
 def first_line(error: Exception) -> str:
-    """Give the first line of what an error says, or its kind where it says nothing."""
+    """Return the first line of an error's message, or its class where it has none."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 @contextmanager
 def cache_alone(silent: str) -> Iterator[None]:
-    """Let the hub's client look into its cache only, at once, while the hub is silent.
+    """Set the hub's client offline while the hub does not answer, so that it looks into its cache at once.
 
     Args:
-        silent: from `hub_error`.
+        silent: from `hub_error`; empty changes nothing.
     """
     from huggingface_hub import constants
 

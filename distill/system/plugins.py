@@ -1,4 +1,4 @@
-"""Losses and students that other packages bring along, found by their entry points."""
+"""Losses and students of other installed packages, found by their entry points."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def plugin_names(group: Group) -> list[str]:
 
 
 def load_plugin(group: Group, name: str) -> Any:
-    """Load what an installed package offers under a name, or None where no package does.
+    """Load the object that an installed package registers under a name, or None where no package does.
 
     Args:
         group: `synthgap.losses` or `synthgap.students`.
@@ -23,14 +23,14 @@ def load_plugin(group: Group, name: str) -> Any:
     Raises:
         ValueError: when two packages offer the name, or the package cannot be imported.
     """
-    found = list(importlib.metadata.entry_points(group=group, name=name))
-    if not found:
+    entry_points = list(importlib.metadata.entry_points(group=group, name=name))
+    if not entry_points:
         return None
-    owners = sorted({entry.dist.name if entry.dist else entry.value for entry in found})
+    owners = sorted({entry.dist.name if entry.dist else entry.value for entry in entry_points})
     if len(owners) > 1:
         raise ValueError(f"`{name}` must be offered by one package in {group}, got {' and '.join(owners)}; uninstall one of them.")
     try:
-        return found[0].load()
+        return entry_points[0].load()
     except (Exception, SystemExit) as error:  # somebody else's code: whatever its import raises
         raise ValueError(
             f"`{name}` of the package {owners[0]} must import, got {type(error).__name__}: {error}; mend or uninstall it."

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from distill.data.split import Split
 
 
-def places(template: str) -> list[str]:
+def placeholders(template: str) -> list[str]:
     """List the names between braces in a template, without `{}`, the class.
 
     Raises:
@@ -43,7 +43,7 @@ def write_texts(split: Split, templates: Sequence[str], words: Mapping[str, Sequ
         ValueError: for a place that is neither in `words` nor a text column.
     """
     columns: dict[str, list[str]] = {}
-    for name in dict.fromkeys(place for template in templates for place in places(template)):
+    for name in dict.fromkeys(place for template in templates for place in placeholders(template)):
         if name in words:
             continue
         if name not in split.attributes:
@@ -51,11 +51,11 @@ def write_texts(split: Split, templates: Sequence[str], words: Mapping[str, Sequ
             raise ValueError(f"`templates` must use {{}} and places among {known}, got {{{name}}} for `{split.name}`; add it to `words`.")
         columns[name] = split.column(name)
     random = np.random.default_rng(seed)
-    template = random.integers(len(templates), size=len(split))
-    drawn = {name: random.integers(len(choices), size=len(split)) for name, choices in words.items()}
-    found = []
+    template_indices = random.integers(len(templates), size=len(split))
+    word_indices = {name: random.integers(len(choices), size=len(split)) for name, choices in words.items()}
+    texts = []
     for row, label in enumerate(split.labels):
-        filled = {name: words[name][int(numbers[row])] for name, numbers in drawn.items()}
+        filled = {name: words[name][int(numbers[row])] for name, numbers in word_indices.items()}
         filled |= {name: str(values[row]) for name, values in columns.items()}
-        found.append(templates[int(template[row])].format(split.class_names[label].replace("_", " "), **filled))
-    return found
+        texts.append(templates[int(template_indices[row])].format(split.class_names[label].replace("_", " "), **filled))
+    return texts

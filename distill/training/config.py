@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from distill.losses import check_names, check_options, needs_of
 from distill.system.untrusted_text import fault_and_remedy, read_toml
-from distill.text.captions import places
+from distill.text.captions import placeholders
 from distill.text.prompts import DEFAULT_TEMPLATES, fill
 from distill.training.loop import TrainingConfig
 from distill.training.views import ViewConfig
@@ -20,8 +20,8 @@ from distill.training.views import ViewConfig
 T = TypeVar("T")
 
 
-class Part(BaseModel):
-    """Refuses unknown keys."""
+class StrictModel(BaseModel):
+    """A table of the file; unknown keys are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -33,7 +33,7 @@ def _as_folders(value: dict[str, T]) -> dict[str, T]:
     return value
 
 
-class StreamConfig(Part):
+class StreamConfig(StrictModel):
     """Web shards as a training set without classes; an epoch reads the next few of them."""
 
     shards: str = Field(description="WebDataset shards, with braces; only their images are used")
@@ -41,7 +41,7 @@ class StreamConfig(Part):
     together: int = Field(1, ge=1, description="shards an epoch reads")
 
 
-class DataConfig(Part):
+class DataConfig(StrictModel):
     """Where the images are: one specification for each domain, for training and for testing."""
 
     folder: str = Field("", description="put before every relative path below")
@@ -82,7 +82,7 @@ class DataConfig(Part):
         return value
 
 
-class TeacherConfig(Part):
+class TeacherConfig(StrictModel):
     """The frozen teacher and the words of the zero-shot classifier."""
 
     model: str
@@ -96,7 +96,7 @@ class TeacherConfig(Part):
         return value
 
 
-class TextConfig(Part):
+class TextConfig(StrictModel):
     """One text for each training image, drawn by seed, to stand for it in text losses in place of its class prompt."""
 
     templates: list[str] = Field(min_length=1, description="{} is the class, {name} one of `words.name` or a text column")
@@ -104,7 +104,7 @@ class TextConfig(Part):
 
     @model_validator(mode="after")
     def _places(self) -> Self:
-        used = {place for template in self.templates for place in places(template)}
+        used = {place for template in self.templates for place in placeholders(template)}
         if spare := sorted(set(self.words) - used):
             raise ValueError(f"each of `words` must have a place in a template, and {{{spare[0]}}} has none")
         if empty := sorted(name for name, words in self.words.items() if not words):
@@ -112,7 +112,7 @@ class TextConfig(Part):
         return self
 
 
-class StudentConfig(Part):
+class StudentConfig(StrictModel):
     """The architecture that every student shares."""
 
     model: str = "builtin:small_resnet"
@@ -120,8 +120,8 @@ class StudentConfig(Part):
     init: str = Field("", description="checkpoint whose weights every student starts from, such as that of a first stage")
 
 
-class Cell(Part):
-    """One loss to train students with."""
+class RecipeConfig(StrictModel):
+    """A mix of losses, with the training sets and texts that students of it are trained on."""
 
     loss: dict[str, float] = Field(description="name of a loss -> weight")
     trained_on: list[str] = Field(default_factory=lambda: ["synthetic"], min_length=1)
@@ -152,7 +152,7 @@ class Cell(Part):
         return self
 
 
-class Experiment(Part):
+class Experiment(StrictModel):
     """The whole file."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
@@ -164,7 +164,7 @@ class Experiment(Part):
     views: ViewConfig = ViewConfig()
     texts: dict[str, TextConfig] = Field(default_factory=dict, description="name -> texts; a cell names one as its `text`")
     seeds: list[int] = Field(default_factory=lambda: [0], min_length=1)
-    students: dict[str, Cell] = Field(min_length=1)
+    students: dict[str, RecipeConfig] = Field(min_length=1)
 
     @field_validator("seeds")
     @classmethod
@@ -175,7 +175,7 @@ class Experiment(Part):
 
     @field_validator("students")
     @classmethod
-    def _names(cls, value: dict[str, Cell]) -> dict[str, Cell]:
+    def _names(cls, value: dict[str, RecipeConfig]) -> dict[str, RecipeConfig]:
         return _as_folders(value)
 
     @model_validator(mode="after")
@@ -259,5 +259,5 @@ def _keys_at(location: tuple[int | str, ...]) -> list[str]:
     if not location:
         return list(Experiment.model_fields)
     if location[0] in ("students", "texts"):
-        return list((Cell if location[0] == "students" else TextConfig).model_fields)
+        return list((RecipeConfig if location[0] == "students" else TextConfig).model_fields)
     return list(models[str(location[0])].model_fields) if location[0] in models else []

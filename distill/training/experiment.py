@@ -1,4 +1,4 @@
-"""Open what an experiment names: its splits, its teacher, its zero-shot classifier."""
+"""Open the splits, the teacher and the zero-shot classifier of an experiment."""
 
 from __future__ import annotations
 
@@ -57,14 +57,14 @@ def open_experiment(experiment: Experiment, *, training: bool = True, progress: 
         FileNotFoundError, ValueError, DistillError: for data or a teacher that cannot be used, each naming the remedy.
     """
     data = experiment.data
-    wanted = {name for cell in experiment.students.values() for name in cell.trained_on}
-    unknown = sorted(wanted - set(data.train) - set(data.mixtures) - set(data.streams))
+    used_sets = {name for cell in experiment.students.values() for name in cell.trained_on}
+    unknown = sorted(used_sets - set(data.train) - set(data.mixtures) - set(data.streams))
     if unknown:
         raise ValueError(
             f"`trained_on` must name a set of data.train {sorted({**data.train, **data.mixtures, **data.streams})}, got {unknown[0]!r}; add it to data.train."
         )
     test = {domain: open_split(spec, data, domain=domain, progress=progress) for domain, spec in data.test.items()}
-    train = open_training_sets(data, sorted(wanted - set(data.streams)), progress=progress) if training else {}
+    train = open_training_sets(data, sorted(used_sets - set(data.streams)), progress=progress) if training else {}
     require_same_classes(*test.values(), *train.values())
     needs_caption = [name for name, cell in experiment.students.items() if cell.text == "caption"]
     for name, split in train.items():
@@ -76,7 +76,7 @@ def open_experiment(experiment: Experiment, *, training: bool = True, progress: 
         for split in train.values():
             write_texts(split.select([0]), experiment.texts[text].templates, experiment.texts[text].words)
     size = data.image_size or common_size(*test.values(), *train.values())
-    streams = _open_streams(experiment, wanted, size) if training else {}
+    streams = _open_streams(experiment, used_sets, size) if training else {}
     if training and experiment.student.init and not Path(experiment.student.init).is_file():
         raise FileNotFoundError(
             f"`student.init` must be a checkpoint that exists, got {experiment.student.init}; train the first stage, or leave it out."
@@ -87,16 +87,18 @@ def open_experiment(experiment: Experiment, *, training: bool = True, progress: 
     return Opened(train=train, test=test, teacher=teacher, class_weights=weights, image_size=size, streams=streams)
 
 
-def _open_streams(experiment: Experiment, wanted: AbstractSet[str], size: int) -> dict[str, Shards]:
-    """Find the shards of the streams that are wanted, and refuse losses that they cannot serve."""
+def _open_streams(experiment: Experiment, used_sets: AbstractSet[str], size: int) -> dict[str, Shards]:
+    """Find the shards of the streams that students are trained on, and refuse losses that a stream cannot serve."""
     data, epochs = experiment.data, experiment.training.epochs
     for name, cell in experiment.students.items():
         for stream in set(cell.trained_on) & set(data.streams):
             refuse_unmet_by_stream(name, stream, needs_of(cell.loss))
     return {
-        name: Shards(given.shards, folder=data.folder, images=given.images, together=given.together, size=size, epochs=epochs)
-        for name, given in data.streams.items()
-        if name in wanted
+        name: Shards(
+            stream_config.shards, folder=data.folder, images=stream_config.images, together=stream_config.together, size=size, epochs=epochs
+        )
+        for name, stream_config in data.streams.items()
+        if name in used_sets
     }
 
 
@@ -108,32 +110,45 @@ def _refuse_unmet(experiment: Experiment, train: Mapping[str, Split], teacher: T
             refuse_unmet(name, cell.loss, text=cell.text, text_tower=teacher.has_text, classes=classes, batch_size=size)
 
 
-def open_training_sets(data: DataConfig, wanted: Sequence[str], *, progress: bool = False) -> dict[str, Split]:
-    """Load training sets at the size that `data.limit` gives, and mix those that are mixtures.
+def open_training_sets(data: DataConfig, names: Sequence[str], *, progress: bool = False) -> dict[str, Split]:
+    """Load training sets with at most `data.limit` images, and make the mixtures among them.
+
+    Args:
+        data: the experiment's data.
+        names: of the training sets.
+        progress: show progress while images are checked.
+
+    Returns:
+        Name -> split.
 
     Raises:
         ValueError: for a mixture of sets of unequal size without a limit, or with too few images of a class.
     """
-    mixed = [name for name in wanted if name in data.mixtures]
+    mixed = [name for name in names if name in data.mixtures]
     whole: dict[str, Split] = {}
-    for name in dict.fromkeys([*(name for name in wanted if name not in mixed), *(("synthetic", "real") if mixed else ())]):
+    for name in dict.fromkeys([*(name for name in names if name not in mixed), *(("synthetic", "real") if mixed else ())]):
         whole[name] = open_split(data.train[name], data, domain=name if name in ("real", "synthetic") else None, progress=progress)
     if mixed:
         total = min(len(whole[name]) for name in ("synthetic", "real"))
         if total != max(len(whole[name]) for name in ("synthetic", "real")) and (data.limit is None or data.limit > total):
             raise ValueError(f"`data.limit` must be given, at most {total}, for the mixtures to match both sets in size; set it.")
         total = min(data.limit or total, total)
-    found = {}
-    for name in wanted:
+    splits = {}
+    for name in names:
         if name in mixed:
-            found[name] = mix(whole["synthetic"], whole["real"], data.mixtures[name], total=total, name=name)
+            splits[name] = mix(whole["synthetic"], whole["real"], data.mixtures[name], total=total, name=name)
         else:
-            found[name] = limited(whole[name], data.limit)
-    return found
+            splits[name] = limited(whole[name], data.limit)
+    return splits
 
 
 def open_teacher(experiment: Experiment, *, image_size: int) -> Teacher:
-    """Load the teacher; `pocket` is the embedded one."""
+    """Load the teacher of an experiment; `pocket` is the embedded one.
+
+    Args:
+        experiment: names the teacher and its class weights.
+        image_size: side of the images in pixels.
+    """
     spec = experiment.teacher.model
     if spec == "pocket":
         from distill.packs import pocket
@@ -143,7 +158,14 @@ def open_teacher(experiment: Experiment, *, image_size: int) -> Teacher:
 
 
 def open_split(spec: str, config: DataConfig, *, domain: str | None, progress: bool = False) -> Split:
-    """Load one split, from a pack (`pocket:PART`) or any source of `load_split`, and set its task."""
+    """Load one split and set its task.
+
+    Args:
+        spec: `pocket:PART` or any source of `load_split`.
+        config: its folder, task and `skip_bad` apply.
+        domain: of images that do not name theirs.
+        progress: show progress while images are checked.
+    """
     if spec.startswith("pocket:"):
         from distill.packs import pocket
 
@@ -155,7 +177,11 @@ def open_split(spec: str, config: DataConfig, *, domain: str | None, progress: b
 
 
 def common_size(*splits: Split, what: str = "data.image_size") -> int:
-    """Give the side that all images share; `what` is the name of the side where the user can set it.
+    """Return the side in pixels that all images share.
+
+    Args:
+        splits: of square images.
+        what: name of the option that sets the side, for the message.
 
     Raises:
         ValueError: when they differ or are not square, naming the remedy.
@@ -166,8 +192,8 @@ def common_size(*splits: Split, what: str = "data.image_size") -> int:
         for w, h in {(w, h) for w, h in zip(split.metadata["width"], split.metadata["height"], strict=True)}
     }
     if len(sizes) > 1 or any(w != h for w, h in sizes):
-        shown = ", ".join(f"{w} x {h}" for w, h in sorted(sizes)[:3])
+        sides = ", ".join(f"{w} x {h}" for w, h in sorted(sizes)[:3])
         raise ValueError(
-            f"`{what}` must be given when images are not square and equal, got {shown}; set it to the side wanted, such as 224."
+            f"`{what}` must be given when images are not square and equal, got {sides}; set it to the side wanted, such as 224."
         )
     return sizes.pop()[0]

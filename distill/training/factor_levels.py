@@ -1,4 +1,4 @@
-"""Factor levels of a student: in what its recipe differs from others, read from the recipe and never written by hand."""
+"""Factor levels of a student, read off its recipe; students are compared by them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def levels(
     trained_on: str = "",
     experiment: Experiment | None = None,
 ) -> dict[str, str]:
-    """Give the level of every factor that applies to a recipe; a factor that has no meaning for it is left out.
+    """Return the level of every factor that applies to a recipe; factors without meaning for it are left out.
 
     - `target`: `image`, or `text` for whatever is decided by texts (a class prompt, a caption, labels, scores of texts); `relations`.
     - `negatives`: `yes` or `no`. With them `pool`, what is pushed away: other items of the `batch`, or other `classes`; and
@@ -34,16 +34,19 @@ def levels(
         temperature: as in the config.
         trained_on: name of the training set.
         experiment: the experiment it is part of; without it neither mixtures nor prompts are known.
+
+    Returns:
+        Factor -> level.
     """
-    found = [find_loss(name) for name in losses]
-    needs = {need for loss in found for need in loss.needs}
-    targets = {"text" if loss.target in ("text", "scores", "labels") else loss.target for loss in found}
+    terms = [find_loss(name) for name in losses]
+    needs = {need for loss in terms for need in loss.needs}
+    targets = {"text" if loss.target in ("text", "scores", "labels") else loss.target for loss in terms}
     levels = {"target": " and ".join(sorted(targets))}
-    pushing = [loss for loss in found if loss.negatives]
+    pushing = [loss for loss in terms if loss.negatives]
     levels["negatives"] = "yes" if pushing else "no"
     if pushing:
         levels["pool"] = " and ".join(sorted({"classes" if "class_weights" in loss.needs else "batch" for loss in pushing}))
-    answers = {"soft" if loss.soft else "hard" for loss in found if loss.soft is not None}
+    answers = {"soft" if loss.soft else "hard" for loss in terms if loss.soft is not None}
     if answers:
         levels["labels"] = " and ".join(sorted(answers))
     matching = [loss for loss in pushing if loss.soft is False and "class_weights" not in loss.needs]
@@ -70,8 +73,8 @@ def _of_text(text: str, experiment: Experiment | None) -> dict[str, str]:
     return {"text": "class prompt", "prompts": _count(written.templates, "one of")}
 
 
-def _count(templates: Sequence[str], how: str) -> str:
-    return "1" if len(templates) == 1 else f"{how} {len(templates)}"
+def _count(templates: Sequence[str], prefix: str) -> str:
+    return "1" if len(templates) == 1 else f"{prefix} {len(templates)}"
 
 
 def _share(trained_on: str, experiment: Experiment | None) -> float | None:
@@ -81,7 +84,7 @@ def _share(trained_on: str, experiment: Experiment | None) -> float | None:
 
 
 def levels_of(description: Mapping[str, Any], experiment: Experiment | None = None) -> tuple[dict[str, str], str]:
-    """Give the factor levels of a checkpoint, and a key of its loss: equal for equal terms, weights and options.
+    """Return the factor levels of a checkpoint, and a key of its loss: equal for equal terms, weights and options.
 
     Args:
         description: of a checkpoint, from `distill.models.checkpoint.read_description`.
@@ -94,7 +97,7 @@ def levels_of(description: Mapping[str, Any], experiment: Experiment | None = No
     if not isinstance(losses, dict) or not losses:
         return {}, ""
     try:
-        found = levels(
+        levels_of_student = levels(
             losses,
             text=description.get("text", "prompt"),
             temperature=description.get("temperature"),
@@ -105,4 +108,4 @@ def levels_of(description: Mapping[str, Any], experiment: Experiment | None = No
         return {}, ""
     options = description.get("options") or {}
     terms = [f"{weight:g} {name}{sorted(options.get(name, {}).items())}" for name, weight in sorted(losses.items())]
-    return found, " + ".join(terms)
+    return levels_of_student, " + ".join(terms)

@@ -9,7 +9,7 @@ import platform
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import tomli_w
 import torch
@@ -95,7 +95,7 @@ def _untracked(experiment: Experiment) -> Experiment:
 
 
 def _write_environment(out: Path, accelerator: Accelerator, opened: Opened, jobs: int) -> None:
-    facts: dict[str, Any] = {
+    facts: dict[str, object] = {
         "python": platform.python_version(),
         "processor": platform.processor() or platform.machine(),
         "cores": os.cpu_count(),

@@ -1,4 +1,4 @@
-"""An open experiment in one process: its students, and everything they share."""
+"""An open experiment in one process: its students and the data that they share."""
 
 from __future__ import annotations
 
@@ -67,7 +67,13 @@ def recipes(experiment: Experiment) -> list[Recipe]:
 
 
 def initial_student(recipe: Recipe, *, embed_dim: int, image_size: int) -> Encoder:
-    """Build a student whose initial weights depend on its seed alone, not on its loss, or are those of a checkpoint."""
+    """Build a student whose initial weights depend on its seed alone, not on its loss, or are those of a checkpoint.
+
+    Args:
+        recipe: names architecture, seed and checkpoint.
+        embed_dim: dimension D of the embeddings.
+        image_size: side of the images in pixels.
+    """
     torch.manual_seed(recipe.seed)
     encoder = attach_projection(build_backbone(recipe.spec, recipe.kwargs), embed_dim, image_size=image_size)
     if recipe.init:
@@ -76,7 +82,7 @@ def initial_student(recipe: Recipe, *, embed_dim: int, image_size: int) -> Encod
 
 
 class GridSession:
-    """An open experiment in one process, and everything its students share.
+    """An open experiment in one process, and the data that its students share.
 
     Args:
         experiment: what to train.
@@ -113,7 +119,7 @@ class GridSession:
         return [name for name in self.recipes if not (self.resume and (self.out / "students" / name / "student.safetensors").is_file())]
 
     def train_all(self, names: Sequence[str]) -> dict[str, str]:
-        """Train students one after another; give the name of each that failed -> why."""
+        """Train students one after another; return the name of each that failed -> why."""
         overall = self.progress.add_task("students", total=len(names)) if self.progress else None
         failed: dict[str, str] = {}
         for name in names:
@@ -125,7 +131,7 @@ class GridSession:
         return failed
 
     def train(self, name: str) -> str | None:
-        """Train one student; say why it failed, or None."""
+        """Train one student; return why it failed, or None."""
         recipe = self.recipes[name]
         folder = self.out / "students" / name
         try:
@@ -166,7 +172,7 @@ class GridSession:
         return tracked(training.trackers, self.out, run=self.experiment.name, student=recipe.name, settings=settings, log=log)
 
     def images(self, trained_on: str) -> TrainingImages:
-        """Give one training set with its views and targets, made once."""
+        """Return one training set with its views and targets; it is opened once."""
         if trained_on in self.opened.streams and trained_on not in self._images:
             stream, views = self.opened.streams[trained_on], self.experiment.views
             self._images[trained_on] = stream_images(stream, self.opened.teacher, views, accelerator=self.accelerator)
@@ -181,9 +187,9 @@ class GridSession:
 
     def fill_targets(self, names: Sequence[str]) -> None:
         """Compute the teacher's embeddings of all views that these students will see, with all cores, before they start."""
-        wanting = [name for name in names if "teacher" in needs_of(self.recipes[name].loss)]
-        wanting = [name for name in wanting if self.recipes[name].trained_on not in self.opened.streams]
-        for trained_on in dict.fromkeys(self.recipes[name].trained_on for name in wanting):
+        with_teacher = [name for name in names if "teacher" in needs_of(self.recipes[name].loss)]
+        with_teacher = [name for name in with_teacher if self.recipes[name].trained_on not in self.opened.streams]
+        for trained_on in dict.fromkeys(self.recipes[name].trained_on for name in with_teacher):
             for view in range(min(self.experiment.views.count, self.experiment.training.epochs)):
                 self.images(trained_on).targets.view(view, self.progress)
 
@@ -198,9 +204,9 @@ def _training_images(experiment: Experiment, opened: Opened, name: str, accelera
     text = {"prompt": opened.class_weights.T[torch.from_numpy(split.labels)].contiguous()}
     if any(cell.text == "caption" for cell in experiment.students.values()):
         text["caption"] = opened.teacher.embed_text([str(caption) for caption in split.captions or []])
-    for called in sorted({cell.text for cell in experiment.students.values()} & set(experiment.texts)):
-        written = experiment.texts[called]
-        text[called] = opened.teacher.embed_text(write_texts(split, written.templates, written.words))
+    for text_name in sorted({cell.text for cell in experiment.students.values()} & set(experiment.texts)):
+        config = experiment.texts[text_name]
+        text[text_name] = opened.teacher.embed_text(write_texts(split, config.templates, config.words))
     return TrainingImages(pixels=pixels, views=views, targets=targets, text=text, labels=torch.from_numpy(split.labels).long())
 
 

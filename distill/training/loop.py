@@ -13,9 +13,9 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from torch import Tensor, nn
 
-from distill.distributed.gather import gather, share_batch_norms
+from distill.distributed.gather import convert_sync_batchnorm, gather
 from distill.distributed.rendezvous import SCHEME
-from distill.distributed.sharding import place_in_launch, shard_of
+from distill.distributed.sharding import rank_and_world_size, shard_of
 from distill.errors import DistillError
 from distill.models.checkpoint import read_tensors, save_tensors
 from distill.system.allocator import keep_freed_memory
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 
-LONGEST_WAIT = timedelta(days=2)
-"""How long a process waits for the others."""
+COLLECTIVE_TIMEOUT = timedelta(days=2)
+"""How long a collective operation waits for the other processes: the first one may embed a whole training set meanwhile."""
 
 
 class TrainingConfig(BaseModel):
@@ -67,37 +67,55 @@ def make_accelerator(precision: str) -> Accelerator:
     from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs
 
     if precision == "auto":
-        fast = torch.cuda.is_bf16_supported() if torch.cuda.is_available() else torch.ops.mkldnn._is_mkldnn_bf16_supported()
-        precision = "bf16" if fast else "fp32"
+        has_bf16 = torch.cuda.is_bf16_supported() if torch.cuda.is_available() else torch.ops.mkldnn._is_mkldnn_bf16_supported()
+        precision = "bf16" if has_bf16 else "fp32"
     keep_freed_memory()
     # accelerate keeps one global state a process and refuses another precision later on.
     AcceleratorState._reset_state()
     # Running statistics are equal everywhere already; the others wait while the first process embeds a training set with the teacher.
-    group = InitProcessGroupKwargs(init_method=f"{SCHEME}://", timeout=LONGEST_WAIT)
+    group = InitProcessGroupKwargs(init_method=f"{SCHEME}://", timeout=COLLECTIVE_TIMEOUT)
     handlers = [DistributedDataParallelKwargs(broadcast_buffers=False), group]
-    on_processors = place_in_launch()[1] > 1 and not torch.accelerator.is_available()  # accelerate does not look by itself
-    return Accelerator(cpu=on_processors, mixed_precision="bf16" if precision == "bf16" else "no", kwargs_handlers=handlers)
+    on_cpu = rank_and_world_size()[1] > 1 and not torch.accelerator.is_available()  # accelerate does not look by itself
+    return Accelerator(cpu=on_cpu, mixed_precision="bf16" if precision == "bf16" else "no", kwargs_handlers=handlers)
 
 
 def learning_rate(step: int, total: int, config: TrainingConfig) -> float:
-    """Give the learning rate of a step: linear warm-up, then cosine to zero, or flat.
+    """Compute the learning rate of a step: linear warm-up, then cosine to zero, or flat.
 
-    `one_cycle` starts at 1/25 of the peak and warms up along a cosine (Smith & Topin, 2018, as in torch's OneCycleLR).
+    `one_cycle` starts at 1/25 of the peak and warms up along a cosine.
+
+    Args:
+        step: from 0.
+        total: number of steps of the training.
+        config: peak, schedule and warm-up.
+
+    Source: Smith & Topin (2018), as in torch's OneCycleLR.
     """
-    warm = max(1, int(config.warmup * total)) if config.warmup else 0
+    warmup_steps = max(1, int(config.warmup * total)) if config.warmup else 0
     peak = config.learning_rate
-    if step < warm:
-        share = step / warm
+    if step < warmup_steps:
+        share = step / warmup_steps
         return (
-            peak * (1 / 25 + 24 / 25 * (1 - math.cos(math.pi * share)) / 2) if config.schedule == "one_cycle" else peak * (step + 1) / warm
+            peak * (1 / 25 + 24 / 25 * (1 - math.cos(math.pi * share)) / 2)
+            if config.schedule == "one_cycle"
+            else peak * (step + 1) / warmup_steps
         )
     if config.schedule == "constant":
         return peak
-    return peak * (1 + math.cos(math.pi * (step - warm) / max(1, total - warm))) / 2
+    return peak * (1 + math.cos(math.pi * (step - warmup_steps) / max(1, total - warmup_steps))) / 2
 
 
 def image_order(seed: int, epoch: int, n: int) -> Tensor:
-    """Give the order of images in an epoch, the same for every student of a seed: a permutation, int64, shape (n,)."""
+    """Draw the order of images in an epoch, the same for every student of a seed.
+
+    Args:
+        seed: of the student.
+        epoch: from 0.
+        n: number of images.
+
+    Returns:
+        A permutation, int64, shape (n,).
+    """
     return torch.randperm(n, generator=torch.Generator().manual_seed(seed * 1_000_003 + epoch))
 
 
@@ -114,8 +132,8 @@ def _is_dense(parameter: Tensor) -> bool:
     return parameter.is_floating_point() and laid_out
 
 
-def _laid_out_as(learning: Sequence[Tensor], index: int, tensor: Tensor, name: str) -> Tensor:
-    """Give a moment the layout of its parameter, which the fused step relies on.
+def _with_layout_of(learning: Sequence[Tensor], index: int, tensor: Tensor, name: str) -> Tensor:
+    """Copy a moment into the memory layout of its parameter, which the fused step needs.
 
     Raises:
         DistillError: when it is the moment of another parameter.
@@ -136,7 +154,7 @@ class Loop:
         seed: seed of the order and of the module's own randomness.
         accelerator: from `make_accelerator`.
         state: file for resuming, rewritten after each epoch.
-        encoder: the part of `module` that embeds images, whose work several processes share; without one there may be one process only.
+        encoder: the part of `module` that embeds images, whose work is sharded over processes; without one there may be one process only.
 
     Raises:
         DistillError: under a launcher, for a module whose work is not shared.
@@ -180,22 +198,27 @@ class Loop:
                 "start it without a launcher."
             )
         else:
-            share_batch_norms(encoder)
+            convert_sync_batchnorm(encoder)
             self.module = module.to(accelerator.device)
             self.embed, self.optimizer = accelerator.prepare(encoder, optimizer)
         self.epoch = 0
 
     def share(self, rows: Tensor) -> Tensor:
-        """Give the part of a batch that this process embeds."""
-        own = shard_of(len(rows), self.rank, self.world)
-        return rows[own.start : own.stop]
+        """Return the shard of a batch that this process embeds."""
+        shard = shard_of(len(rows), self.rank, self.world)
+        return rows[shard.start : shard.stop]
 
-    def gather(self, own: Tensor, total: int) -> Tensor:
-        """Join what the processes have made of their shares of a batch of `total` rows."""
-        return own if self.world == 1 else gather(own, total, self.rank, self.world)
+    def gather(self, local: Tensor, total: int) -> Tensor:
+        """Gather the embeddings of a batch over processes, with gradient.
+
+        Args:
+            local: rows of this process, shape (n, D).
+            total: rows of the batch.
+        """
+        return local if self.world == 1 else gather(local, total, self.rank, self.world)
 
     def resume(self) -> bool:
-        """Take up the saved state where there is one; tell whether there was."""
+        """Load the saved state where there is one; return whether there was."""
         if not self.state.is_file():
             return False
         tensors, description = read_tensors(self.state)
@@ -207,7 +230,7 @@ class Loop:
             if name.startswith("optimizer/"):
                 _, index, key = name.split("/")
                 state["state"].setdefault(int(index), {})[key] = (
-                    tensor if key == "step" else _laid_out_as(learning, int(index), tensor, name)
+                    tensor if key == "step" else _with_layout_of(learning, int(index), tensor, name)
                 )
         self.optimizer.load_state_dict(state)
         self.epoch = int(description["epoch"])

@@ -44,8 +44,8 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
         return []
     if (size := path.stat().st_size) > MAX_TEXT_BYTES:
         raise ValueError(f"{path} must be a log of at most {MAX_TEXT_BYTES >> 20} MiB, got {size >> 20}; remove it.")
-    found = (_row(line) for line in path.read_text(encoding="utf-8", errors="replace").splitlines())
-    return [row for row in found if row is not None]
+    rows = (_row(line) for line in path.read_text(encoding="utf-8", errors="replace").splitlines())
+    return [row for row in rows if row is not None]
 
 
 def _row(line: str) -> dict[str, Any] | None:

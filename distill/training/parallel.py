@@ -11,7 +11,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import get_context
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import torch
 
@@ -21,9 +21,14 @@ from distill.training.experiment import open_experiment
 from distill.training.loop import make_accelerator
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
+    from multiprocessing.queues import Queue
+
+    from rich.progress import Progress, TaskID
 
     from distill.training.grid_session import GridSession
+
+Message = tuple[str, str, float, int]
+"""Action (add, advance or remove), label of the task, steps (of all where it is added), and steps that are done."""
 
 _session: GridSession | None = None
 """The open experiment of this worker process."""
@@ -63,7 +68,7 @@ def train_at_once(
     names = [name for group in groups for name in group]
     failed: dict[str, str] = {}
     overall = progress.add_task("students", total=len(names)) if progress else None
-    with _shown(queue, progress), ProcessPoolExecutor(min(jobs, len(names)), context, initializer=_open, initargs=start) as pool:
+    with _displayed(queue, progress), ProcessPoolExecutor(min(jobs, len(names)), context, initializer=_open, initargs=start) as pool:
         futures: dict[Future[str | None], str] = {}
         try:
             for group in groups:
@@ -86,25 +91,25 @@ def train_at_once(
 
 
 def threads_each(jobs: int) -> int:
-    """Give the threads of each of so many processes that train at once."""
+    """Return the number of threads of each of `jobs` processes that train at once, at least 1."""
     return max(1, (os.cpu_count() or 1) // jobs)
 
 
-def _open(experiment: str, out: Path, threads: int, resume: bool, queue: Any) -> None:
+def _open(experiment: str, out: Path, threads: int, resume: bool, queue: Queue[Message | None] | None) -> None:
     """Open the experiment once in a new worker process."""
     global _session
     from distill.training.grid_session import GridSession
 
-    threading.Thread(target=_die_with, args=(os.getppid(),), daemon=True).start()
+    threading.Thread(target=_exit_with_parent, args=(os.getppid(),), daemon=True).start()
     torch.set_num_threads(threads)
-    read = Experiment.model_validate_json(experiment)
-    told = None if queue is None else cast("Progress", _Told(queue))
-    accelerator = make_accelerator(read.training.precision)
-    _session = GridSession(read, open_experiment(read, progress=False), out, accelerator, resume=resume, progress=told)
+    parsed = Experiment.model_validate_json(experiment)
+    queued_progress = None if queue is None else cast("Progress", _QueuedProgress(queue))
+    accelerator = make_accelerator(parsed.training.precision)
+    _session = GridSession(parsed, open_experiment(parsed, progress=False), out, accelerator, resume=resume, progress=queued_progress)
 
 
-def _die_with(parent: int) -> None:
-    """End this worker when the process that started it has gone: nobody else would, and it would go on writing to the run."""
+def _exit_with_parent(parent: int) -> None:
+    """Exit when the parent process is gone: this worker would otherwise go on writing to the run."""
     while os.getppid() == parent:
         time.sleep(0.5)
     os._exit(1)
@@ -116,15 +121,15 @@ def _train(name: str) -> str | None:
     return _session.train(name)
 
 
-class _Told:
-    """What a training loop asks of a rich progress, sent to the process that shows it, a few times a second."""
+class _QueuedProgress:
+    """The calls that a training loop makes on a rich progress, sent to the process that displays it, a few times a second."""
 
-    def __init__(self, queue: Any) -> None:
+    def __init__(self, queue: Queue[Message | None]) -> None:
         self.queue = queue
         self.last = 0.0
         self.due: dict[str, float] = {}
 
-    def add_task(self, label: str, *, total: float, completed: float = 0) -> str:
+    def add_task(self, label: str, *, total: float, completed: int = 0) -> str:
         self.queue.put(("add", label, total, completed))
         return label
 
@@ -145,12 +150,12 @@ class _Told:
 
 
 @contextmanager
-def _shown(queue: Any, progress: Progress | None) -> Iterator[None]:
-    """Show what the workers tell until the block ends."""
+def _displayed(queue: Queue[Message | None], progress: Progress | None) -> Iterator[None]:
+    """Display the progress of the workers until the block ends."""
     if progress is None:
         yield
         return
-    thread = threading.Thread(target=_show, args=(queue, progress), daemon=True)
+    thread = threading.Thread(target=_display, args=(queue, progress), daemon=True)
     thread.start()
     try:
         yield
@@ -159,13 +164,13 @@ def _shown(queue: Any, progress: Progress | None) -> Iterator[None]:
         thread.join(timeout=5)
 
 
-def _show(queue: Any, progress: Progress) -> None:
-    tasks: dict[str, Any] = {}
+def _display(queue: Queue[Message | None], progress: Progress) -> None:
+    tasks: dict[str, TaskID] = {}
     while (message := queue.get()) is not None:
-        what, label, number, completed = message
-        if what == "add":
+        action, label, number, completed = message
+        if action == "add":
             tasks[label] = progress.add_task(label, total=number, completed=completed)
-        elif label in tasks and what == "advance":
+        elif label in tasks and action == "advance":
             progress.advance(tasks[label], number)
         elif label in tasks:
             progress.remove_task(tasks.pop(label))

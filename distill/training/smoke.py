@@ -6,7 +6,6 @@ import io
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,9 +16,9 @@ from PIL import Image
 from distill.data.shards import expand_braces
 from distill.models.checkpoint import save_student
 from distill.models.student import attach_projection, build_backbone
-from distill.text.captions import places
+from distill.text.captions import placeholders
 from distill.training.config import Experiment, TextConfig
-from distill.training.teach import TeachConfig, _build, _export
+from distill.training.teach import TeachConfig, build_clip, save_clip
 from distill.training.views import ViewConfig
 
 CLASSES = ("red thing", "green thing", "blue thing")
@@ -69,8 +68,8 @@ def stand_ins(experiment: Experiment, folder: Path) -> Experiment:
 
 
 def _words(text: TextConfig) -> dict[str, list[str]]:
-    """Give words to the places that the experiment's own images fill from text columns, which stand-ins have not."""
-    named = dict.fromkeys(place for template in text.templates for place in places(template))
+    """Return words for placeholders that the experiment fills from text columns, which the stand-ins lack."""
+    named = dict.fromkeys(place for template in text.templates for place in placeholders(template))
     return {name: text.words.get(name, ["plain"]) for name in named}
 
 
@@ -101,7 +100,7 @@ def _data(place: Path, spec: str, domain: str, count: int, *, at: int) -> str:
         for number, part in enumerate((images[:half], images[half:])):
             _shard(place / f"{number}.tar", part, labelled=True)
         return str(place / "{0..1}.tar")
-    table: dict[str, Any] = {
+    table: dict[str, object] = {
         "id": [f"{place.name}-{row}" for row in range(count)],
         "image": [data for data, _ in images],
         "label": [label for _, label in images],
@@ -124,8 +123,8 @@ def _shard(path: Path, images: list[tuple[bytes, int]], *, labelled: bool) -> No
                 tar.addfile(member, io.BytesIO(content))
 
 
-def _tiny(spec: str) -> tuple[str, dict[str, Any]]:
-    """Give the smallest student of a family."""
+def _tiny(spec: str) -> tuple[str, dict[str, object]]:
+    """Return the smallest student of a family: its spec and arguments."""
     if spec.startswith("timm:tiny_vit"):
         return spec, dict(TINY_VIT)
     if spec.startswith(("timm:efficientnet", "timm:tf_efficientnet")):
@@ -135,7 +134,7 @@ def _tiny(spec: str) -> tuple[str, dict[str, Any]]:
     return "builtin:small_resnet", {"widths": [4, 8]}
 
 
-def _checkpoint(path: Path, spec: str, kwargs: dict[str, Any]) -> str:
+def _checkpoint(path: Path, spec: str, kwargs: dict[str, object]) -> str:
     torch.manual_seed(1)
     encoder = attach_projection(build_backbone(spec, kwargs), DIM, image_size=SIDE)
     save_student(path, encoder, {"spec": spec, "kwargs": kwargs, "embed_dim": DIM, "image_size": SIDE})
@@ -148,7 +147,7 @@ def _teacher(folder: Path) -> Path:
     config = TeachConfig(
         embed_dim=DIM, image_tower="test_byobnet", image_size=SIDE, text_width=16, text_layers=1, context_length=77, views=ViewConfig()
     )
-    model, _, settings = _build(config)
+    model, _, settings = build_clip(config)
     folder.mkdir(exist_ok=True)
-    _export(model, settings, folder)
+    save_clip(model, settings, folder)
     return folder

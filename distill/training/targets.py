@@ -63,7 +63,18 @@ class TeacherTargets:
         self._open: dict[int, Tensor] = {}
 
     def view(self, view: int, progress: Progress | None = None) -> Tensor:
-        """Give view k's embeddings, float32 unit rows, shape (N, D)."""
+        """Return the teacher's embeddings of one view, computed on the first call.
+
+        Args:
+            view: number k of the view.
+            progress: rich progress, or None.
+
+        Returns:
+            float32 unit rows, shape (N, D).
+
+        Raises:
+            DistillError: when another program replaces the stored file.
+        """
         if view not in self._open:
             path = self.folder / f"view-{view:03d}.npy"
             rows = self._read(path)

@@ -6,7 +6,7 @@ import difflib
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -27,6 +27,8 @@ from distill.training.train import HeldOut, zero_shot_accuracy
 from distill.training.views import ViewConfig, Views
 
 if TYPE_CHECKING:
+    from open_clip import SimpleTokenizer
+    from open_clip.model import CustomTextCLIP
     from rich.progress import Progress
 
 MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
@@ -55,7 +57,7 @@ class TeachConfig(BaseModel):
     views: ViewConfig = ViewConfig(count=1000, min_area=1.0, max_ratio=1.0, shift=0.125, brightness=0.1, contrast=0.1, saturation=0.1)
 
     def side(self, epoch: int) -> int:
-        """Give the side of the images in an epoch: early epochs learn as much from small images, for a fraction of the time.
+        """Compute the side of the images in an epoch: early epochs learn as much from small images, for a fraction of the time.
 
         Source: Karras et al. (2018), progressive growing, as used for classifiers by Tan & Le (2021), section 4.
         """
@@ -98,19 +100,19 @@ def teach(
     """
     _start(train, out, config, resume=resume)
     pixels = torch.from_numpy(train.pixels(None, progress=progress is not None))
-    lesson = _Lesson(train, pixels, test, config, MetricsLog(out / "metrics.jsonl", "teacher"))
+    training = _TeacherTraining(train, pixels, test, config, MetricsLog(out / "metrics.jsonl", "teacher"))
     state = out / "resume.safetensors"
-    loop = Loop(lesson.model, config.training, n=len(pixels), seed=config.seed, accelerator=lesson.accelerator, state=state)
+    loop = Loop(training.model, config.training, n=len(pixels), seed=config.seed, accelerator=training.accelerator, state=state)
     if resume:
         loop.resume()
-    loop.run(lesson.step, lesson.after_epoch, after_step=lesson.clamp, progress=progress, label="teacher")
-    _export(lesson.model, lesson.settings, out)
+    loop.run(training.step, training.after_epoch, after_step=training.clamp, progress=progress, label="teacher")
+    save_clip(training.model, training.settings, out)
     state.unlink()
     return None if test is None else evaluate(out, test, templates=config.templates, precision=config.training.precision)
 
 
 def _start(train: Split, out: Path, config: TeachConfig, *, resume: bool) -> None:
-    """Refuse a folder that holds a teacher, or another unfinished one; note what is begun in `teach.json`."""
+    """Refuse a folder that holds a teacher or another unfinished one; store options and images in `teach.json`."""
     unfinished = (out / "resume.safetensors").exists()
     if (out / "open_clip_config.json").exists() and not (resume and unfinished):
         raise FileExistsError(f"`out` must be a new folder, got {out}, which holds a teacher; choose another folder.")
@@ -127,12 +129,12 @@ def _start(train: Split, out: Path, config: TeachConfig, *, resume: bool) -> Non
     write_then_rename(note, lambda file: file.write(json.dumps(begun, indent=1).encode()))
 
 
-class _Lesson:
+class _TeacherTraining:
     """One training of a teacher: the model with its views and texts, and what the loop calls."""
 
     def __init__(self, train: Split, pixels: Tensor, test: Split | None, config: TeachConfig, log: MetricsLog) -> None:
         torch.manual_seed(config.seed)
-        self.model, self.tokenizer, self.settings = _build(config)
+        self.model, self.tokenizer, self.settings = build_clip(config)
         self.tower = image_tower(self.model)
         self.accelerator = make_accelerator(config.training.precision)
         self.config = config
@@ -144,7 +146,12 @@ class _Lesson:
         self.log = log
 
     def step(self, indices: Tensor, epoch: int) -> tuple[Tensor, dict[str, Tensor]]:
-        """Give the loss of a batch."""
+        """Compute the loss of a batch.
+
+        Args:
+            indices: rows of the batch, int64, shape (B,).
+            epoch: from 0.
+        """
         device = self.accelerator.device
         self.tower.input_size = self.config.side(epoch)
         views = self.views.images(self.pixels, indices, epoch % self.config.views.count).to(device)
@@ -161,8 +168,13 @@ class _Lesson:
             self.model.logit_scale.clamp_(0.0, 4.6052)
 
     def after_epoch(self, epoch: int, means: dict[str, float]) -> None:
-        """Log the epoch with zero-shot accuracy where there are held-out images, at the side that the epoch trained with."""
-        row: dict[str, Any] = {"student": "teacher", "epoch": epoch + 1, **means}
+        """Log an epoch, with zero-shot accuracy where there are held-out images, at the image size of the epoch.
+
+        Args:
+            epoch: from 0.
+            means: name -> mean over the epoch.
+        """
+        row: dict[str, object] = {"student": "teacher", "epoch": epoch + 1, **means}
         if self.held_out is not None:
             self.tower.input_size = self.config.side(epoch)
             self.model.eval()
@@ -174,7 +186,17 @@ class _Lesson:
 
 
 def evaluate(folder: Path, test: Split, *, templates: Sequence[str], precision: str = "auto") -> float:
-    """Load a teacher the way users do and measure its zero-shot accuracy in [0, 1]."""
+    """Load a teacher the way users do and measure its zero-shot accuracy.
+
+    Args:
+        folder: of the teacher.
+        test: held-out images.
+        templates: of the class prompts.
+        precision: as in `TrainingConfig`.
+
+    Returns:
+        Share of right answers, in [0, 1].
+    """
     teacher = load_teacher(str(folder))
     weights = teacher.class_weights(test.class_names, templates)
     held_out = HeldOut(torch.from_numpy(test.pixels(None)), torch.from_numpy(test.labels))
@@ -206,7 +228,7 @@ def grouped_contrastive(images: Tensor, text: Tensor, group: Tensor, *, logit_sc
 class _Texts:
     """The text of each image in each epoch: a template filled with its class, or its caption."""
 
-    def __init__(self, split: Split, config: TeachConfig, tokenizer: Any) -> None:
+    def __init__(self, split: Split, config: TeachConfig, tokenizer: SimpleTokenizer) -> None:
         prompts = [prompt for name in split.class_names for prompt in fill(config.templates, name)]
         self.templates = len(config.templates)
         captions = split.captions
@@ -219,7 +241,15 @@ class _Texts:
         self.seed = config.seed
 
     def draw(self, indices: Tensor, epoch: int) -> tuple[Tensor, Tensor]:
-        """Give the distinct texts of a batch as tokens (U, L), and each image's row among them (N,)."""
+        """Draw the texts of a batch.
+
+        Args:
+            indices: rows of the batch, int64, shape (B,).
+            epoch: from 0.
+
+        Returns:
+            Tokens of the distinct texts, shape (U, L), and the row of each image among them, shape (B,).
+        """
         g = torch.Generator().manual_seed(self.seed * 7_919 + epoch)
         # One template for all images of an epoch's batch keeps one class one text.
         template = int(torch.randint(self.templates, (1,), generator=g))
@@ -230,8 +260,15 @@ class _Texts:
         return self.tokens[rows], group
 
 
-def _build(config: TeachConfig) -> tuple[Any, Any, dict[str, Any]]:
-    """Build the open_clip model, its tokenizer and the settings that rebuild it."""
+def build_clip(config: TeachConfig) -> tuple[CustomTextCLIP, SimpleTokenizer, dict[str, object]]:
+    """Build an untrained open_clip model; its weights come from the global generator.
+
+    Returns:
+        The model, its tokenizer, and the content of the `open_clip_config.json` that rebuilds both.
+
+    Raises:
+        ValueError: for an `image_tower` that timm does not have, with the nearest names.
+    """
     import open_clip
     import timm
     from open_clip.model import CustomTextCLIP
@@ -257,14 +294,20 @@ def _build(config: TeachConfig) -> tuple[Any, Any, dict[str, Any]]:
         "resize_mode": "shortest",
     }
     model.visual.preprocess_cfg = preprocess
-    settings = {
+    settings: dict[str, object] = {
         "model_cfg": {"embed_dim": config.embed_dim, "vision_cfg": vision, "text_cfg": text, "custom_text": True},
         "preprocess_cfg": preprocess,
     }
     return model, open_clip.SimpleTokenizer(context_length=config.context_length), settings
 
 
-def _export(model: Any, settings: dict[str, Any], out: Path) -> None:
-    """Write the weights, and the config last, so that a folder with a config is whole."""
+def save_clip(model: CustomTextCLIP, settings: dict[str, object], out: Path) -> None:
+    """Write a model as a folder for `local-dir:`: the weights first, so that a folder with a config is whole.
+
+    Args:
+        model: from `build_clip`.
+        settings: from `build_clip`.
+        out: folder of the teacher.
+    """
     save_tensors(out / "open_clip_model.safetensors", model.state_dict(), {"made_by": "synthgap teach"})
     write_then_rename(out / "open_clip_config.json", lambda file: file.write(json.dumps(settings, indent=1).encode()))

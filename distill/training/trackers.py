@@ -9,9 +9,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from distill.errors import DistillError
+
+if TYPE_CHECKING:
+    from accelerate.tracking import GeneralTracker
 
 logger = logging.getLogger(__name__)
 
@@ -34,9 +37,9 @@ def refuse_missing(names: Sequence[str]) -> None:
 
 @contextmanager
 def tracked(
-    names: Sequence[str], out: Path, *, run: str, student: str, settings: dict[str, Any], log: Callable[[dict[str, Any]], None]
+    names: Sequence[str], out: Path, *, run: str, student: str, settings: dict[str, object], log: Callable[[dict[str, Any]], None]
 ) -> Iterator[Callable[[dict[str, Any]], None]]:
-    """Give a log that also writes to trackers, one run of theirs for each student, so that they draw students over each other.
+    """Yield a log that also writes to trackers, one tracker run for each student, so that their charts overlay students.
 
     A tracker that fails is warned of and left out: training goes on. W&B writes files only, unless WANDB_MODE says `online`.
 
@@ -48,7 +51,7 @@ def tracked(
         settings: plain facts of the student.
         log: is given every row first.
     """
-    trackers = [made for name in names if (made := _start(name, out, run, student, settings)) is not None]
+    trackers = [tracker for name in names if (tracker := _start(name, out, run, student, settings)) is not None]
 
     def write(row: dict[str, Any]) -> None:
         log(row)
@@ -64,10 +67,10 @@ def tracked(
             _tried(tracker.name, tracker.finish)
 
 
-def _start(name: str, out: Path, run: str, student: str, settings: dict[str, Any]) -> Any:
+def _start(name: str, out: Path, run: str, student: str, settings: dict[str, object]) -> GeneralTracker | None:
     from accelerate.tracking import TensorBoardTracker, WandBTracker
 
-    tracker: Any
+    tracker: GeneralTracker
     if name == "tensorboard":
         tracker = TensorBoardTracker(student, logging_dir=str(out / "tensorboard"))
     else:

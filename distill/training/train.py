@@ -6,13 +6,13 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from distill.losses import Batch, Setting, build_states, describe, mixed_loss, needs_of, properties
+from distill.losses import Batch, StateSizes, build_states, describe, mixed_loss, needs_of, properties
 from distill.losses.masking import frozen_statistics, hide, patch_mask
 from distill.losses.momentum import Momentum
 from distill.models.checkpoint import save_student
@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 LEARNED_START = 0.07
 """Initial temperature of a learned one (Radford et al., 2021, section 2.5)."""
 
-Metrics = Callable[[dict[str, Any]], None]
+Metrics = Callable[[dict[str, object]], None]
+"""Takes one row of the log: name -> value."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class HeldOut:
 
 @dataclass(frozen=True)
 class Recipe:
-    """What makes one student differ from another.
+    """The settings in which one student differs from another.
 
     Args:
         name: unique in the run, also its folder.
@@ -89,23 +90,23 @@ class Recipe:
     ema_decay: float = 0.999
     mask_ratio: float = 0.75
     spec: str = "builtin:small_resnet"
-    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    kwargs: Mapping[str, object] = field(default_factory=dict)
     init: str = ""
 
 
 class _Student(nn.Module):
-    """The encoder, the logarithm of the logit scale, which learns only where asked, and what the losses keep.
+    """The encoder, the logarithm of the logit scale (learned where the recipe says so), and the states of the losses.
 
     Only the encoder is exported; all of it is saved for resuming.
     """
 
-    def __init__(self, encoder: Encoder, recipe: Recipe, setting: Setting) -> None:
+    def __init__(self, encoder: Encoder, recipe: Recipe, sizes: StateSizes) -> None:
         super().__init__()
         self.encoder = encoder
         learned = recipe.temperature == "learned"
         start = torch.tensor(-math.log(LEARNED_START if recipe.temperature == "learned" else recipe.temperature))
         self.log_scale = nn.Parameter(start, requires_grad=learned)
-        self.states = build_states(recipe.loss, recipe.options, setting, seed=recipe.seed)
+        self.states = build_states(recipe.loss, recipe.options, sizes, seed=recipe.seed)
         self.momentum = Momentum(encoder, recipe.ema_decay) if "momentum" in needs_of(recipe.loss) else None
 
     def forward(self, images: Tensor) -> Tensor:
@@ -121,7 +122,7 @@ class _Student(nn.Module):
 
 
 class _Batches:
-    """Makes what the losses look at, and nothing that none of them needs."""
+    """Computes the fields of `Batch` that the losses of a recipe need, and no others."""
 
     def __init__(self, recipe: Recipe, student: _Student, loop: Loop, images: TrainingImages, class_weights: Tensor) -> None:
         self.recipe = recipe
@@ -139,41 +140,49 @@ class _Batches:
         self._mask: tuple[int, Tensor] | None = None
 
     def batch(self, indices: Tensor, epoch: int, progress: Progress | None) -> Batch:
-        """Embed the views of some images in an epoch, with the targets that the losses need."""
+        """Embed the views of a batch, with the targets that the losses need.
+
+        Args:
+            indices: rows of the whole batch, int64, shape (B,).
+            epoch: from 0.
+            progress: rich progress, or None.
+        """
         source, needs, device = self.images, self.needs, self.device
-        view = epoch % source.views.config.count
-        own = self.loop.share(indices)
-        pictures = source.views.images(source.pixels, own, view).to(device)
-        text = source.views.targets(source.text[self.recipe.text], indices, view).to(device) if "text" in needs else None
+        view_number = epoch % source.views.config.count
+        shard = self.loop.share(indices)
+        views = source.views.images(source.pixels, shard, view_number).to(device)
+        text = source.views.targets(source.text[self.recipe.text], indices, view_number).to(device) if "text" in needs else None
         return Batch(
-            student=self._embed(pictures, len(indices)),
-            teacher=self.loop.gather(source.targets.view(view, progress)[own].to(device), len(indices)) if "teacher" in needs else None,
+            student=self._embed(views, len(indices)),
+            teacher=self.loop.gather(source.targets.view(view_number, progress)[shard].to(device), len(indices))
+            if "teacher" in needs
+            else None,
             text=text,
             logit_scale=self.student.log_scale.exp(),
-            shares=None if self.one_hot is None else source.views.shares(self.one_hot, indices, view).to(device),
+            shares=None if self.one_hot is None else source.views.shares(self.one_hot, indices, view_number).to(device),
             class_weights=self.class_weights if "class_weights" in needs else None,
             teacher_scale=source.targets.teacher.logit_scale if "teacher_scale" in needs else 100.0,
             rows=indices.to(device) if "rows" in needs else None,
-            masked=self._masked(pictures, own, epoch, len(indices)) if "masked" in needs else None,
-            momentum=self._average(pictures, len(indices)),
+            masked=self._masked(views, shard, epoch, len(indices)) if "masked" in needs else None,
+            momentum=self._average(views, len(indices)),
         )
 
-    def _embed(self, pictures: Tensor, total: int) -> Tensor:
-        return self.loop.gather(F.normalize(self.loop.embed(pictures).float(), dim=-1), total)
+    def _embed(self, views: Tensor, total: int) -> Tensor:
+        return self.loop.gather(F.normalize(self.loop.embed(views).float(), dim=-1), total)
 
-    def _masked(self, pictures: Tensor, indices: Tensor, epoch: int, total: int) -> Tensor:
+    def _masked(self, views: Tensor, indices: Tensor, epoch: int, total: int) -> Tensor:
         if self._mask is None or self._mask[0] != epoch:
             n = len(self.images.pixels)
             self._mask = (epoch, patch_mask(n, self.recipe.mask_ratio, seed=self.images.views.config.seed, epoch=epoch))
-        hidden = hide(pictures, self._mask[1][indices], self.student.encoder.mean)
+        hidden = hide(views, self._mask[1][indices], self.student.encoder.mean)
         with frozen_statistics(self.student.encoder):
             return self._embed(hidden, total)
 
-    def _average(self, pictures: Tensor, total: int) -> Tensor | None:
+    def _average(self, views: Tensor, total: int) -> Tensor | None:
         if self.student.momentum is None:
             return None
         with self.loop.accelerator.autocast():
-            return self.loop.gather(F.normalize(self.student.momentum(pictures).float(), dim=-1), total)
+            return self.loop.gather(F.normalize(self.student.momentum(views).float(), dim=-1), total)
 
 
 def train_student(
@@ -201,7 +210,7 @@ def train_student(
         held_out: domain -> images on which zero-shot accuracy is logged.
         out: folder of this student.
         accelerator: from `make_accelerator`.
-        log: is given one row for each epoch.
+        log: takes one row for each epoch.
         resume: take up the state in `out` where there is one.
         progress: rich progress, or None.
 
@@ -213,7 +222,7 @@ def train_student(
     """
     first = accelerator.is_main_process
     out.mkdir(parents=True, exist_ok=True)
-    student = _Student(encoder, recipe, Setting(images=len(images.pixels), embed_dim=int(class_weights.shape[0])))
+    student = _Student(encoder, recipe, StateSizes(images=len(images.pixels), embed_dim=int(class_weights.shape[0])))
     state = out / "resume.safetensors"
     loop = Loop(student, config, n=len(images.pixels), seed=recipe.seed, accelerator=accelerator, state=state, encoder=encoder)
     if resume:
@@ -227,7 +236,7 @@ def train_student(
     def after_epoch(epoch: int, means: dict[str, float]) -> None:
         if not first:
             return
-        row: dict[str, Any] = {"student": recipe.name, "epoch": epoch + 1, **means}
+        row: dict[str, object] = {"student": recipe.name, "epoch": epoch + 1, **means}
         for domain, split in held_out.items():
             row[f"zero_shot_{domain}"] = zero_shot_accuracy(encoder, split, class_weights, accelerator=accelerator)
         if recipe.temperature == "learned":
@@ -242,8 +251,8 @@ def train_student(
     return final
 
 
-def _description(recipe: Recipe, *, embed_dim: int, image_size: int) -> dict[str, Any]:
-    """Give what a checkpoint says of its student: how to build it again, and what it was trained with."""
+def _description(recipe: Recipe, *, embed_dim: int, image_size: int) -> dict[str, object]:
+    """Return a checkpoint's description of its student: how to build it again, and how it was trained."""
     target, negatives = properties(recipe.loss)
     return {
         "spec": recipe.spec,
@@ -258,7 +267,7 @@ def _description(recipe: Recipe, *, embed_dim: int, image_size: int) -> dict[str
         "target": target,
         "negatives": negatives,
         "properties": describe(recipe.loss),
-        "options": {name: dict(given) for name, given in recipe.options.items()},
+        "options": {name: dict(values) for name, values in recipe.options.items()},
         "text": recipe.text,
         "temperature": recipe.temperature,
         **({"init": recipe.init} if recipe.init else {}),

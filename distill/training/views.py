@@ -39,7 +39,7 @@ class ViewConfig(BaseModel):
 
     @property
     def key(self) -> str:
-        """Give a hash of everything that changes the pixels, but not of `count`."""
+        """Hash of all settings that change the pixels, without `count`."""
         return hashlib.sha256(json.dumps(self.model_dump(exclude={"count"}), sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -57,7 +57,7 @@ class Views:
         self._table: tuple[int, dict[str, Tensor]] | None = None
 
     def draws(self, view: int) -> dict[str, Tensor]:
-        """Give view k's random numbers: name -> tensor with N rows (`partner` holds indices, `blend` shares in [0, 1])."""
+        """Draw the random numbers of view k: name -> tensor with N rows (`partner` holds indices, `blend` shares in [0, 1])."""
         if self._table is None or self._table[0] != view:
             c = self.config
             g = torch.Generator().manual_seed(c.seed * 1_000_003 + view)
@@ -108,7 +108,7 @@ class Views:
 
         Args:
             table: one unit row for each of the N images, shape (N, D).
-            indices: rows to give, shape (B,).
+            indices: rows to return, shape (B,).
             view: which view.
 
         Returns:
@@ -117,7 +117,16 @@ class Views:
         return F.normalize(self.shares(table, indices, view), dim=-1)
 
     def shares(self, table: Tensor, indices: Tensor, view: int) -> Tensor:
-        """Blend rows as `targets` does, without normalising: shares of classes go on to sum to one."""
+        """Blend rows as `targets` does, without normalising: class shares keep their sum of one.
+
+        Args:
+            table: one row for each of the N images, shape (N, C).
+            indices: rows to return, int64, shape (B,).
+            view: number of the view.
+
+        Returns:
+            Shape (B, C).
+        """
         draws = self.draws(view)
         share = draws["blend"][indices].unsqueeze(1)
         return (1 - share) * table[indices] + share * table[draws["partner"][indices]]

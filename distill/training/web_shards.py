@@ -67,7 +67,7 @@ class Shards:
         self._pool = ThreadPoolExecutor(1)
 
     def epoch(self, number: int) -> Tensor:
-        """Give the images of an epoch, uint8, shape (N, 3, S, S), and begin with those of the next one in the background."""
+        """Return the images of an epoch, uint8, shape (N, 3, S, S), and start reading those of the next one in the background."""
         if self._loaded is None or self._loaded[0] != number:
             self._loaded = None  # frees the memory before more is taken
             waiting = self._next if self._next is not None and self._next[0] == number else None
@@ -123,22 +123,38 @@ class StreamViews(Views):
         self._last: tuple[int, Tensor, Tensor] | None = None
 
     def images(self, pixels: Tensor, indices: Tensor, view: int) -> Tensor:
-        """Draw view k of some images of epoch k, float32 in [0, 1], shape (B, 3, S, S); `pixels` is not looked at."""
+        """Draw view k of some images of epoch k.
+
+        Args:
+            pixels: not used.
+            indices: rows to draw, int64, shape (B,).
+            view: number k of the view, which is the epoch.
+
+        Returns:
+            float32 images in [0, 1], shape (B, 3, S, S).
+        """
         if self._last is None or self._last[0] != view or not torch.equal(self._last[1], indices):
             self._last = (view, indices, super().images(self.shards.epoch(view), indices, view))
         return self._last[2]
 
 
 class LiveTargets(TeacherTargets):
-    """Teacher embeddings computed when they are asked for, and not kept."""
+    """Teacher embeddings that are computed on every use and not stored."""
 
     def view(self, view: int, progress: Progress | None = None) -> Tensor:
-        """Give something that turns rows into unit embeddings (B, D) of view k."""
+        """Return an object that is indexed with rows and computes their unit embeddings (B, D) in view k.
+
+        Args:
+            view: number k of the view, which is the epoch.
+            progress: not used.
+        """
         self.teacher.fast_encode.to(self.accelerator.device)
-        return _Live(self, view)  # type: ignore[return-value]
+        return _LiveRows(self, view)  # type: ignore[return-value]
 
 
-class _Live:
+class _LiveRows:
+    """Indexed with rows, computes their teacher embeddings."""
+
     def __init__(self, targets: LiveTargets, view: int) -> None:
         self.targets = targets
         self.number = view
@@ -151,19 +167,31 @@ class _Live:
 
 
 def stream_images(shards: Shards, teacher: Teacher, views: ViewConfig, *, accelerator: Accelerator) -> TrainingImages:
-    """Make a training set of a stream, with a view of its own for each epoch and no texts or labels."""
-    over = StreamViews(shards, views.model_copy(update={"count": shards.epochs}))
+    """Make a training set of a stream, with a view of its own for each epoch and no texts or labels.
+
+    Args:
+        shards: images of the stream.
+        teacher: frozen.
+        views: strengths and seed; its `count` is not used.
+        accelerator: decides the precision.
+    """
+    stream_views = StreamViews(shards, views.model_copy(update={"count": shards.epochs}))
     pixels = torch.zeros(1, dtype=torch.uint8).expand(shards.images, 3, shards.size, shards.size)  # its shape is all that is used
-    targets = LiveTargets(teacher, pixels, over, fingerprint="stream", folder=Path(), accelerator=accelerator)
-    return TrainingImages(pixels=pixels, views=over, targets=targets, text={})
+    targets = LiveTargets(teacher, pixels, stream_views, fingerprint="stream", folder=Path(), accelerator=accelerator)
+    return TrainingImages(pixels=pixels, views=stream_views, targets=targets, text={})
 
 
 ABSENT = frozenset({"text", "shares", "class_weights", "rows"})
-"""What losses may need and a stream has not: texts, classes, rows that come again."""
+"""Fields that losses may need and a stream lacks: texts, classes, rows that are seen again."""
 
 
 def refuse_unmet_by_stream(student: str, stream: str, needs: Collection[str]) -> None:
     """Refuse a loss that a stream cannot serve.
+
+    Args:
+        student: name in the config, for the message.
+        stream: name in the config, for the message.
+        needs: fields of the batch that the loss reads.
 
     Raises:
         DistillError: naming student, stream, what is missing and the remedy.

@@ -45,7 +45,7 @@ def discovery(
         seed: seed of samples, halves, mixture, made-up words and shuffles.
         progress: called as `progress(done, total)` in steps.
         limit: images of each domain, spread over the classes.
-        vocabulary: kind -> words, a file of words (see `probes.discovery.probe.vocabulary.read_vocabulary`), or None for the built-in list.
+        vocabulary: kind -> words, a file of words (see `probes.discovery.vocabulary.read_vocabulary`), or None for the built-in list.
         components: components that are reported, chosen on one half of the images and scored on the other.
         slices: groups of real images.
         permutations: shuffles behind each p-value.

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from distill.losses import LOSSES, Batch, Setting, build_states, mixed_loss
+from distill.losses import LOSSES, Batch, StateSizes, build_states, mixed_loss
 
 CLASSES = torch.tensor([0, 1, 0, 2, 1, 3])
 IMAGES = 20
@@ -43,7 +43,7 @@ def pick(batch: Batch, order: Tensor) -> Batch:
 
 
 def fresh_states(name: str, d: int = 5) -> dict[str, torch.nn.Module]:
-    return dict(build_states({name: 1.0}, {}, Setting(images=IMAGES, embed_dim=d), seed=0).double())
+    return dict(build_states({name: 1.0}, {}, StateSizes(images=IMAGES, embed_dim=d), seed=0).double())
 
 
 def value(name: str, batch: Batch, states: dict[str, torch.nn.Module] | None = None) -> Tensor:

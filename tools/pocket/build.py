@@ -15,12 +15,12 @@ from typing import cast
 
 import torch
 
-from distill.packs.pocket import SIZES, PocketPart
+from distill.packs.pocket import SIZES, PocketPart, teacher_folder
 from distill.packs.pocket.captions import TASKS, captions
 from distill.packs.pocket.world import blend, compose, draw_scenes
 from tools.pocket import build_autoencoder, build_generator, build_samples, build_teacher
 
-LOG = logging.getLogger("distill.packs.pocket")
+LOG = logging.getLogger("tools.pocket")
 
 GENERATOR_IMAGES = 30_000
 GENERATOR_SEED = 3
@@ -72,6 +72,22 @@ def report(out: Path) -> dict[str, dict[str, float]]:
     }
 
 
+def install(out: Path, assets: Path) -> None:
+    """Copy what a build has made over the files that the package ships.
+
+    Args:
+        out: folder of the build.
+        assets: folder of the shipped files.
+    """
+    for name in SHIPPED:
+        source = out / name
+        if source.is_dir():
+            shutil.rmtree(assets / name, ignore_errors=True)
+            shutil.copytree(source, assets / name)
+        else:
+            shutil.copy2(source, assets / name)
+
+
 def main() -> None:
     """Read the command line and build."""
     parser = argparse.ArgumentParser(prog="python -m tools.pocket.build", description=__doc__)
@@ -86,12 +102,7 @@ def main() -> None:
     torch.set_num_threads(1)
     build(options.out, tuple(options.steps), resume=options.resume, scale=options.scale)
     if options.install:
-        assets = Path(__file__).parent / "assets"
-        for name in SHIPPED:
-            source = options.out / name
-            copy = shutil.copytree if source.is_dir() else shutil.copy2
-            shutil.rmtree(assets / name, ignore_errors=True)
-            copy(source, assets / name)
+        install(options.out, teacher_folder().parent)
 
 
 if __name__ == "__main__":

@@ -36,14 +36,21 @@ def load(out: Path) -> AutoencoderTiny:
 def _loss(vae: AutoencoderTiny, latents: Tensor, images: Tensor) -> Tensor:
     """Absolute error of pixels and of their differences, as strokes are thin."""
     with torch.autocast("cpu", torch.bfloat16):
-        found = vae.decode((latents + LATENT_NOISE * torch.randn_like(latents)) / SCALE).sample
-    found = found.float()
-    slopes = sum((found.diff(dim=axis) - images.diff(dim=axis)).abs().mean() for axis in (2, 3))
-    return functional.mse_loss(found, images) * 4 + functional.l1_loss(found, images) + 0.5 * slopes
+        decoded = vae.decode((latents + LATENT_NOISE * torch.randn_like(latents)) / SCALE).sample
+    decoded = decoded.float()
+    slopes = sum((decoded.diff(dim=axis) - images.diff(dim=axis)).abs().mean() for axis in (2, 3))
+    return functional.mse_loss(decoded, images) * 4 + functional.l1_loss(decoded, images) + 0.5 * slopes
 
 
 def train(out: Path, images: Tensor, seconds: float, *, resume: bool = False) -> None:
-    """Train the decoder for a budget of processor time on (N, 3, 32, 32) uint8 images of the generator's part; write `out/vae`."""
+    """Train the decoder for a budget of processor time; write `out/vae`.
+
+    Args:
+        out: build folder.
+        images: of the generator's part, uint8, shape (N, 3, 32, 32).
+        seconds: budget of processor time, which the learning rate follows.
+        resume: keep a finished autoencoder.
+    """
     folder = out / "vae"
     if resume and (folder / "config.json").exists():
         return

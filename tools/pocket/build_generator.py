@@ -116,7 +116,12 @@ def train(out: Path, latents: Tensor, captions: list[str], ink: Tensor, seconds:
 
 
 def save_pipeline(out: Path, model: Denoiser) -> None:
-    """Write text encoder, U-Net, autoencoder, tokenizer and sampler as one diffusers folder in half precision."""
+    """Write text encoder, U-Net, autoencoder, tokenizer and scheduler as one diffusers folder in half precision.
+
+    Args:
+        out: build folder, which holds `vae`; the pipeline becomes `out/pipeline`.
+        model: trained text encoder and U-Net.
+    """
     vae = AutoencoderTiny.from_pretrained(out / "vae")
     vae.register_to_config(_name_or_path="")  # else the build folder's path would be shipped
     pipeline = StableDiffusionPipeline(

@@ -34,7 +34,18 @@ def load_pipeline(folder: Path) -> DiffusionPipeline:
 
 
 def draw(pipeline: DiffusionPipeline, prompts: list[str], seed: int, *, steps: int = STEPS, guidance: float = GUIDANCE) -> np.ndarray:
-    """Draw one image for each of N prompts, (N, 32, 32, 3) uint8; each image's noise depends on the seed and its place only."""
+    """Generate one image for each prompt; its noise depends on the seed and its index only.
+
+    Args:
+        pipeline: from `load_pipeline`.
+        prompts: N texts.
+        seed: of the noise.
+        steps: of the scheduler.
+        guidance: scale of classifier-free guidance.
+
+    Returns:
+        uint8, shape (N, 32, 32, 3).
+    """
     images = []
     for start in range(0, len(prompts), BATCH):
         batch = prompts[start : start + BATCH]
@@ -46,7 +57,14 @@ def draw(pipeline: DiffusionPipeline, prompts: list[str], seed: int, *, steps: i
 
 
 def sample(out: Path, part: str, count: int, *, resume: bool = False) -> None:
-    """Sample one synthetic part and write its manifest, images included, to `out/<part>.parquet`."""
+    """Sample one synthetic part and write its manifest, images included, to `out/<part>.parquet`.
+
+    Args:
+        out: build folder, which holds `pipeline`.
+        part: key of `SEEDS`.
+        count: number of images.
+        resume: keep a finished part.
+    """
     path = out / f"{part}.parquet"
     if resume and path.exists():
         return

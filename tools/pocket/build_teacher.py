@@ -58,7 +58,18 @@ def write_config(folder: Path) -> None:
 def zero_shot(
     model: nn.Module, tokenize: Callable[[list[str]], Tensor], images: Tensor, names: tuple[str, ...], templates: tuple[str, ...]
 ) -> np.ndarray:
-    """Predict the class of N images by the mean of the templates' text embeddings, (N,) int64."""
+    """Predict the class of images by the mean of the templates' text embeddings.
+
+    Args:
+        model: an open_clip model.
+        tokenize: its tokenizer.
+        images: uint8, shape (N, 3, 32, 32).
+        names: C class names.
+        templates: `str.format` strings with one place.
+
+    Returns:
+        Classes, int64, shape (N,).
+    """
     with torch.inference_mode():
         text = model.encode_text(tokenize([t.format(name) for name in names for t in templates]), normalize=True)
         weights = functional.normalize(text.unflatten(0, (len(names), len(templates))).mean(1), dim=-1)
@@ -112,8 +123,8 @@ def train(out: Path, seconds: float, *, resume: bool = False, start: Path | None
     optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=0.02, betas=(0.9, 0.98))
     rng, began, step, done = np.random.default_rng(SEED), time.process_time(), 0, 0.0
     while done < 1:
-        shown = _shown(scenes["strength"].to_numpy(), done)
-        for rows in torch.from_numpy(rng.permutation(shown)).split(BATCH)[:-1]:
+        rows_shown = _shown(scenes["strength"].to_numpy(), done)
+        for rows in torch.from_numpy(rng.permutation(rows_shown)).split(BATCH)[:-1]:
             done = min((time.process_time() - began) / seconds, 1)
             optimizer.param_groups[0]["lr"] = float(LEARNING_RATE * min(1, step / 150) * (1 + np.cos(np.pi * done)) / 2)
             template = {name: parts[rng.integers(len(parts))] for name, parts in prompts.items()}
@@ -134,7 +145,16 @@ def train(out: Path, seconds: float, *, resume: bool = False, start: Path | None
 
 
 def evaluate(folder: Path, images: Tensor, truth: dict[str, np.ndarray]) -> dict[str, float]:
-    """Zero-shot accuracy of a saved teacher on every task, on (N, 3, 32, 32) uint8 images."""
+    """Measure the zero-shot accuracy of a saved teacher on every task.
+
+    Args:
+        folder: of the teacher.
+        images: uint8, shape (N, 3, 32, 32).
+        truth: task -> class names, shape (N,).
+
+    Returns:
+        Task -> accuracy in [0, 1].
+    """
     model, tokenize = open_clip.create_model(f"local-dir:{folder}").eval(), open_clip.get_tokenizer(f"local-dir:{folder}")
     scores = {}
     for task, (names, templates) in TASKS.items():

@@ -65,7 +65,7 @@ def pocket_split(part: PocketPart | str, task: str = "digit") -> Split:
 @cache
 def _table(part: PocketPart) -> pa.Table:
     source = _real(part) if part in _REAL else _synthetic(part)
-    files = [_plain(file) for file in source.pop("file")]
+    files = [_uncompressed_png(file) for file in source.pop("file")]
     count = len(files)
     columns = {
         "id": pa.array([f"pocket/{part}/{row:05d}" for row in range(count)]),
@@ -78,12 +78,12 @@ def _table(part: PocketPart) -> pa.Table:
 def _real(part: PocketPart) -> dict[str, list[Any]]:
     owner, seed = _REAL[part]
     scenes = draw_scenes(SIZES[part], owner, seed)
-    made: dict[str, list[Any]] = {
+    columns: dict[str, list[Any]] = {
         "file": compose(scenes, owner, seed),
         "caption": captions(scenes, seed),
         "generator": [None] * len(scenes),
     }
-    return made | {name: scenes[name].tolist() for name in _ATTRIBUTES}
+    return columns | {name: scenes[name].tolist() for name in _ATTRIBUTES}
 
 
 def _synthetic(part: PocketPart) -> dict[str, list[Any]]:
@@ -91,7 +91,7 @@ def _synthetic(part: PocketPart) -> dict[str, list[Any]]:
     return manifest.to_pydict()
 
 
-def _plain(file: bytes) -> bytes:
+def _uncompressed_png(file: bytes) -> bytes:
     """Re-wrap an encoded image as uncompressed PNG, whose size is the same whatever it shows."""
     buffer = io.BytesIO()
     Image.fromarray(decode(file)).save(buffer, "PNG", compress_level=0)
@@ -99,15 +99,15 @@ def _plain(file: bytes) -> bytes:
 
 
 def teacher_folder() -> Path:
-    """Give the folder of the teacher, for `open_clip.create_model("local-dir:FOLDER")`."""
+    """Return the folder of the teacher, for `open_clip.create_model("local-dir:FOLDER")`."""
     return _ASSETS / "teacher"
 
 
 def pipeline_folder() -> Path:
-    """Give the folder of the generator, for `diffusers.DiffusionPipeline.from_pretrained`."""
+    """Return the folder of the generator, for `diffusers.DiffusionPipeline.from_pretrained`."""
     return _ASSETS / "pipeline"
 
 
 def card() -> str:
-    """Give the pack's card in Markdown: what it holds, how it was made, what it can and cannot show."""
+    """Read the pack's card in Markdown: what it holds, how it was made, what it can and cannot show."""
     return (Path(__file__).parent / "card.md").read_text(encoding="utf-8")

@@ -19,12 +19,16 @@ TASKS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 
 
 def caption(scene: pd.Series | dict[str, object], rng: np.random.Generator) -> str:
-    """Describe a scene: digit, ink and ground always; size, tilt and place each in some captions, as people do.
+    """Describe a scene: digit, ink and ground always; size and tilt with probability 0.7, place with 0.4.
+
+    Args:
+        scene: a row of `draw_scenes`.
+        rng: decides which words are said.
 
     Example:
         >>> scene = {"digit": "seven", "ink": "red", "ground": "brick", "size": "small", "tilt": "left", "place": "top left"}
         >>> caption(scene, np.random.default_rng(0))
-        'a small left-leaning red seven on brick'
+        'a small left-leaning red seven on brick at the top left'
     """
     size, tilt, place = rng.random(3)
     words = [str(scene["size"]) if size < 0.7 else "", _TILT_WORDS[str(scene["tilt"])] if tilt < 0.7 else ""]
@@ -35,13 +39,18 @@ def caption(scene: pd.Series | dict[str, object], rng: np.random.Generator) -> s
 
 
 def captions(scenes: pd.DataFrame, seed: int) -> list[str]:
-    """Describe each of N scenes; the same arguments give the same captions."""
+    """Describe each of N scenes; the same arguments give the same captions.
+
+    Args:
+        scenes: N rows of `draw_scenes`.
+        seed: of the words that are said.
+    """
     rng = np.random.default_rng([seed, len(scenes), 2])
     return [caption(scene, rng) for scene in scenes.to_dict("records")]
 
 
 def vocabulary_corpus() -> list[str]:
-    """Give texts that hold every word of the captions and prompts: what the tokenizer is built from."""
+    """List texts that hold every word of the captions and prompts; the tokenizer is trained on them."""
     prompts = [template.format(name) for names, templates in TASKS.values() for name in names for template in templates]
     rest = [
         "a small medium large left-leaning right-leaning upright tilted digit",

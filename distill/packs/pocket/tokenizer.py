@@ -18,7 +18,7 @@ CONTEXT_LENGTH = 16
 
 
 def save_tokenizer(folder: Path) -> int:
-    """Write the tokenizer's files into a folder and give the size of its vocabulary; the end token has the highest id."""
+    """Write the tokenizer's files into a folder and return the size of its vocabulary; the end token has the highest id."""
     learner = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
     learner.normalizer = normalizers.Lowercase()
     bytes_of_words = [pre_tokenizers.Whitespace(), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]

@@ -111,14 +111,19 @@ def _photo(ground: str) -> np.ndarray:
 
 
 def region(ground: str, part: Part) -> tuple[int, int]:
-    """Give the columns [left, right) of a ground's photograph box from which a part's crops are taken."""
+    """Return the columns [left, right) of a ground's photograph box from which a part's crops are taken.
+
+    Args:
+        ground: key of `GROUNDS`.
+        part: "teacher", "generator" or "heldout".
+    """
     width = GROUNDS[ground].box[2] - GROUNDS[ground].box[0]
     low, high = _REGION[part]
     return round(low * width), round(high * width)
 
 
 def draw_scenes(count: int, part: Part, seed: int, *, tie: float = 0.0) -> pd.DataFrame:
-    """Draw what is to be seen on each image, balanced over digits.
+    """Draw the attributes of each image, balanced over digits.
 
     With `tie` 0 all attributes are independent: the real domain. With `tie` t the ink, and independently the ground, is the digit's
     own (`TIED`) with probability t and otherwise drawn from all: the bias of the generator's training data.
@@ -213,7 +218,16 @@ def compose(scenes: pd.DataFrame, part: Part, seed: int) -> list[bytes]:
 
 
 def blend(scenes: pd.DataFrame, part: Part, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Blend the strokes of N scenes over their grounds: (N, 32, 32, 3) uint8, and the ink's opacity (N, 32, 32) in [0, 1]."""
+    """Blend the strokes of N scenes over their grounds.
+
+    Args:
+        scenes: N rows of `draw_scenes`.
+        part: whose photograph regions to use.
+        seed: of crops, jitter and noise.
+
+    Returns:
+        Images, uint8, shape (N, 32, 32, 3), and the ink's opacity, shape (N, 32, 32), in [0, 1].
+    """
     rng = np.random.default_rng([seed, len(scenes), 1])
     ground = _crops(scenes, part, rng)
     opacity = _masks(scenes)[..., None] * scenes["strength"].to_numpy(dtype=np.float32)[:, None, None, None]

@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import nn
 
-from distill.distributed.gather import share_batch_norms
+from distill.distributed.gather import convert_sync_batchnorm
 from distill.errors import DistillError
 from distill.models.checkpoint import read_tensors
 from distill.training.config import read_experiment
@@ -110,7 +110,7 @@ def test_a_batch_norm_that_cannot_be_shared_is_named() -> None:
         pass
 
     with pytest.raises(DistillError, match="batch norms of a student must be torch's own under a launcher, got Own at `0`"):
-        share_batch_norms(nn.Sequential(Own(3)))
+        convert_sync_batchnorm(nn.Sequential(Own(3)))
 
 
 @pytest.mark.slow

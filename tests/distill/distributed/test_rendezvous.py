@@ -10,7 +10,7 @@ from threading import Barrier
 import pytest
 from torch.distributed import DistNetworkError, HashStore, PrefixStore, Store, TCPStore
 
-from distill.distributed.rendezvous import is_lost_process, name_of_meeting
+from distill.distributed.rendezvous import agree_on_rendezvous_id, is_lost_process
 from distill.errors import DistillError
 
 SOON = timedelta(seconds=30)
@@ -19,7 +19,7 @@ SOON = timedelta(seconds=30)
 def meet(store: Store, world: int, late: int = 0) -> set[str]:
     with ThreadPoolExecutor(world) as pool:
         order = [*range(late, world), *range(late)]
-        return {future.result() for future in [pool.submit(name_of_meeting, store, rank, world, longest=SOON) for rank in order]}
+        return {future.result() for future in [pool.submit(agree_on_rendezvous_id, store, rank, world, timeout=SOON) for rank in order]}
 
 
 @pytest.mark.parametrize("world", [1, 2, 5])
@@ -37,9 +37,9 @@ def test_questions_of_killed_processes_hold_nobody_up() -> None:
     with pytest.raises(
         DistillError, match=r"must all start within 0:00:00\.200000, got no answer from the first of them; look for the first error"
     ):
-        name_of_meeting(store, 1, 3, longest=timedelta(seconds=0.2))  # asked, and was killed
+        agree_on_rendezvous_id(store, 1, 3, timeout=timedelta(seconds=0.2))  # asked, and was killed
     with pytest.raises(DistillError, match="got 1 of 3"):
-        name_of_meeting(store, 0, 3, longest=timedelta(seconds=0.2))  # answered the dead one, and was killed
+        agree_on_rendezvous_id(store, 0, 3, timeout=timedelta(seconds=0.2))  # answered the dead one, and was killed
 
     (name,) = meet(store, 3)
 
@@ -52,7 +52,7 @@ def test_what_a_killed_process_has_left_is_not_read_again() -> None:
     barrier = Barrier(2)
 
     def start(rank: int, address: str) -> str:
-        own = PrefixStore(name_of_meeting(stores[rank], rank, 2, longest=SOON), stores[rank])
+        own = PrefixStore(agree_on_rendezvous_id(stores[rank], rank, 2, timeout=SOON), stores[rank])
         if rank == 0:
             time.sleep(0.3)  # the other one looks first
             own.set("address", address)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from distill.distributed.sharding import pieces, place_in_launch, shard_of, whole_batches
+from distill.distributed.sharding import chunks, rank_and_world_size, shard_of, whole_batches
 
 
 @pytest.mark.parametrize("total", [100_000_000, 99_999_937, 1_000_003, 64, 63, 1])
@@ -30,7 +30,7 @@ def test_pieces_of_all_ranks_cover_every_image_once(total, world, size):
     seen = np.zeros(total, dtype=int)
 
     for rank in range(world):
-        for piece in pieces(shard_of(total, rank, world), size):
+        for piece in chunks(shard_of(total, rank, world), size):
             assert 0 < len(piece) <= size
             seen[piece.start : piece.stop] += 1
 
@@ -50,14 +50,14 @@ def test_every_batch_is_one_that_a_single_process_runs():
 
 
 def test_the_place_in_a_launch_is_read_from_the_environment():
-    assert place_in_launch({}) == (0, 1)
-    assert place_in_launch({"RANK": "3", "WORLD_SIZE": "8"}) == (3, 8)
+    assert rank_and_world_size({}) == (0, 1)
+    assert rank_and_world_size({"RANK": "3", "WORLD_SIZE": "8"}) == (3, 8)
 
 
 @pytest.mark.parametrize(("rank", "world"), [("8", "8"), ("x", "2"), ("-1", "2"), ("0", "0")])
 def test_a_place_that_cannot_be_is_refused(rank, world):
     with pytest.raises(ValueError, match="`RANK` must be a number below `WORLD_SIZE`"):
-        place_in_launch({"RANK": rank, "WORLD_SIZE": world})
+        rank_and_world_size({"RANK": rank, "WORLD_SIZE": world})
 
 
 def test_the_arithmetic_of_the_page_on_scale_holds():

@@ -14,7 +14,7 @@ from distill.generate.autoencoder import build, encode
 from distill.generate.class_conditional import NAME, ClassConditionalConfig, train_generator
 from distill.generate.pipelines import load_pipeline
 from distill.generate.settings import GeneratorConfig
-from distill.generate.sources import few_of_each
+from distill.generate.sources import first_per_class
 from distill.generate.synthesize import SynthesisConfig, synthesize
 from distill.text.contexts import plain_prompts
 
@@ -24,18 +24,18 @@ TINY = ClassConditionalConfig(width=32, layers=1, steps=4, batch_size=8)
 @pytest.fixture(scope="module")
 def few(tiny_data: Path) -> Split:
     """Four images of each class, 16 x 16; the class is one bright colour."""
-    return few_of_each(load_split(tiny_data / "train-real.parquet"), 4)
+    return first_per_class(load_split(tiny_data / "train-real.parquet"), 4)
 
 
-def test_few_of_each_keeps_the_first_of_every_class_in_order(tiny_data: Path) -> None:
+def test_first_per_class_keeps_the_first_of_every_class_in_order(tiny_data: Path) -> None:
     whole = load_split(tiny_data / "train-real.parquet")
 
-    few = few_of_each(whole, 3)
+    few = first_per_class(whole, 3)
 
     assert np.bincount(few.labels).tolist() == [3, 3, 3]
     assert few.ids.tolist() == whole.ids[:9].tolist()  # its labels go round
     with pytest.raises(ValueError, match="`count` must be at least 1 image of each class, got 0"):
-        few_of_each(whole, 0)
+        first_per_class(whole, 0)
 
 
 def test_the_encoder_is_the_principal_components_of_patches() -> None:

@@ -15,12 +15,12 @@ from PIL import Image
 
 from distill.data.split import load_split
 from distill.errors import DistillError
-from distill.generate.draw import Painter
+from distill.generate.draw import PipelineRunner
 from distill.generate.pipelines import load_pipeline
 from distill.generate.requests import image_seed, plan
 from distill.generate.settings import Codec, GeneratorConfig
-from distill.generate.store import Store
-from distill.generate.synthesize import Made, SynthesisConfig, synthesize
+from distill.generate.store import ImageStore
+from distill.generate.synthesize import SynthesisConfig, SynthesisResult, synthesize
 from distill.text.contexts import Contexts, diverse_prompts, plain_prompts
 
 CLASSES = ("cat", "dog", "ship")
@@ -32,7 +32,7 @@ def settings(model: object, **changes: object) -> GeneratorConfig:
 
 def make(
     model: object, out: Path, *, per_class: int = 2, batch_size: int = 3, generator: dict[str, object] | None = None, **changes: object
-) -> Made:
+) -> SynthesisResult:
     own = {name: changes.pop(name) for name in ("resume", "rank", "world") if name in changes}
     config = SynthesisConfig.model_validate(
         {"class_names": list(CLASSES), "generator": settings(model, **(generator or {})), "per_class": per_class, **changes}
@@ -118,15 +118,15 @@ def test_a_killed_and_resumed_set_has_the_same_bytes(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    add, calls = Store.add, []
+    add, calls = ImageStore.add, []
 
-    def killed(self: Store, *args: object) -> None:
+    def killed(self: ImageStore, *args: object) -> None:
         calls.append(args)
         if len(calls) == 5:
             raise KeyboardInterrupt
         add(self, *args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(Store, "add", killed)
+    monkeypatch.setattr(ImageStore, "add", killed)
     with pytest.raises(KeyboardInterrupt):
         make(stable_diffusion, tmp_path / "set")
     monkeypatch.undo()
@@ -153,11 +153,11 @@ def test_processes_that_share_a_set_make_the_same_one(stable_diffusion: Path, wh
 def test_a_picture_does_not_depend_on_its_batch(name: str, request: pytest.FixtureRequest) -> None:
     """Up to rounding: sums of a batch are grouped otherwise, in fp32 that is below one grey level, so a level may tip over."""
     config = settings(request.getfixturevalue(name))
-    painter = Painter(load_pipeline(config), config, CLASSES)
+    runner = PipelineRunner(load_pipeline(config), config, CLASSES)
     requests = plan(plain_prompts(CLASSES, ["a {}"]), per_class=1, seed=4, key="")
 
-    together = painter.draw(requests)
-    alone = [painter.draw([request])[0] for request in reversed(requests)][::-1]
+    together = runner.generate(requests)
+    alone = [runner.generate([request])[0] for request in reversed(requests)][::-1]
 
     for one, other in zip(together, alone, strict=True):
         assert np.abs(one.pixels.astype(int) - other.pixels.astype(int)).max() <= 1
@@ -169,11 +169,11 @@ def test_a_scheduler_that_draws_noise_of_its_own_is_fed_one_picture_at_a_time(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     config = settings(dit, scheduler="DDPM", guidance=1.0)
-    painter = Painter(load_pipeline(config), config, CLASSES)
+    runner = PipelineRunner(load_pipeline(config), config, CLASSES)
     requests = plan(plain_prompts(CLASSES, ["{}"]), per_class=1, seed=0, key="")
 
-    together = painter.draw(requests)
-    alone = painter.draw(requests[1:2])[0]
+    together = runner.generate(requests)
+    alone = runner.generate(requests[1:2])[0]
 
     assert "one at a time" in caplog.text
     assert np.array_equal(together[1].pixels, alone.pixels)
@@ -190,10 +190,10 @@ def test_class_conditional_pipelines_get_their_own_numbers(dit: Path) -> None:
 
 def test_drawing_leaves_the_global_random_state_alone(stable_diffusion: Path) -> None:
     config = settings(stable_diffusion)
-    painter = Painter(load_pipeline(config), config, CLASSES)
+    runner = PipelineRunner(load_pipeline(config), config, CLASSES)
     before = torch.get_rng_state()
 
-    painter.draw(plan(plain_prompts(["cat"], ["a {}"]), per_class=1, seed=0, key=""))
+    runner.generate(plan(plain_prompts(["cat"], ["a {}"]), per_class=1, seed=0, key=""))
 
     assert torch.equal(torch.get_rng_state(), before)
 
@@ -370,7 +370,7 @@ def test_other_weights_under_the_same_name_are_refused(stable_diffusion: Path, t
 
 
 def test_a_second_process_of_the_same_rank_is_refused(tmp_path: Path, stable_diffusion: Path) -> None:
-    store = Store(tmp_path / "set", Codec())
+    store = ImageStore(tmp_path / "set", Codec())
 
     with pytest.raises(DistillError, match="`out` must be filled by one process of rank 0, got a second one"):
         make(stable_diffusion, tmp_path / "set")

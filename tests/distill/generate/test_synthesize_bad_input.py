@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from distill.errors import DistillError
-from distill.generate.draw import Painter
+from distill.generate.draw import PipelineRunner
 from distill.generate.pipelines import load_pipeline
 from distill.generate.requests import plan
 from distill.generate.settings import Codec, GeneratorConfig
@@ -106,9 +106,9 @@ def test_options_a_pipeline_does_not_take_are_refused(dit: Path) -> None:
     pipeline = load_pipeline(GeneratorConfig.named(str(dit)))
 
     with pytest.raises(ValueError, match=r"`height` must be left out for a DiTPipeline, got 64; it takes none"):
-        Painter(pipeline, GeneratorConfig.named(str(dit), height=64), ["cat"])
+        PipelineRunner(pipeline, GeneratorConfig.named(str(dit), height=64), ["cat"])
     with pytest.raises(ValueError, match=r"`negative_prompt` must be left out for a DiTPipeline"):
-        Painter(pipeline, GeneratorConfig.named(str(dit), negative_prompt="blurry"), ["cat"])
+        PipelineRunner(pipeline, GeneratorConfig.named(str(dit), negative_prompt="blurry"), ["cat"])
 
 
 def test_pictures_that_are_not_finite_stop_the_set_with_a_remedy(copy: Path, tmp_path: Path) -> None:
@@ -130,7 +130,9 @@ def test_the_network_is_never_asked_for_a_local_folder(stable_diffusion: Path, m
     monkeypatch.setattr(socket.socket, "connect", lambda *_: pytest.fail("the network was asked"))
     config = GeneratorConfig.named(str(stable_diffusion), steps=1)
 
-    drawing = Painter(load_pipeline(config), config, ["cat"]).draw(plan(plain_prompts(["cat"], ["a {}"]), per_class=1, seed=0, key=""))[0]
+    drawing = PipelineRunner(load_pipeline(config), config, ["cat"]).generate(
+        plan(plain_prompts(["cat"], ["a {}"]), per_class=1, seed=0, key="")
+    )[0]
 
     assert drawing.flaw is None
 

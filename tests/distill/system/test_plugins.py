@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from distill.losses import Loss, find_loss
+from distill.losses import LOSSES, Loss, find_loss
 from distill.models.checkpoint import load_student
 from distill.models.encoder import Encoder
 from distill.models.student import build_backbone
@@ -118,7 +118,7 @@ def test_our_own_losses_cannot_be_replaced(package: Path, tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: find_loss("hlaf"), r"`loss` must name one of 33 losses .*, got 'hlaf'; did you mean half"),
+        (lambda: find_loss("hlaf"), rf"`loss` must name one of {len(LOSSES) + 4} losses .*, got 'hlaf'; did you mean half"),
         (lambda: find_loss("wrong"), r"`wrong` of the group synthgap.losses must be a distill.losses.Loss, got int; build one"),
         (
             lambda: find_loss("broken"),

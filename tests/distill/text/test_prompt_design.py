@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -41,6 +42,42 @@ def test_sizes_are_near_those_of_allpairspy(options: int, paper: int) -> None:
 
     assert reference == paper
     assert options**2 <= ours <= 1.1 * reference
+
+
+DOCUMENTED = re.findall(
+    r"^\| (\d+) \| (\d+) \| (\d+) \| (\d+) \|$",
+    (Path(__file__).parents[3] / "docs" / "synthesize.md").read_text(encoding="utf-8"),
+    flags=re.MULTILINE,
+)
+
+
+def test_the_documented_designs_are_of_five_ten_and_fifteen_options() -> None:
+    assert [int(options) for options, *_ in DOCUMENTED] == [5, 10, 15]
+
+
+@pytest.mark.parametrize(
+    ("options", "ours", "reference", "least"), [*DOCUMENTED[:2], *(pytest.param(*row, marks=pytest.mark.slow) for row in DOCUMENTED[2:])]
+)
+def test_designs_have_the_documented_sizes(options: str, ours: str, reference: str, least: str) -> None:
+    allpairspy = pytest.importorskip("allpairspy")
+
+    assert len(all_pairs([int(options)] * 4)) == int(ours)
+    assert len(list(allpairspy.AllPairs([list(range(int(options)))] * 4))) == int(reference)
+    assert int(options) ** 2 == int(least)
+
+
+def test_the_default_design_stays_the_one_that_stored_sets_were_drawn_from() -> None:
+    """Another design is another set of prompts: `synthesize --resume` would refuse the sets that exist."""
+    assert all_pairs([5, 5, 5, 5])[:3] == [(4, 0, 1, 1), (1, 1, 2, 4), (3, 3, 4, 3)]
+    assert all_pairs([10, 10, 10, 10])[:3] == [(3, 4, 4, 6), (7, 3, 7, 7), (8, 5, 5, 3)]
+
+
+def test_a_small_design_may_be_larger_than_the_smallest_one() -> None:
+    """The search is greedy: 4 rows hold all pairs of three factors with two options, and allpairspy finds them."""
+    allpairspy = pytest.importorskip("allpairspy")
+
+    assert len(list(allpairspy.AllPairs([[0, 1]] * 3))) == 4
+    assert {len(all_pairs([2, 2, 2], seed=seed)) for seed in range(20)} == {5, 6}
 
 
 def test_a_design_depends_on_its_seed_alone() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from distill.data.split import Split, load_split
 from distill.losses import LOSSES, find_loss
-from distill.text.captions import places, write_texts
+from distill.text.captions import placeholders, write_texts
 from distill.training.config import read_experiment
 from distill.training.experiment import open_experiment
 from distill.training.factor_levels import levels, levels_of
@@ -54,7 +54,7 @@ def test_a_place_that_nothing_fills_is_refused(split: Split) -> None:
 @pytest.mark.parametrize(("template", "match"), [("a photo", "one {}"), ("{} {}", "one {}"), ("a {", "braces that match")])
 def test_a_template_without_its_place_is_refused(template: str, match: str) -> None:
     with pytest.raises(ValueError, match=match):
-        places(template)
+        placeholders(template)
 
 
 @pytest.mark.parametrize(

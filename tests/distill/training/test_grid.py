@@ -27,7 +27,7 @@ from distill.models.checkpoint import load_student, read_description, read_tenso
 from distill.models.encoder import weights_hash
 from distill.models.teacher import load_teacher
 from distill.system import atomic_files
-from distill.training import grid, grid_session, loop, train
+from distill.training import grid, loop, metrics, train
 from distill.training.config import Experiment, read_experiment
 from distill.training.experiment import open_experiment
 from distill.training.grid import train_grid
@@ -167,7 +167,7 @@ def test_killed_and_resumed_run_ends_in_the_same_bits(
     with monkeypatch.context() as patch:
         owner, name = {
             "step": (train, "mixed_loss"),
-            "metrics": (grid_session.MetricsLog, "write"),
+            "metrics": (metrics.MetricsLog, "write"),
             "save_student": (train, "save_student"),
             "save_state": (loop, "save_tensors"),
             "rename": (os, "replace"),
