@@ -19,14 +19,8 @@ from diagnose.judge import verdict
 from diagnose.judge.facts import Measured
 from diagnose.schema import Estimate
 from probes.discovery.vocabulary import BUILT_IN, FAMILY_OF_KIND
-from probes.edits import EDITS, PLACES
-
-SUBSTANCES = ("colour", "texture", "shape", "frequency", "codec")
-"""Families that say what a cue is made of; keys of `probes.edits.FAMILIES`."""
-
-PLACE = "border"
-MARK = "mark"
-"""Families that say where a cue is: around the image, or in one window of it."""
+from probes.edits import EDITS, FAMILIES
+from probes.edits.families import FamilyKind
 
 HIDING = "centre_only"
 """The edit that takes the whole border away."""
@@ -68,6 +62,11 @@ class CueEvidence:
     alarm: bool = False
     blunt: EditScore | None = None
     closed: EditScore | None = None
+
+    @property
+    def kind(self) -> FamilyKind:
+        """What the family says of a cue: what it is made of, or where it lies."""
+        return FAMILIES[self.family].kind
 
     @property
     def used(self) -> bool:
@@ -143,21 +142,21 @@ def _by_edits(measured: Measured) -> Cause:
     scores = {name.removeprefix("interventions/"): value for name, value in measured.scores.items() if name.startswith("interventions/")}
     if not any(name.startswith("reliance/") for name in scores):
         return Cause("untested")
-    found = sorted((_suspect(family, scores) for family in (*SUBSTANCES, PLACE, MARK)), key=lambda item: -item.strength)
+    found = sorted((_suspect(name, scores) for name, family in FAMILIES.items() if family.nameable), key=lambda item: -item.strength)
     suspects = tuple(found)
     hidden = scores.get(f"gap_closed/{HIDING}")
     used = [item for item in suspects if item.used]
     if not used:
         return Cause(_without(suspects, scores), suspects=suspects, hidden=hidden)
-    border, mark = (next((item for item in used if item.family == family), None) for family in (PLACE, MARK))
-    made_of = [item for item in used if item.family in SUBSTANCES]
+    border, mark = (next((item for item in used if item.kind == kind), None) for kind in ("border", "window"))
+    made_of = [item for item in used if item.kind == "substance"]
     clear = bool(made_of) and made_of[0].alarm and _clear(made_of, suspects)
     substance = made_of[0].family if clear else None
     there = None if border is None else _at_border(border, made_of[:1], hidden, suspects)
     if border is not None and border.alarm and there:
         where = _where(mark) if mark is not None and verdict.mostly(_followed(mark), _followed(border)) else None
         return _named(border, suspects, hidden, substance=substance, where=where)
-    around = next((item.followed.estimate for item in suspects if item.family == PLACE and item.followed is not None), None)
+    around = next((item.followed.estimate for item in suspects if item.kind == "border" and item.followed is not None), None)
     if mark is not None and verdict.lies_in_window(_followed(mark), [_followed(item) for item in made_of], around):
         return _named(mark, suspects, hidden, substance=substance, where=_where(mark))
     if not made_of:
@@ -184,7 +183,7 @@ def _at_border(
     known = verdict.lies_at_border(border, _followed(substance[0]) if substance else None, hidden, back)
     if known is not None or border is None or not place.alarm or any(item.alarm for item in substance):
         return known
-    others = [item.followed.estimate for item in suspects if item.family in SUBSTANCES and item.followed is not None]
+    others = [item.followed.estimate for item in suspects if item.kind == "substance" and item.followed is not None]
     return True if all(verdict.surely_more(border, other) for other in others) else None
 
 
@@ -194,7 +193,7 @@ def _clear(made_of: Sequence[CueEvidence], suspects: Sequence[CueEvidence]) -> b
     An exchange with another class and one with the same class are two tests of one thing: where they contradict, nothing is named.
     """
     first = made_of[0]
-    rivals = [item.given_back for item in suspects if item.family in SUBSTANCES and item is not first]
+    rivals = [item.given_back for item in suspects if item.kind == "substance" and item is not first]
     back = None if first.closed is None else first.closed.estimate
     if any(back is None or verdict.surely_more(other, back) for other in rivals if other is not None):
         return False
@@ -228,7 +227,7 @@ def _without(suspects: tuple[CueEvidence, ...], scores: Mapping[str, Estimate]) 
     border or window that goes over carries a part of the object. A surely negative number is passed over on purpose: there the teacher or real
     images follow more, which clears the student (docs/verdict.md).
     """
-    if any(verdict.alarms(scores, name) for name, edit in EDITS.items() if edit.partnered and edit.family not in PLACES):
+    if any(verdict.alarms(scores, name) for name, edit in EDITS.items() if edit.partnered and not FAMILIES[edit.family].is_place):
         return "unnamed"
     followed = [item.followed.estimate for item in suspects if item.followed is not None]
     return "none" if followed and all(verdict.compare(value, verdict.NOT_FOLLOWED) == "below" for value in followed) else "unsettled"

@@ -216,7 +216,7 @@ def _by_cue(records: Sequence[Record], cost: dict[str, float]) -> str:
         rows.append(
             (
                 f"`{cue}`{f', {CUES[cue].role}' if CUES[cue].role != 'dev' else ''}",
-                " or ".join(FAMILIES[name] for name in scores.expected(here[0])) or "nothing",
+                " or ".join(FAMILIES[name].title for name in scores.expected(here[0])) or "nothing",
                 f"{_whole(min(known))} to {_whole(max(known))}" if known else "unknown",
                 str(len(costly)),
                 *(str(count[name]) for name in ("right", "wrong", "open", "silent")),

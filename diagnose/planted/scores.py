@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from probes.planted.cue import diagnosed_family
 from probes.planted.plant import CUES
 from probes.stats.intervals import Interval, wilson
 
@@ -18,14 +19,8 @@ Record = Mapping[str, Any]
 FIRES = ("named", "used", "several", "unnamed")
 """What a cause may be called when something is alarmed at; the others are silence."""
 
-UNCARRIED = "other"
-"""Planted family of cues outside the vocabulary of the exchanges."""
-
 COSTS = 0.05
 """The cost on real images from which the goals count, in accuracy."""
-
-EXPECTED = {"background": "border"}
-"""Planted family -> what the toolkit calls it, where the two names differ: it has one name for border and background."""
 
 
 def judged(records: Iterable[Record]) -> list[Record]:
@@ -59,12 +54,12 @@ def costs(records: Sequence[Record]) -> dict[str, float]:
 def expected(record: Record) -> tuple[str, ...]:
     """Give the families that the toolkit may name, the best one first; empty where no exchange carries the cue and it should name none."""
     cue = CUES[record["draw"]["cue"]]
-    return tuple(EXPECTED.get(family, family) for family in (cue.family, *cue.also) if family != UNCARRIED)
+    return tuple(name for family in (cue.family, *cue.also) if (name := diagnosed_family(family)) is not None)
 
 
 def carried(record: Record) -> bool:
     """Say whether a family of the vocabulary is planted, so that one can be named."""
-    return CUES[record["draw"]["cue"]].family != UNCARRIED
+    return diagnosed_family(CUES[record["draw"]["cue"]].family) is not None
 
 
 def fires(record: Record) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from probes.edits import EDITS, FAMILIES, MASKED, PLACES
+from probes.edits import EDITS, EXCHANGES, FAMILIES
 from probes.embeddings import DOMAINS
 from probes.inputs import check_sights, versions
 from probes.interventions.gap_shares import gap_shares
@@ -105,7 +105,7 @@ def interventions(
             "draws": draws,
             "kinds": {name: EDITS[name].kind for name in names},
             "families": {name: EDITS[name].family for name in names},
-            "family_words": FAMILIES,
+            "family_words": {name: family.title for name, family in FAMILIES.items()},
             "correction": "Holm over all adjusted_p",
         },
         seed=seed,
@@ -119,7 +119,7 @@ def _beside(names: Sequence[str], classes: int, *, judged: bool) -> list[str]:
     A real image has no cue of its own that competes with the part that a synthetic border or window brings, so what these decide there tells no place.
     """
     matched, swapped = ([name.removeprefix(f"{kind}_") for name in names if EDITS[name].kind == kind] for kind in ("matched", "swapped"))
-    both = [name for name in matched if judged and name in swapped and EDITS[f"matched_{name}"].family not in PLACES]
+    both = [name for name in matched if judged and name in swapped and not FAMILIES[EDITS[f"matched_{name}"].family].is_place]
     controls = swapped if classes == 2 else both
     return [*(f"{CONTROL}_{exchange}" for exchange in controls), *(f"{CROSSED}_{exchange}" for exchange in both)]
 
@@ -145,7 +145,7 @@ def _chosen(student: ProbeInput, edits: Sequence[str] | None, masks: np.ndarray 
         raise ValueError(f"`edits` must be among {sorted(EDITS)}, got {unknown[0]!r}; choose from these.")
     if masks is None and masked & set(edits):
         raise ValueError(
-            f"`masks` must be given for {sorted(masked & set(edits))[0]!r}, got None; leave out {sorted(MASKED)} or give masks."
+            f"`masks` must be given for {sorted(masked & set(edits))[0]!r}, got None; leave out {sorted(name for name, exchange in EXCHANGES.items() if exchange.masked)} or give masks."
         )
     return tuple(dict.fromkeys(edits))
 

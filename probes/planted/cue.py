@@ -8,8 +8,10 @@ from typing import Literal
 
 import numpy as np
 
-Family = Literal["colour", "border", "frequency", "texture", "codec", "background", "mark", "other"]
-"""`other` is what no exchange carries: there the right answer is to name nothing."""
+from probes.edits.families import FAMILIES
+
+UNCARRIED = "other"
+"""Planted family of cues that no exchange carries: there the right answer is to name nothing."""
 
 Role = Literal["dev", "checked", "held-out"]
 """`dev`: looked at while the rules were written. `checked`: once held out, looked at since and so no longer a proof. `held-out`: first seen
@@ -71,23 +73,47 @@ class Cue:
     """One kind of cue.
 
     Args:
-        family: what a diagnosis should call it.
+        family: what a diagnosis should call it: a nameable key of `probes.edits.FAMILIES`, one of its `planted_as` names, or `UNCARRIED`.
         draw: paints it.
         local: whether its mask covers only part of the image, so that one can ask where it is.
         role: see `Role`.
         also: other families that describe it as well, such as a vignette, which is a border and a layout.
+
+    Raises:
+        ValueError: for an unknown family.
     """
 
-    family: Family
+    family: str
     draw: Draw
     local: bool = False
     role: Role = "dev"
     also: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        for family in (self.family, *self.also):
+            diagnosed_family(family)
+
     @property
     def held_out(self) -> bool:
         """Whether it stood aside while the mapping from evidence to family was written."""
         return self.role == "held-out"
+
+
+def diagnosed_family(planted: str) -> str | None:
+    """Return the family that a diagnosis should name for a planted one, or None where it should name nothing.
+
+    Args:
+        planted: family of a planted cue.
+
+    Raises:
+        ValueError: for a name that is no planted family.
+    """
+    names = {alias: name for name, family in FAMILIES.items() if family.nameable for alias in (name, *family.planted_as)}
+    if planted == UNCARRIED:
+        return None
+    if planted not in names:
+        raise ValueError(f"`family` of a planted cue must be one of {sorted([*names, UNCARRIED])}, got {planted!r}; add it to `FAMILIES`.")
+    return names[planted]
 
 
 def grid(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:

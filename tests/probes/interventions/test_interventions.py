@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from probes.edits import EDITS, EXCHANGES, PLACES, scales
+from probes.edits import EDITS, EXCHANGES, scales
+from probes.edits import FAMILIES as ALL_FAMILIES
 from probes.edits.colour import luma
 from probes.embeddings import EmbeddingTable, embed
 from probes.interventions import predictions
@@ -148,13 +149,13 @@ def test_a_planted_cue_is_followed_most_when_its_own_family_is_swapped(family, f
     assert first in alarms(result)
 
 
-@pytest.mark.parametrize("family", [family for family in FAMILIES if family not in PLACES])
+@pytest.mark.parametrize("family", [family for family in FAMILIES if not ALL_FAMILIES[family].is_place])
 def test_a_planted_cue_serves_real_images_better_from_their_own_class_than_from_another(family, found):
     result = found[family]
     tied = {
         name: result.scores[f"reliance/{name}"].value
         for name, edit in EDITS.items()
-        if edit.kind == "matched" and edit.family not in (*PLACES, "spectrum")
+        if edit.kind == "matched" and not ALL_FAMILIES[edit.family].is_place and edit.family != "spectrum"
     }
 
     first = max(tied, key=lambda name: tied[name])
@@ -424,7 +425,9 @@ def test_images_smaller_than_the_finest_patches_are_refused():
 @pytest.mark.parametrize(("images", "stands"), [(LEAST_IMAGES - 1, False), (LEAST_IMAGES, True)])
 def test_the_least_images_are_those_with_which_the_strongest_effect_stands(images: int, stands: bool) -> None:
     tested = sum(edit.kind in ("removes", "isolates", "swapped") and not edit.masked for edit in EDITS.values())
-    tested += len([name for name in EXCHANGES if EDITS.get(f"matched_{name}") and EDITS[f"matched_{name}"].family not in PLACES])
+    tested += len(
+        [name for name in EXCHANGES if EDITS.get(f"matched_{name}") and not ALL_FAMILIES[EDITS[f"matched_{name}"].family].is_place]
+    )
     always, never = np.ones(images), np.zeros(images)
 
     _, p = paired.smaller_of(paired.middle_and_error(always - never), paired.difference(always, never))
