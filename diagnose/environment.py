@@ -7,11 +7,11 @@ from importlib.metadata import PackageNotFoundError, version
 
 
 def environment(seed: int) -> dict[str, str]:
-    """Give Python, platform, seed and the versions of the packages that decide the numbers."""
-    found = {"python": platform.python_version(), "platform": f"{platform.system()} {platform.machine()}", "seed": str(seed)}
+    """Return Python, platform, seed and the versions of the packages that decide the numbers."""
+    versions = {"python": platform.python_version(), "platform": f"{platform.system()} {platform.machine()}", "seed": str(seed)}
     for package in ("synthgap", "torch", "open_clip_torch", "scikit-learn", "numpy", "scipy"):
         try:
-            found[package] = version(package)
+            versions[package] = version(package)
         except PackageNotFoundError:
-            found[package] = "not installed"
-    return found
+            versions[package] = "not installed"
+    return versions

@@ -28,15 +28,15 @@ def source_files(module: str, *, package: Path = PACKAGE) -> list[Path]:
     start = _file_of(module, package)
     if start is None:
         return []
-    found: set[Path] = set()
+    files: set[Path] = set()
     waiting = [start] if start.parent == package else sorted(start.parent.rglob("*.py"))
     while waiting:
         path = waiting.pop()
-        if path not in found:
-            found.add(path)
+        if path not in files:
+            files.add(path)
             waiting += [file for name in _imported_names(path, package) if (file := _file_of(name, package)) is not None]
             waiting += [init for parent in path.relative_to(package).parents if (init := package / parent / "__init__.py").is_file()]
-    return sorted(found)
+    return sorted(files)
 
 
 def source_hash(module: str, *, package: Path = PACKAGE) -> str:

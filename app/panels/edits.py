@@ -61,22 +61,22 @@ KINDS = {
 
 
 def kind_of(edit: str) -> str:
-    """Give the kind of an edit; one of another version counts as `removes`."""
+    """Return the kind of an edit; one of another version counts as `removes`."""
     return EDITS[edit].kind if edit in EDITS else "removes"
 
 
 def family_word(edit: str) -> str:
-    """Say in one or two words what kind of cue an edit tells about."""
+    """Return one or two words for what kind of cue an edit tells about."""
     return FAMILIES[EDITS[edit].family].short if edit in EDITS else "unknown"
 
 
 def edit_name(edit: str) -> str:
-    """Name an edit shortly: `hue`, `chroma`, `patch shuffle 4`."""
+    """Return a short name of an edit: `hue`, `chroma`, `patch shuffle 4`."""
     return edit.removeprefix("swapped_").removeprefix("matched_").replace("_", " ")
 
 
 def edit_words(edit: str) -> str:
-    """Say what an edit does, e.g. `the colours, place by place, taken from an image of another class`; one of another version by its name."""
+    """Return what an edit does, e.g. `the colours, place by place, taken from an image of another class`; one of another version by its name."""
     if edit in EDITS:
         return EDITS[edit].does
     partner = next((partner for kind, partner in PARTNERS.items() if edit.startswith(f"{kind}_")), None)

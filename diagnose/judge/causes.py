@@ -142,8 +142,8 @@ def _by_edits(measured: Measured) -> Cause:
     scores = {name.removeprefix("interventions/"): value for name, value in measured.scores.items() if name.startswith("interventions/")}
     if not any(name.startswith("reliance/") for name in scores):
         return Cause("untested")
-    found = sorted((_suspect(name, scores) for name, family in FAMILIES.items() if family.nameable), key=lambda item: -item.strength)
-    suspects = tuple(found)
+    every = [_suspect(name, scores) for name, family in FAMILIES.items() if family.nameable]
+    suspects = tuple(sorted(every, key=lambda item: -item.strength))
     hidden = scores.get(f"gap_closed/{HIDING}")
     used = [item for item in suspects if item.used]
     if not used:
@@ -173,7 +173,7 @@ def _where(mark: CueEvidence) -> str | None:
 def _at_border(
     place: CueEvidence, substance: Sequence[CueEvidence], hidden: Estimate | None, suspects: Sequence[CueEvidence]
 ) -> bool | None:
-    """Say whether the cue lies at the border. An exchange that is followed outranks blunt edits, whichever of the two it is.
+    """Return whether the cue lies at the border. An exchange that is followed outranks blunt edits, whichever of the two it is.
 
     Blunt edits of the border and a matched border speak for every cue that covers the image as well: alone they name no place. An exchanged
     border that no substance stands beside is a place only if it is followed surely more than each of them, since it carries most of the image.
@@ -188,7 +188,7 @@ def _at_border(
 
 
 def _clear(made_of: Sequence[CueEvidence], suspects: Sequence[CueEvidence]) -> bool:
-    """Say whether one substance surely explains more than each other that is used, and no other gives real images surely more back.
+    """Return whether one substance surely explains more than each other that is used, and no other gives real images surely more back.
 
     An exchange with another class and one with the same class are two tests of one thing: where they contradict, nothing is named.
     """
@@ -205,7 +205,7 @@ def _followed(suspect: CueEvidence) -> Estimate | None:
 
 
 def _stronger(first: CueEvidence, second: CueEvidence) -> bool:
-    """Say whether one family surely explains more than another; an exchange that is followed outranks blunt edits."""
+    """Return whether one family surely explains more than another; an exchange that is followed outranks blunt edits."""
     mine, others = _followed(first), _followed(second)
     if mine is not None:
         return others is None or verdict.surely_more(mine, others)
@@ -221,7 +221,7 @@ def _named(
 
 
 def _without(suspects: tuple[CueEvidence, ...], scores: Mapping[str, Estimate]) -> Status:
-    """Say what it means that no family is named.
+    """Return what it means that no family is named.
 
     Only an exchange shows a cue that tells the class: an edit that takes away or isolates may do more damage to images of one domain, and a
     border or window that goes over carries a part of the object. A surely negative number is passed over on purpose: there the teacher or real
@@ -256,12 +256,12 @@ def _suspect(family: str, scores: Mapping[str, Estimate]) -> CueEvidence:
 def _words(scores: Mapping[str, Estimate], families: Collection[str | None]) -> tuple[Word, ...]:
     """Find the words of these families that the student is shown to follow, after discovery's correction for all names."""
     kind_of = {word: kind for kind, words in BUILT_IN.items() for word in words}
-    found = []
+    used_words = []
     for name, used in scores.items():
         if not name.startswith("discovery/used/"):
             continue
         of, _, word = name.removeprefix("discovery/used/").rpartition("/")
         adjusted = scores.get(name.replace("/used/", "/adjusted_p/used/", 1))
         if FAMILY_OF_KIND.get(kind_of.get(word, "")) in families and adjusted is not None and verdict.alarms_at(used, adjusted):
-            found.append(Word(word, of, used))
-    return tuple(sorted(found, key=lambda item: -item.used.value))
+            used_words.append(Word(word, of, used))
+    return tuple(sorted(used_words, key=lambda item: -item.used.value))

@@ -20,16 +20,16 @@ def cause_findings(facts: Facts) -> list[Finding]:
     Args:
         facts: the numbers.
     """
-    found = []
+    findings = []
     for measured in verdict.judged(facts):
         cause = find_cause(measured)
         if cause.status != "untested":
-            found.append(_finding(measured, cause, verdict.at_chance(measured, facts) if cause.status == "none" else None, facts.chance))
-    return found
+            findings.append(_finding(measured, cause, verdict.at_chance(measured, facts) if cause.status == "none" else None, facts.chance))
+    return findings
 
 
 def cause_sentence(measured: Measured) -> str:
-    """Say for the verdict which cue a failing loss relies on, or that it is not settled; nothing where the interventions did not run."""
+    """Write for the verdict which cue a failing loss relies on, or that it is not settled; nothing where the interventions did not run."""
     cause = find_cause(measured)
     suspect = cause.suspect(cause.family)
     if cause.status == "named" and suspect is not None and suspect.closed is not None:
@@ -111,28 +111,26 @@ def _statement(measured: Measured, cause: Cause) -> str:
 
 
 def _a_part(closed: EditScore) -> bool:
-    """Say whether a named cue surely accounts for less than `verdict.MOSTLY` of the gap, so that it is not the whole answer."""
+    """Return whether a named cue surely accounts for less than `verdict.MOSTLY` of the gap, so that it is not the whole answer."""
     return verdict.compare(closed.estimate, verdict.MOSTLY) == "below"
 
 
 def _rest(cause: Cause) -> str:
-    """Say that a named cue leaves most of the gap open, and at which other kinds blunt edits hint."""
+    """Write that a named cue leaves most of the gap open, and at which other kinds blunt edits hint."""
     hints = [FAMILIES[item.family].title for item in cause.suspects if item.used and item.family not in (cause.family, cause.substance)]
     return f"The larger part is not settled{f'; there are hints of {listed(hints)}' if hints else ''}."
 
 
 def _words(cause: Cause) -> str:
-    """Tell the words that discovery found for the cue, each with its class."""
+    """Write the words that discovery found for the cue, each with its class."""
     if not cause.words:
         return ""
-    shown = [f"'{word.word}'{f' for {word.of}' if word.of else ''} ({points(word.used)})" for word in cause.words[:MOST_WORDS]]
-    return (
-        f" In words: real images of other classes that show it are called by that class more often than by the teacher: {', '.join(shown)}."
-    )
+    quoted = [f"'{word.word}'{f' for {word.of}' if word.of else ''} ({points(word.used)})" for word in cause.words[:MOST_WORDS]]
+    return f" In words: real images of other classes that show it are called by that class more often than by the teacher: {', '.join(quoted)}."
 
 
 def _use(suspect: CueEvidence) -> str:
-    """Say what shows that a cue is used, with the number that does it."""
+    """Write what shows that a cue is used, with the number that does it."""
     if suspect.alarm and suspect.followed is not None:
         carried, more = EDITS[suspect.followed.edit].short, points(suspect.followed.estimate)
         if EDITS[suspect.followed.edit].kind == "matched":
@@ -162,43 +160,45 @@ def _wins_back(closed: EditScore, *, short: bool = False) -> str:
 
 
 def _evidence(cause: Cause) -> list[Evidence]:
-    found = []
+    evidence = []
     for item in cause.suspects:
         words = FAMILIES[item.family].title
         if item.followed is not None:
             whose = "a synthetic" if EDITS[item.followed.edit].kind == "swapped" else "a real"
             what = f"{whose} image goes over with an exchanged {plain(item.followed.exchange)} ({words})"
-            found.append(Evidence(what=what, estimate=item.followed.estimate, unit="points", source=f"reliance/{item.followed.edit}"))
+            evidence.append(Evidence(what=what, estimate=item.followed.estimate, unit="points", source=f"reliance/{item.followed.edit}"))
         if item.blunt is not None:
             what = f"{plain(item.blunt.edit)}, beyond teacher and real images ({words})"
-            found.append(Evidence(what=what, estimate=item.blunt.estimate, unit="points", source=f"reliance/{item.blunt.edit}"))
+            evidence.append(Evidence(what=what, estimate=item.blunt.estimate, unit="points", source=f"reliance/{item.blunt.edit}"))
         if item.closed is not None:
             what = f"share of the gap closed by {plain(item.closed.edit)} ({words})"
-            found.append(Evidence(what=what, estimate=item.closed.estimate, unit="share", source=f"gap_closed/{item.closed.edit}"))
-    return found
+            evidence.append(Evidence(what=what, estimate=item.closed.estimate, unit="share", source=f"gap_closed/{item.closed.edit}"))
+    return evidence
 
 
 def _ruled_out(measured: Measured, cause: Cause) -> list[Alternative]:
     """Go through the families that were not named for a failing loss."""
     named = cause.suspect(cause.family)
     followed = None if named is None or named.followed is None else named.followed.estimate
-    found = []
+    alternatives = []
     for item in cause.suspects:
         if item.family == cause.family or item.followed is None:
             continue
         name = f"{FAMILIES[item.family].title} as the cue of {plain(measured.name)}"
         because = f"Given {EDITS[item.followed.edit].short} of another class, it goes over {_more(item.followed.estimate)} often."
         if item.family == cause.substance:
-            found.append(Alternative(name=name, status="supported", because=f"{because} The cue at that place is made of it."))
+            alternatives.append(Alternative(name=name, status="supported", because=f"{because} The cue at that place is made of it."))
         elif followed is not None and verdict.surely_more(followed, item.followed.estimate):
-            found.append(Alternative(name=name, status="ruled out", because=f"{because} That is surely less than for the named cue."))
+            alternatives.append(
+                Alternative(name=name, status="ruled out", because=f"{because} That is surely less than for the named cue.")
+            )
         elif item.kind == "border" and cause.hidden is not None and verdict.compare(cause.hidden, verdict.MOSTLY) == "below":
             share = f"{100 * cause.hidden.value:.0f} % ({100 * cause.hidden.low:.0f} to {100 * cause.hidden.high:.0f})"
             because = f"Hiding the border closes {share} of the gap only: the cue is in the centre as well."
-            found.append(Alternative(name=name, status="ruled out", because=because))
+            alternatives.append(Alternative(name=name, status="ruled out", because=because))
         else:
-            found.append(Alternative(name=name, status="not ruled out", because=because))
-    return found
+            alternatives.append(Alternative(name=name, status="not ruled out", because=because))
+    return alternatives
 
 
 def _more(value: Estimate) -> str:
@@ -214,5 +214,5 @@ def _remedy(measured: Measured, suspect: CueEvidence) -> str:
 
 
 def strongest(failing: Sequence[Measured]) -> Measured | None:
-    """Give the failing loss that is furthest behind on real images, whose cause the verdict tells."""
+    """Return the failing loss that is furthest behind on real images, whose cause the verdict tells."""
     return max(failing, key=lambda measured: measured.behind_real.value, default=None)

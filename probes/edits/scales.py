@@ -44,8 +44,8 @@ def exchange_detail(images: Tensor, partner: Tensor) -> Tensor:
     Source: hybrid images, Oliva, Torralba & Schyns (2006), on brightness alone and with levelled amplitudes.
     """
     plain = [part - peaks(part) for part in (luma(images), luma(partner))]
-    own, other = (part - coarse(part) for part in plain)
-    return (images - own + with_loudness_of(other, own)).clamp(0, 1)
+    detail, partner_detail = (part - coarse(part) for part in plain)
+    return (images - detail + with_loudness_of(partner_detail, detail)).clamp(0, 1)
 
 
 def exchange_layout(images: Tensor, partner: Tensor) -> Tensor:
@@ -55,7 +55,7 @@ def exchange_layout(images: Tensor, partner: Tensor) -> Tensor:
 
     Source: hybrid images, Oliva, Torralba & Schyns (2006), on levelled brightness alone.
     """
-    own, other = coarse(luma(images)), coarse(luma(partner))
-    mean, other_mean = (part.mean(dim=(2, 3), keepdim=True) for part in (own, other))
-    spread, other_spread = (part.std(dim=(2, 3), keepdim=True, correction=0).clamp_min(1e-3) for part in (own, other))
-    return (images - own + mean + (other - other_mean) / other_spread * spread).clamp(0, 1)
+    layout, partner_layout = coarse(luma(images)), coarse(luma(partner))
+    mean, partner_mean = (part.mean(dim=(2, 3), keepdim=True) for part in (layout, partner_layout))
+    spread, partner_spread = (part.std(dim=(2, 3), keepdim=True, correction=0).clamp_min(1e-3) for part in (layout, partner_layout))
+    return (images - layout + mean + (partner_layout - partner_mean) / partner_spread * spread).clamp(0, 1)

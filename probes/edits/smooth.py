@@ -29,5 +29,5 @@ def gaussian(images: Tensor, sigma: float) -> Tensor:
 
 
 def coarse(images: Tensor) -> Tensor:
-    """Give the coarse half of an image, (B, C, H, W) to the same; what is left over is the fine half."""
+    """Return the coarse half of an image, (B, C, H, W) to the same; what is left over is the fine half."""
     return gaussian(images, COARSE * min(images.shape[-2:]))

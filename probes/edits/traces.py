@@ -77,7 +77,7 @@ def exchange_traces(images: Tensor, partner: Tensor, keys: np.ndarray) -> Tensor
 
 
 def median(images: Tensor) -> Tensor:
-    """Give the median of 3 x 3 pixels around each, edges repeated; (B, C, H, W) to the same."""
+    """Compute the median of 3 x 3 pixels around each, edges repeated; (B, C, H, W) to the same."""
     import torch
     from torch.nn import functional as F
 

@@ -14,8 +14,8 @@ UNCARRIED = "other"
 """Planted family of cues that no exchange carries: there the right answer is to name nothing."""
 
 Role = Literal["dev", "checked", "held-out"]
-"""`dev`: looked at while the rules were written. `checked`: once held out, looked at since and so no longer a proof. `held-out`: first seen
-by the toolkit after its rules were frozen."""
+"""`dev`: used while the rules were written. `checked`: held out once, used since, and so no longer a proof. `held-out`: first seen by the toolkit
+after its rules were frozen."""
 
 Draw = Callable[[np.ndarray, int, "Style", np.ndarray], np.ndarray]
 """`draw(images (n, 3, H, W) float32 in [0, 1], variant, style, keys (n,)) -> the same with that variant of the cue`; pure. What is random
@@ -46,23 +46,23 @@ class Style:
             raise ValueError(f"`amplitude` must be above 0, got {self.amplitude}; plant nothing instead.")
 
     def random(self, *parts: int) -> np.random.Generator:
-        """Give a generator of random numbers for one aspect of the look, the same at every call."""
+        """Return a generator of random numbers for one aspect of the look, the same at every call."""
         return np.random.default_rng([self.seed, *parts])
 
     def each(self, keys: np.ndarray, *parts: int) -> list[np.random.Generator]:
-        """Give a generator for each image."""
+        """Return a generator for each image."""
         return [self.random(*parts, int(key)) for key in keys]
 
     def order(self) -> np.ndarray:
-        """Give a drawn order of the variants, (V,) int, so that neighbouring classes do not always look alike."""
+        """Return a drawn order of the variants, (V,) int, so that neighbouring classes do not always look alike."""
         return self.random(0).permutation(self.variants)
 
     def level(self, variant: int) -> float:
-        """Give this variant's place on a scale from 0 to 1, evenly spaced in the drawn order."""
+        """Return this variant's place on a scale from 0 to 1, evenly spaced in the drawn order."""
         return float(self.order()[variant]) / (self.variants - 1)
 
     def hue(self, variant: int) -> np.ndarray:
-        """Give this variant's direction in colour, (3,), of length 1 and without brightness; directions are evenly spaced."""
+        """Return this variant's direction in colour, (3,), of length 1 and without brightness; directions are evenly spaced."""
         turn = 2 * np.pi * (self.order()[variant] + self.random(1).random()) / self.variants
         first, second = np.array([2.0, -1.0, -1.0]) / np.sqrt(6), np.array([0.0, 1.0, -1.0]) / np.sqrt(2)
         return np.cos(turn) * first + np.sin(turn) * second
@@ -117,6 +117,6 @@ def diagnosed_family(planted: str) -> str | None:
 
 
 def grid(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """Give rows and columns from -1 to 1, (H, 1) and (1, W), at the middles of the pixels."""
+    """Return rows and columns from -1 to 1, (H, 1) and (1, W), at the middles of the pixels."""
     rows, columns = ((np.arange(side, dtype=np.float32) + 0.5) / side * 2 - 1 for side in (height, width))
     return rows[:, None], columns[None, :]

@@ -9,7 +9,7 @@ from probes.planted.cue import Style
 
 
 def _pattern(style: Style, variant: int, cells: int) -> np.ndarray:
-    """Give a black and white pattern of `cells` x `cells` that is the variant's, half of it white."""
+    """Draw a black and white pattern of `cells` x `cells` that is the variant's, half of it white."""
     order = style.random(7, variant).permutation(cells * cells)
     return (order < cells * cells // 2).reshape(cells, cells).astype(np.float32)
 

@@ -14,7 +14,7 @@ from probes.edits.colour import luma
 from probes.embeddings import EmbeddingTable, embed
 from probes.interventions import predictions
 from probes.interventions.gap_shares import gap_shares
-from probes.interventions.probe import LEAST_IMAGES, _beside, _Measured, interventions
+from probes.interventions.probe import LEAST_IMAGES, _control_names, _EditScores, interventions
 from probes.probe_input import ProbeInput
 from probes.result import ProbeResult
 from probes.stats import paired
@@ -172,7 +172,7 @@ def test_what_a_synthetic_cue_decides_on_real_images_is_counted_as_the_formula_s
             {"matched": [0, 0, 0, 1], "crossed": [1, 1, 0, 1], "control": [0, 0, 1, 0], "swapped": [0, 1, 1, -1]}.items()}  # fmt: skip
     theirs = {"matched_chroma": np.array([0, 0, 0, 0]), "crossed_chroma": np.array([0, 1, 0, 0])}
 
-    beyond_teacher, beyond_real = _Measured(plan, (), CLASSES)._tied(ours, theirs, "chroma")
+    beyond_teacher, beyond_real = _EditScores(plan, (), CLASSES)._tied(ours, theirs, "chroma")
 
     np.testing.assert_allclose(beyond_teacher, [1, 0, 0])  # the fourth has no partner of another class
     np.testing.assert_allclose(beyond_real, [1, 0, 0])
@@ -237,9 +237,9 @@ def test_false_alarms_over_the_whole_list_stay_below_five_percent():
     labels = np.arange(120) % 10
     domain = np.where(np.arange(120) < 60, "real", "synthetic")
     names = tuple(name for name, edit in EDITS.items() if not edit.masked)
-    asked = (*names, *_beside(names, 10, judged=True))
+    asked = (*names, *_control_names(names, 10, judged=True))
     plan = predictions.Plan(np.arange(120), labels, domain, asked, np.eye(10), seed=0)
-    measured, rng, times = _Measured(plan, names, 10), np.random.default_rng(0), 40
+    measured, rng, times = _EditScores(plan, names, 10), np.random.default_rng(0), 40
     fired = 0
     for _ in range(times):
         ours, theirs = (_answers(rng, labels, ("none", *asked), accuracy) for accuracy in (0.5, 0.5))
@@ -253,7 +253,7 @@ def test_one_follower_of_partners_is_counted_as_the_formula_says(found):
     """Four images of class 0 with a partner of class 1 and C = 4: followed, another wrong class, right, followed."""
     labels = np.zeros(4, dtype=np.int64)
     plan = predictions.Plan(np.arange(4), labels, np.full(4, "real"), (), np.eye(CLASSES), seed=0)
-    measured = _Measured(plan, (), CLASSES)
+    measured = _EditScores(plan, (), CLASSES)
     measured.partner_label = np.ones(4, dtype=np.int64)
 
     values = measured.followed({"swapped_chroma": np.array([1, 3, 0, 1])}, "swapped_chroma")
