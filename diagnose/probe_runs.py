@@ -76,7 +76,13 @@ def content_key(probe: str, pair: Pair, settings: DiagnosisSettings) -> str:
 
 
 def result_stem(probe: str, subject: Subject, settings: DiagnosisSettings) -> Path:
-    """Return the path of a result without its ending."""
+    """Return the path of a result without its ending.
+
+    Args:
+        probe: name of the probe.
+        subject: the encoder.
+        settings: folder of the run.
+    """
     return settings.out / "probes" / probe / file_name(subject.name)
 
 
@@ -98,14 +104,25 @@ def finished_result(stem: Path, content: str, subject: Subject) -> ProbeResult |
 
 
 def keep_result(result: ProbeResult, stem: Path, content: str) -> ProbeResult:
-    """Save a result with the key of its content, and return it with that key."""
+    """Save a result with the key of its content, and return it with that key.
+
+    Args:
+        result: the result.
+        stem: path without its ending.
+        content: key of its content.
+    """
     result = replace(result, params={**result.params, "inputs": content})
     result.save(stem)
     return result
 
 
 def finished_record(result: ProbeResult, stem: Path) -> ProbeRecord:
-    """Describe a finished result for the report."""
+    """Describe a finished result for the report.
+
+    Args:
+        result: the result.
+        stem: path of the result without its ending.
+    """
     return ProbeRecord(
         probe=result.probe,
         subject=result.subject,
@@ -117,7 +134,13 @@ def finished_record(result: ProbeResult, stem: Path) -> ProbeRecord:
 
 
 def failed_record(probe: str, subject: Subject, error: Exception) -> ProbeRecord:
-    """Describe a failure for the report."""
+    """Describe a failure for the report.
+
+    Args:
+        probe: name of the probe.
+        subject: the encoder.
+        error: what was raised.
+    """
     return ProbeRecord(probe=probe, subject=subject.name, status="failed", error=f"{type(error).__name__}: {error}"[:2000])
 
 

@@ -330,7 +330,13 @@ def embed(
 
 
 def refuse_unusable(embeddings: np.ndarray, ids: np.ndarray, what: str = "embeddings") -> None:
-    """Raise for rows that are not finite or have no length, naming the first ids; reads a memory-mapped array in pieces."""
+    """Raise for rows that are not finite or have no length, naming the first ids; reads a memory-mapped array in pieces.
+
+    Args:
+        embeddings: (N, D).
+        ids: (N,) str.
+        what: name of the array in the message.
+    """
     for start in range(0, len(embeddings), BLOCK_ROWS):
         rows = np.asarray(embeddings[start : start + BLOCK_ROWS])
         here = ids[start : start + BLOCK_ROWS]

@@ -131,7 +131,14 @@ def train_one(scene: Scene, world: World, draw: Draw, training: Training, *, cac
 
 
 def accuracy(encoder: Encode, images: np.ndarray, labels: np.ndarray, class_weights: Tensor) -> float:
-    """Compute zero-shot accuracy in [0, 1] on uint8 images (n, 3, H, W); see `right`."""
+    """Compute zero-shot accuracy in [0, 1] on uint8 images (n, 3, H, W); see `right`.
+
+    Args:
+        encoder: images in [0, 1] -> embeddings.
+        images: (n, 3, H, W) uint8.
+        labels: (n,) int.
+        class_weights: (D, C).
+    """
     return float(right(encoder, images, labels, class_weights).mean())
 
 
@@ -158,7 +165,13 @@ def right(encoder: Encode, images: np.ndarray, labels: np.ndarray, class_weights
 
 
 def images_of(part: Part, domain: Literal["real", "synthetic"], scene: Scene) -> Images:
-    """Return a part of a scene as held-out images of one domain."""
+    """Return a part of a scene as held-out images of one domain.
+
+    Args:
+        part: images and labels.
+        domain: their domain.
+        scene: whose class names they have.
+    """
     from diagnose.inputs.subjects import Images
 
     ids = np.array([f"{domain}-{row}" for row in part.rows])
@@ -166,7 +179,13 @@ def images_of(part: Part, domain: Literal["real", "synthetic"], scene: Scene) ->
 
 
 def subject_of(encoder: nn.Module, draw: Draw, image_size: int) -> Subject:
-    """Return the student as a subject of the toolkit; `image_size` is the side in pixels."""
+    """Return the student as a subject of the toolkit; `image_size` is the side in pixels.
+
+    Args:
+        encoder: the student.
+        draw: its loss and seed.
+        image_size: side of the images in pixels.
+    """
     from diagnose.inputs.subjects import Subject
     from distill.losses.mix import properties
     from distill.models.batchnorm_folding import fuse_conv_bn
@@ -187,7 +206,12 @@ def subject_of(encoder: nn.Module, draw: Draw, image_size: int) -> Subject:
 
 
 def teacher_of(world: World, draw: Draw) -> Subject:
-    """Return the teacher as a subject of the toolkit."""
+    """Return the teacher as a subject of the toolkit.
+
+    Args:
+        world: the teacher is its.
+        draw: `weak_teacher` is a teacher that sees coarse images only.
+    """
     from diagnose.inputs.load import of_teacher
     from probes.edits.smooth import coarse
 
@@ -296,6 +320,15 @@ def truth(encoder: nn.Module, scene: Scene, world: World, draw: Draw) -> dict[st
     """Measure student and teacher on all further held-out images, each of them with and without the cue.
 
     The same images stand for both domains, so the difference is what the cue does and nothing else.
+
+    Args:
+        encoder: the student.
+        scene: its further images.
+        world: the teacher is its.
+        draw: what was planted.
+
+    Returns:
+        `n`, and accuracies in [0, 1] by encoder and domain.
     """
     weights = world.teacher.class_weights(scene.class_names, world.templates)
     more = scene.more

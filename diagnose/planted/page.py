@@ -72,7 +72,14 @@ def _plain(share: Share) -> list[float] | None:
 
 
 def page(records: Sequence[Record], config: PlantedConfig, world: str, teacher_params: int) -> str:
-    """Write the page in Markdown."""
+    """Write the page in Markdown.
+
+    Args:
+        records: of all draws.
+        config: what was run.
+        world: what the images are called.
+        teacher_params: parameters of the teacher.
+    """
     cost = scores.costs(records)
     parts = [
         "# Planted truth: what the toolkit finds when the answer is known",

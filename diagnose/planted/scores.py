@@ -68,7 +68,13 @@ def fires(record: Record) -> bool:
 
 
 def costly(records: Sequence[Record], cost: Mapping[str, float], roles: Sequence[str] | None = None) -> list[Record]:
-    """Keep the judged draws that the goals are about: a cue of the vocabulary that costs at least `COSTS`, of these roles if any are given."""
+    """Keep the judged draws that the goals are about: a cue of the vocabulary that costs at least `COSTS`, of these roles if any are given.
+
+    Args:
+        records: of draws.
+        cost: name of a draw -> cost on real images, see `costs`.
+        roles: roles of cues to keep; None for all.
+    """
     return [
         record
         for record in positives(records)
@@ -90,7 +96,15 @@ def share(hits: Sequence[bool]) -> tuple[float, Interval, int] | None:
 
 
 def detection_auc(positive: Sequence[Record], null: Sequence[Record]) -> float | None:
-    """Compute the chance that a draw with a cue scores higher than one without; the score is the low end of what is followed most."""
+    """Compute the chance that a draw with a cue scores higher than one without; the score is the low end of what is followed most.
+
+    Args:
+        positive: records of draws with a cue.
+        null: records of draws without one.
+
+    Returns:
+        AUC in [0, 1], chance 0.5; None without draws of both kinds.
+    """
     if not positive or not null:
         return None
     from sklearn.metrics import roc_auc_score
@@ -100,7 +114,16 @@ def detection_auc(positive: Sequence[Record], null: Sequence[Record]) -> float |
 
 
 def power_at(positive: Sequence[Record], null: Sequence[Record], *, false_alarms: float = 0.05) -> float | None:
-    """Compute the share of draws whose score exceeds all but 5 % of the nulls' (with fewer than 20 nulls: all of them)."""
+    """Compute the share of draws whose score exceeds all but 5 % of the nulls' (with fewer than 20 nulls: all of them).
+
+    Args:
+        positive: records of draws with a cue.
+        null: records of draws without one.
+        false_alarms: share of the nulls that may score higher.
+
+    Returns:
+        Share in [0, 1]; None without draws of both kinds.
+    """
     if not positive or not null:
         return None
     ordered = sorted(record["said"]["score"] for record in null)
@@ -157,7 +180,13 @@ def dose(records: Iterable[Record]) -> dict[str, dict[float, list[tuple[int, flo
 def differences(
     table: Mapping[str, Mapping[float, Sequence[tuple[int, float]]]], first: str, second: str
 ) -> dict[float, tuple[float, Interval | None, list[float]]]:
-    """Compute accuracy of one loss minus another by strength, paired over seeds: mean, t interval (None for one seed), the differences."""
+    """Compute accuracy of one loss minus another by strength, paired over seeds: mean, t interval (None for one seed), the differences.
+
+    Args:
+        table: see `dose`.
+        first: a loss.
+        second: the loss to subtract.
+    """
     by_strength = {}
     for strength in table.get(first, {}):
         others = dict(table.get(second, {}).get(strength, ()))

@@ -39,7 +39,12 @@ def remembered(key: str, make: Callable[[], Result]) -> Result:
 
 
 def recall(key: str, default: object = None) -> Any:
-    """Return what is kept under a key, or `default`."""
+    """Return what is kept under a key, or `default`.
+
+    Args:
+        key: from `content`.
+        default: what to return where nothing is kept.
+    """
     with _lock:
         if key in _memory:
             _memory.move_to_end(key)
@@ -47,7 +52,12 @@ def recall(key: str, default: object = None) -> Any:
 
 
 def keep(key: str, value: object) -> None:
-    """Keep a value under a key; the least recently used goes where there are more than `ENTRIES`."""
+    """Keep a value under a key; the least recently used goes where there are more than `ENTRIES`.
+
+    Args:
+        key: from `content`.
+        value: what to keep; callers share it.
+    """
     with _lock:
         _memory[key] = value
         while len(_memory) > ENTRIES:

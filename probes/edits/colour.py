@@ -30,7 +30,15 @@ def grey(images: Tensor) -> Tensor:
 
 
 def saturation(images: Tensor, *, factor: float = 0.3) -> Tensor:
-    """Multiply the distance from grey by `factor`; (B, 3, H, W) in [0, 1] to the same."""
+    """Multiply the distance from grey by `factor`.
+
+    Args:
+        images: (B, 3, H, W) in [0, 1].
+        factor: 0 for grey, 1 for no change.
+
+    Returns:
+        (B, 3, H, W) in [0, 1].
+    """
     brightness = luma(images)
     return (brightness + factor * (images - brightness)).clamp(0, 1)
 
@@ -47,9 +55,16 @@ def level_colour(images: Tensor) -> Tensor:
 
 
 def exchange_channel_statistics(images: Tensor, partner: Tensor) -> Tensor:
-    """Set each channel of an image to the mean of its partner's and to the spread of its coarse half; both (B, 3, H, W) in [0, 1].
+    """Set each channel of an image to the mean of its partner's and to the spread of its coarse half.
 
     The spread of the whole would hold the partner's noise and fine detail, which are no colours.
+
+    Args:
+        images: (B, 3, H, W) in [0, 1].
+        partner: images of the same shape and range, one for each.
+
+    Returns:
+        (B, 3, H, W) in [0, 1].
 
     Source: Reinhard et al. (2001), without their colour space, on the coarse half.
     """
@@ -59,18 +74,32 @@ def exchange_channel_statistics(images: Tensor, partner: Tensor) -> Tensor:
 
 
 def exchange_chroma(images: Tensor, partner: Tensor) -> Tensor:
-    """Take the coarse hue and saturation, place by place, from a partner; both (B, 3, H, W) in [0, 1].
+    """Take the coarse hue and saturation, place by place, from a partner.
 
     Brightness and the fine half of the colours stay: colour that differs from pixel to pixel is noise or a trace of a codec.
+
+    Args:
+        images: (B, 3, H, W) in [0, 1].
+        partner: images of the same shape and range, one for each.
+
+    Returns:
+        (B, 3, H, W) in [0, 1].
     """
     chroma, partner_chroma = coarse(images - luma(images)), coarse(partner - luma(partner))
     return (images - chroma + partner_chroma).clamp(0, 1)
 
 
 def exchange_tones(images: Tensor, partner: Tensor) -> Tensor:
-    """Bend the tone curve of each channel so that its values are spread as the partner's are; both (B, 3, H, W) in [0, 1].
+    """Bend the tone curve of each channel so that its values are spread as the partner's are.
 
     Order and place of the values stay, so nothing but casts, exposure, contrast, tone curves and the number of shades goes over.
+
+    Args:
+        images: (B, 3, H, W) in [0, 1].
+        partner: images of the same shape and range, one for each.
+
+    Returns:
+        (B, 3, H, W) in [0, 1].
 
     Source: histogram specification, Gonzalez & Woods, section 3.3, on the 256 levels of eight bits.
     """
@@ -85,9 +114,16 @@ def exchange_tones(images: Tensor, partner: Tensor) -> Tensor:
 
 
 def exchange_palette(images: Tensor, partner: Tensor) -> Tensor:
-    """Take all of tone and colour from a partner: its tones first, then its coarse hue and saturation; both (B, 3, H, W) in [0, 1].
+    """Take all of tone and colour from a partner: its tones first, then its coarse hue and saturation.
 
     A cue of colour is whole in this exchange, whichever of the single ones carries a part of it.
+
+    Args:
+        images: (B, 3, H, W) in [0, 1].
+        partner: images of the same shape and range, one for each.
+
+    Returns:
+        (B, 3, H, W) in [0, 1].
     """
     return exchange_chroma(exchange_tones(images, partner), partner)
 

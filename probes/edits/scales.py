@@ -32,14 +32,29 @@ def blur(images: Tensor) -> Tensor:
 
 
 def sharpen(images: Tensor, *, amount: float = 1.0) -> Tensor:
-    """Add `amount` times what a blur of one pixel takes away (an unsharp mask); (B, 3, H, W) in [0, 1] to the same."""
+    """Add `amount` times what a blur of one pixel takes away (an unsharp mask).
+
+    Args:
+        images: (B, 3, H, W) in [0, 1].
+        amount: 0 for no change.
+
+    Returns:
+        (B, 3, H, W) in [0, 1].
+    """
     return (images + amount * (images - gaussian(images, TRACE_PIXELS))).clamp(0, 1)
 
 
 def exchange_detail(images: Tensor, partner: Tensor) -> Tensor:
-    """Take the fine detail of the brightness from a partner, as loud as the image's own; both (B, 3, H, W) in [0, 1].
+    """Take the fine detail of the brightness from a partner, as loud as the image's own.
 
     Colours, layout, narrow frequency peaks and sharpness stay, so that a cue of those does not pass for one of texture.
+
+    Args:
+        images: (B, 3, H, W) in [0, 1].
+        partner: images of the same shape and range, one for each.
+
+    Returns:
+        (B, 3, H, W) in [0, 1].
 
     Source: hybrid images, Oliva, Torralba & Schyns (2006), on brightness alone and with levelled amplitudes.
     """
@@ -49,9 +64,16 @@ def exchange_detail(images: Tensor, partner: Tensor) -> Tensor:
 
 
 def exchange_layout(images: Tensor, partner: Tensor) -> Tensor:
-    """Take the coarse layout of the brightness from a partner, at the image's own exposure and contrast; both (B, 3, H, W) in [0, 1].
+    """Take the coarse layout of the brightness from a partner, at the image's own exposure and contrast.
 
     Colours, exposure and detail stay, so that a cast or a brighter image does not pass for a shape.
+
+    Args:
+        images: (B, 3, H, W) in [0, 1].
+        partner: images of the same shape and range, one for each.
+
+    Returns:
+        (B, 3, H, W) in [0, 1].
 
     Source: hybrid images, Oliva, Torralba & Schyns (2006), on levelled brightness alone.
     """

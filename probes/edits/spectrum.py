@@ -43,7 +43,14 @@ def peaks(images: Tensor) -> Tensor:
 
 
 def exchange_peaks(images: Tensor, partner: Tensor) -> Tensor:
-    """Take narrow frequency peaks, and nothing else, from a partner; both (B, 3, H, W) in [0, 1].
+    """Take narrow frequency peaks, and nothing else, from a partner.
+
+    Args:
+        images: (B, 3, H, W) in [0, 1].
+        partner: images of the same shape and range, one for each.
+
+    Returns:
+        (B, 3, H, W) in [0, 1].
 
     Source: ours.
     """
@@ -53,7 +60,14 @@ def exchange_peaks(images: Tensor, partner: Tensor) -> Tensor:
 def exchange_amplitude(images: Tensor, partner: Tensor) -> Tensor:
     """Keep an image's phases and mean colour, and take the amplitude of every other frequency from its partner.
 
-    Phases carry outlines; amplitudes carry contrast, texture statistics and repeating patterns. Both (B, 3, H, W) in [0, 1].
+    Phases carry outlines; amplitudes carry contrast, texture statistics and repeating patterns.
+
+    Args:
+        images: (B, 3, H, W) in [0, 1].
+        partner: images of the same shape and range, one for each.
+
+    Returns:
+        (B, 3, H, W) in [0, 1].
 
     Source: Oppenheim & Lim (1981); as a domain exchange Yang & Soatto (2020), here for all frequencies but the mean.
     """
@@ -66,10 +80,17 @@ def exchange_amplitude(images: Tensor, partner: Tensor) -> Tensor:
 
 
 def exchange_sharpness(images: Tensor, partner: Tensor) -> Tensor:
-    """Set the mean amplitude of every ring of fine frequencies to that of the partner; both (B, 3, H, W) in [0, 1].
+    """Set the mean amplitude of every ring of fine frequencies to that of the partner.
 
     Outlines, coarse colours and layout stay; blur, sharpening and loss by compression go over. The mean is geometric, so that a narrow
     peak of the partner counts as one frequency among many. Brightness and colour have rings of their own, as codecs treat them apart.
+
+    Args:
+        images: (B, 3, H, W) in [0, 1].
+        partner: images of the same shape and range, one for each.
+
+    Returns:
+        (B, 3, H, W) in [0, 1].
 
     Source: ours.
     """
@@ -82,7 +103,15 @@ def exchange_sharpness(images: Tensor, partner: Tensor) -> Tensor:
 def with_loudness_of(images: Tensor, partner: Tensor, *, above: float = 0.0) -> Tensor:
     """Multiply each ring of frequencies beyond `above` so that its geometric mean amplitude, over channels too, is the partner's.
 
-    Both (B, K, H, W); the result is not cut to [0, 1].
+    The result is not clipped to [0, 1].
+
+    Args:
+        images: (B, K, H, W).
+        partner: the same shape.
+        above: frequency in cycles per shorter side from which rings are changed.
+
+    Returns:
+        (B, K, H, W).
     """
     import torch
 

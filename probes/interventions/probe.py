@@ -178,7 +178,15 @@ class _EditScores:
         return scores
 
     def beside(self, student: Predictions, teacher: Predictions) -> dict[str, Score]:
-        """Score the student minus its teacher over the same images, and test the reliance on every cue once."""
+        """Score the student minus its teacher over the same images, and test the reliance on every cue once.
+
+        Args:
+            student: the student's predictions.
+            teacher: the teacher's, over the same images.
+
+        Returns:
+            Name of a score -> score.
+        """
         scores: dict[str, Score] = {}
         p_values: dict[str, float] = {}
         for name in ("none", *self.names):
@@ -245,6 +253,13 @@ class _EditScores:
 
         With C > 2 classes: 1 for the partner's class, -1 / (C - 2) for any other wrong class. With two, every error is the partner's
         class: there the same exchange with a partner of the image's own class is subtracted.
+
+        Args:
+            predictions: of one encoder.
+            name: a `swapped_` edit.
+
+        Returns:
+            (M,) in [-1, 1].
         """
         gone = predictions[name] == self.partner_label
         if self.classes == 2:

@@ -18,8 +18,11 @@ Role = Literal["dev", "checked", "held-out"]
 after its rules were frozen."""
 
 Draw = Callable[[np.ndarray, int, "Style", np.ndarray], np.ndarray]
-"""`draw(images (n, 3, H, W) float32 in [0, 1], variant, style, keys (n,)) -> the same with that variant of the cue`; pure. What is random
-about one image follows from its key, so that it does not depend on the others."""
+"""Paint one variant of a cue: `draw(images, variant, style, keys)`; pure.
+
+`images` is (n, 3, H, W) float32 in [0, 1], `variant` an int in [0, style.variants), `style` a `Style`, and `keys` (n,) int. The result has the shape
+of the images and need not be clipped. What is random about one image follows from its key, so that it does not depend on the others.
+"""
 
 VISIBLE = 2 / 255
 """A pixel belongs to the mask when a channel changed by more than this: more than rounding to eight bits can do twice."""
@@ -117,6 +120,14 @@ def diagnosed_family(planted: str) -> str | None:
 
 
 def grid(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return rows and columns from -1 to 1, (H, 1) and (1, W), at the middles of the pixels."""
+    """Return rows and columns from -1 to 1, (H, 1) and (1, W), at the middles of the pixels.
+
+    Args:
+        height: H.
+        width: W.
+
+    Returns:
+        (H, 1) and (1, W) float32.
+    """
     rows, columns = ((np.arange(side, dtype=np.float32) + 0.5) / side * 2 - 1 for side in (height, width))
     return rows[:, None], columns[None, :]

@@ -1,4 +1,7 @@
-"""Cues that are one thing in the image, away from its border: a mark, a lettered band, a dot, and a sticker at changing places."""
+"""Cues that are one thing in the image, away from its border: a mark, a lettered band, a dot, and a sticker at changing places.
+
+Each function is a `probes.planted.cue.Draw`, which says what its arguments are.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Cues that sit in one part of the image: marks in a corner, frames, and the ground behind the object."""
+"""Cues that sit in one part of the image: marks in a corner, frames, and the ground behind the object.
+
+Each function is a `probes.planted.cue.Draw`, which says what its arguments are.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Cues that cover the whole image: colour casts, gratings, texture overlays, and how the file was blurred or written."""
+"""Cues that cover the whole image: colour casts, gratings, texture overlays, and how the file was blurred or written.
+
+Each function is a `probes.planted.cue.Draw`, which says what its arguments are.
+"""
 
 from __future__ import annotations
 
