@@ -19,12 +19,14 @@ def rows(effort: int) -> list[Row]:
         synthetic_inputs.class_weights(),
     )
 
+    functions = {name: spec.function for name, spec in PROBES.items() if spec.needs == "tables"}
+
     def suite() -> dict[str, float]:
         from concurrent.futures import ThreadPoolExecutor
 
         forget()
-        with ThreadPoolExecutor(min(len(PROBES), os.cpu_count() or 1)) as pool:
-            waiting = {name: pool.submit(probe, student, teacher, class_weights=weights) for name, probe in PROBES.items()}
+        with ThreadPoolExecutor(min(len(functions), os.cpu_count() or 1)) as pool:
+            waiting = {name: pool.submit(probe, student, teacher, class_weights=weights) for name, probe in functions.items()}
             return {name: len(each.result().scores) for name, each in waiting.items()}
 
     runs = [once(suite) for _ in range((1, 1, 3)[effort])]

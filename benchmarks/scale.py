@@ -82,7 +82,9 @@ def measure(n: int, folder: Path, probes: list[str], *, alone: bool = False) -> 
     tables = {name: EmbeddingTable.load(folder / name) for name in names}
     weights = synthetic_inputs.class_weights()
     for name in probes:
-        PROBES[name](tables["student"], tables.get("teacher"), class_weights=weights, max_images=SAMPLE).save(folder / "results" / name)
+        PROBES[name].function(tables["student"], tables.get("teacher"), class_weights=weights, max_images=SAMPLE).save(
+            folder / "results" / name
+        )
     results["probe_seconds"], results["probe_cpu"], results["probe_peak"] = start.stop()
     results["disk"] = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     shutil.rmtree(folder, ignore_errors=True)

@@ -2,59 +2,41 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
+from diagnose.embedding_tables import KeyedTable, embed_subject, zero_shot_accuracies
 from diagnose.environment import environment
-from diagnose.inputs.class_mix import comparable, sentence
-from diagnose.inputs.embed import distinct, ids_of, table_of
-from diagnose.inputs.epochs import explained_rows, few_images
-from diagnose.inputs.subjects import Encode, Images, Subject
-from diagnose.judge.intervals import Sample, estimate
-from diagnose.names import file_name
+from diagnose.inputs.class_mix import LeftOut, comparable, sentence
+from diagnose.inputs.embed import distinct
+from diagnose.inputs.subjects import Images, Subject
+from diagnose.map_run import run_map
+from diagnose.probe_runs import Pair, failed_record, run_probes
 from diagnose.report import assemble, junit, render, summary
-from diagnose.schema import Estimate, ProbeRecord, Report, ZeroShot
+from diagnose.schema import ProbeRecord, Report, ZeroShot
+from diagnose.settings import DiagnosisSettings, Progress
 from diagnose.stored_images import edited_samples, samples, umap_layout
 from distill.system.atomic_files import write_then_rename
-from probes.compute.threads import one_at_a_time, side_by_side
-from probes.embeddings import EmbeddingTable, key
-from probes.probe_input import EmbedText, ProbeInput
-from probes.registry import PROBES, measure, probe_names
-from probes.result import SCHEMA_VERSION, DiagnosticError, ProbeResult
+from probes.compute.threads import one_at_a_time
+from probes.probe_input import EmbedText
+from probes.registry import probe_names
+from probes.result import ProbeResult
 
-Progress = Callable[[str, int, int], None]
-"""`progress(what, done, total)`."""
+Results = dict[str, dict[str, ProbeResult]]
+"""Probe -> subject -> result."""
 
 
-@dataclass(frozen=True)
-class Setting:
-    """What all steps of one diagnosis share."""
+@dataclass
+class _Measured:
+    """What the probes of all students came to."""
 
-    images: tuple[Images, ...]
-    class_weights: np.ndarray
-    out: Path
-    logit_scale: float
-    seed: int
-    batch_size: int
-    progress: Progress
-    embed_text: EmbedText | None = None
-    edited: int | None = None
-
-    @cached_property
-    def few(self) -> Setting:
-        """The same with few images of each domain, which the encoders of every epoch are asked about."""
-        return replace(self, images=few_images(self.images, seed=self.seed))
-
-    @property
-    def fingerprint(self) -> str:
-        """Hash of the images of both domains."""
-        return "+".join(images.fingerprint for images in self.images)
+    records: list[ProbeRecord]
+    results: Results
+    map_results: Results = field(default_factory=dict)
+    accuracies: dict[str, ZeroShot] = field(default_factory=dict)
 
 
 def diagnose(
@@ -104,63 +86,33 @@ def diagnose(
     Raises:
         ValueError: for names that occur twice, unknown probes, no images, or class weights that do not fit the classes.
     """
-    given = distinct(tuple(images for images in (real, synthetic) if images is not None))
+    images = distinct(tuple(part for part in (real, synthetic) if part is not None))
     probes = diagnosis_names() if probes is None else probes
-    _check(subjects, teacher, given, probes, class_weights)
-    given, left_out = comparable(given, seed=seed)
-    told = one_at_a_time(progress or (lambda what, done, total: None))
-    setting = Setting(given, np.asarray(class_weights), Path(out), logit_scale, seed, batch_size, told, embed_text, edited)
-    setting.out.mkdir(parents=True, exist_ok=True)
-    (setting.out / "done").unlink(missing_ok=True)
-    teacher_key, teacher_table = _table(teacher, setting)
-    looking = _sight(teacher, teacher_table, setting)
-    records: list[ProbeRecord] = []
-    each = [probe for probe in probes if probe != umap_layout.MAP]
-    results: dict[str, dict[str, ProbeResult]] = {probe: {} for probe in each}
-    tables: dict[str, tuple[str, EmbeddingTable]] = {}
-    unread: list[Exception] = []
-    accuracies = {teacher.name: _accuracy(teacher_table, setting)}
-    for number, student in enumerate(subjects):
-        setting.progress("students", number, len(subjects))
-        try:
-            table_key, table = _table(student, setting)
-        except Exception as error:  # one encoder that cannot run must not cost the others their report
-            records += [ProbeRecord(probe=probe, subject=student.name, status="failed", error=_said(error)) for probe in each]
-            unread.append(error)
-            continue
-        tables[student.name] = (table_key, table)
-        accuracies[student.name] = _accuracy(table, setting)
-        found = _probed(each, student, table, (table_key, teacher_key), looking, setting)
-        for probe, (record, result) in found.items():
-            records.append(record)
-            if result is not None:
-                results[probe][student.name] = result
-    setting.progress("students", len(subjects), len(subjects))
-    shown: dict[str, dict[str, ProbeResult]] = {}
-    if umap_layout.MAP in probes:
-        record, result = _map(subjects, teacher, tables, (teacher_key, teacher_table), setting, unread)
-        records.append(record)
-        shown = {umap_layout.MAP: {teacher.name: result}} if result is not None else {}
-    said = assemble.assemble(
+    _check(subjects, teacher, images, probes, class_weights)
+    images, left_out = comparable(images, seed=seed)
+    report_progress = one_at_a_time(progress or (lambda what, done, total: None))
+    settings = DiagnosisSettings(
+        images, np.asarray(class_weights), Path(out), logit_scale, seed, batch_size, report_progress, embed_text, edited
+    )
+    settings.out.mkdir(parents=True, exist_ok=True)
+    (settings.out / "done").unlink(missing_ok=True)
+    measured = _measure(subjects, teacher, probes, settings)
+    report = assemble.assemble(
         subjects,
         teacher,
-        results,
-        records,
-        class_names=given[0].class_names,
+        measured.results,
+        measured.records,
+        class_names=images[0].class_names,
         name=name,
         about=" ".join(part for part in (about, sentence(left_out.mix)) if part),
-        fallback=accuracies,
-        missing=assemble.unmet([images.domain for images in given], probes),
+        fallback=measured.accuracies,
+        missing=assemble.unmet([part.domain for part in images], probes),
         notes=left_out.notes,
-        counts={
-            **{f"images/{images.domain}": len(images) for images in given},
-            **left_out.counts,
-            "classes": len(given[0].class_names),
-        },
-        environment=environment(setting.seed),
+        counts=_counts(images, left_out),
+        environment=environment(seed),
     )
-    _write(said, results, shown, setting)
-    return said
+    _write(report, measured, settings)
+    return report
 
 
 def diagnosis_names() -> list[str]:
@@ -168,24 +120,61 @@ def diagnosis_names() -> list[str]:
     return [*probe_names(), umap_layout.MAP]
 
 
-def _write(said: Report, results: dict[str, dict[str, ProbeResult]], shown: dict[str, dict[str, ProbeResult]], setting: Setting) -> None:
-    out = setting.out
-    weights = setting.class_weights.astype(np.float32)
+def _measure(subjects: Sequence[Subject], teacher: Subject, probes: Sequence[str], settings: DiagnosisSettings) -> _Measured:
+    """Embed every encoder and run every probe, student after student; the map comes last."""
+    teacher_table = embed_subject(teacher, settings)
+    of_students = [probe for probe in probes if probe != umap_layout.MAP]
+    measured = _Measured([], {probe: {} for probe in of_students})
+    measured.accuracies[teacher.name] = zero_shot_accuracies(teacher_table.table, settings)
+    tables: dict[str, KeyedTable] = {}
+    failures: list[Exception] = []
+    for number, student in enumerate(subjects):
+        settings.progress("students", number, len(subjects))
+        try:
+            table = embed_subject(student, settings)
+        except Exception as error:  # one encoder that cannot run must not cost the others their report
+            measured.records += [failed_record(probe, student, error) for probe in of_students]
+            failures.append(error)
+            continue
+        tables[student.name] = table
+        measured.accuracies[student.name] = zero_shot_accuracies(table.table, settings)
+        for probe, (record, result) in run_probes(of_students, Pair(student, table, teacher, teacher_table), settings).items():
+            measured.records.append(record)
+            if result is not None:
+                measured.results[probe][student.name] = result
+    settings.progress("students", len(subjects), len(subjects))
+    if umap_layout.MAP in probes:
+        record, result = run_map(subjects, teacher, tables, teacher_table, settings, failures)
+        measured.records.append(record)
+        measured.map_results = {umap_layout.MAP: {teacher.name: result}} if result is not None else {}
+    return measured
+
+
+def _counts(images: Sequence[Images], left_out: LeftOut) -> dict[str, int]:
+    by_domain = {f"images/{part.domain}": len(part) for part in images}
+    return {**by_domain, **left_out.counts, "classes": len(images[0].class_names)}
+
+
+def _write(report: Report, measured: _Measured, settings: DiagnosisSettings) -> None:
+    """Write every file of the run; `done` comes last."""
+    out, results = settings.out, measured.results
+    weights = settings.class_weights.astype(np.float32)
     write_then_rename(out / "class_weights.npy", lambda file: np.save(file, weights, allow_pickle=False))
-    rows = samples.choose(setting.images, results.get("transfer", {}), seed=setting.seed)
-    samples.write([*rows, *samples.pointed(setting.images, results | shown, {row.id for row in rows})], out / "thumbnails.parquet")
-    edited_samples.write(edited_samples.edited_samples(setting.images, results.get("interventions", {})), out / "edited.parquet")
-    assemble.write(said, out / "report.json")
-    assemble.write_text(out / "report.html", render.page(said, rows, results))
-    assemble.write_text(out / "summary.md", summary.page(said))
-    junit.write(said, out / "junit.xml")
-    assemble.write_text(out / "done", said.created + "\n")
+    rows = samples.choose(settings.images, results.get("transfer", {}), seed=settings.seed)
+    pointed = samples.pointed(settings.images, results | measured.map_results, {row.id for row in rows})
+    samples.write([*rows, *pointed], out / "thumbnails.parquet")
+    edited_samples.write(edited_samples.edited_samples(settings.images, results.get("interventions", {})), out / "edited.parquet")
+    assemble.write(report, out / "report.json")
+    assemble.write_text(out / "report.html", render.page(report, rows, results))
+    assemble.write_text(out / "summary.md", summary.page(report))
+    junit.write(report, out / "junit.xml")
+    assemble.write_text(out / "done", report.created + "\n")
 
 
 def _check(
-    subjects: Sequence[Subject], teacher: Subject, given: Sequence[Images], probes: Sequence[str], class_weights: np.ndarray
+    subjects: Sequence[Subject], teacher: Subject, images: Sequence[Images], probes: Sequence[str], class_weights: np.ndarray
 ) -> None:
-    if not given:
+    if not images:
         raise ValueError("`real` and `synthetic` must not both be None, got no images; give at least one domain.")
     if not subjects:
         raise ValueError("`subjects` must hold at least one student, got none; name one to judge.")
@@ -196,206 +185,11 @@ def _check(
     unknown = [probe for probe in probes if probe not in diagnosis_names()]
     if unknown:
         raise ValueError(f"`probes` must be among {sorted(diagnosis_names())}, got {unknown[0]!r}; choose from these.")
-    if any(images.class_names != given[0].class_names for images in given):
-        differ = sorted(set(given[0].class_names) ^ set(given[-1].class_names)) or ["their order"]
+    if any(part.class_names != images[0].class_names for part in images):
+        differ = sorted(set(images[0].class_names) ^ set(images[-1].class_names)) or ["their order"]
         raise ValueError(
             f"`class_names` of real and synthetic images must be the same, got a difference in {differ[:3]}; bring them in line."
         )
-    shape, classes = np.shape(class_weights), len(given[0].class_names)
+    shape, classes = np.shape(class_weights), len(images[0].class_names)
     if len(shape) != 2 or shape[1] != classes:
         raise ValueError(f"`class_weights` must have shape (D, {classes}), got {shape}; give one column for each class name.")
-
-
-def _table(subject: Subject, setting: Setting, encode: Encode | None = None, hashed: str = "") -> tuple[str, EmbeddingTable]:
-    """Embed all images, or read the embeddings back; the key is of content, with the encoder's answer on a few images in it.
-
-    An encoder without a weights' hash is embedded anew each time.
-    """
-    weights = hashed or subject.weights_hash
-    content = key(weights, setting.fingerprint, _answer(encode or subject.embed, setting), "float32")
-    folder = setting.out / "embeddings" / content
-    if weights and folder.is_dir():
-        try:
-            table = EmbeddingTable.load(folder)
-            setting.progress(f"embed {subject.name}", len(table), len(table))
-            columns = (table.ids, table.embeddings, table.labels, table.domain)
-            return content, EmbeddingTable(*columns, subject.name, dict(table.metadata), normalize=False)
-        except (DiagnosticError, FileNotFoundError):
-            pass  # a table of another version or a broken one is made again
-    table = table_of(
-        encode or subject.embed,
-        subject.name,
-        setting.images,
-        batch_size=setting.batch_size,
-        progress=lambda done, total: setting.progress(f"embed {subject.name}", done, total),
-    )
-    if weights:
-        table.save(folder, overwrite=True)
-    return content, table
-
-
-def _answer(encode: Encode, setting: Setting) -> str:
-    """Hash what the encoder says of up to 8 images, so that another preprocessing of the same weights is another key."""
-    import torch
-
-    with torch.inference_mode():
-        pixels = torch.from_numpy(np.array(setting.images[0].pixels[:8]))
-        answer = encode(pixels.float() / 255).detach().float().cpu().numpy()
-    return hashlib.sha256(np.round(answer, 3).tobytes()).hexdigest()[:16]
-
-
-def _sight(subject: Subject, table: EmbeddingTable, setting: Setting) -> ProbeInput:
-    names = setting.images[0].class_names
-    return ProbeInput(table, [images.pixels for images in setting.images], subject.encode, names, setting.embed_text, subject.fast_encode)
-
-
-def _accuracy(table: EmbeddingTable, setting: Setting) -> ZeroShot:
-    """Give plain accuracies, for a diagnosis in which `transfer` cannot run because a domain is missing."""
-    found: dict[str, Estimate | None] = {"real": None, "synthetic": None}
-    if table.dimension == setting.class_weights.shape[0]:
-        weights = setting.class_weights / np.linalg.norm(setting.class_weights, axis=0)
-        correct = (table.embeddings @ weights).argmax(axis=1) == table.labels
-        for images in setting.images:
-            found[images.domain] = estimate(Sample((correct[table.domain == images.domain],), (table.name,)), low=0.0, high=1.0)
-    return ZeroShot(real=found["real"], synthetic=found["synthetic"])
-
-
-def _content(probe: str, table_key: str, teacher_key: str, student: Subject, setting: Setting) -> str:
-    """Hash everything a probe's result depends on, the probes' source included."""
-    digest = hashlib.sha256(np.ascontiguousarray(setting.class_weights, dtype=np.float64).tobytes())
-    for source in sorted(Path(__import__("probes").__path__[0]).rglob("*.py")):
-        digest.update(source.read_bytes())
-    parts = [SCHEMA_VERSION, probe, table_key, teacher_key, setting.logit_scale, setting.seed, sorted(student.checkpoints)]
-    if probe == "interventions":
-        parts.append(setting.edited)
-    digest.update(json.dumps(parts).encode())
-    return digest.hexdigest()[:32]
-
-
-def _probed(
-    probes: Sequence[str], student: Subject, table: EmbeddingTable, keys: tuple[str, str], looking: ProbeInput, setting: Setting
-) -> dict[str, tuple[ProbeRecord, ProbeResult | None]]:
-    """Run probes for a student: those of tables side by side; image probes use all cores by themselves, as drift does where there are epochs to embed."""
-
-    def one(probe: str) -> tuple[ProbeRecord, ProbeResult | None]:
-        return _run(probe, student, _sight(student, table, setting), looking, _content(probe, *keys, student, setting), setting)
-
-    single = [probe for probe in dict.fromkeys(probes) if probe in PROBES and not (probe == "drift" and student.checkpoints)]
-    found = dict(zip(single, side_by_side(one, single), strict=True))
-    return {probe: found[probe] if probe in found else one(probe) for probe in probes}
-
-
-def _run(
-    probe: str, student: Subject, seen: ProbeInput, teacher: ProbeInput, content: str, setting: Setting
-) -> tuple[ProbeRecord, ProbeResult | None]:
-    stem = setting.out / "probes" / probe / file_name(student.name)
-    result = _finished(stem, content, student)
-    try:
-        if result is None:
-            what = f"{probe} {student.name}"
-            setting.progress(what, 0, 1)
-            result = measure(
-                probe,
-                seen,
-                teacher,
-                class_weights=setting.class_weights,
-                logit_scale=setting.logit_scale,
-                seed=setting.seed,
-                progress=lambda done, total: setting.progress(what, done, total),
-                edited=setting.edited,
-            )
-            if probe == "drift" and student.checkpoints:
-                result = _with_epochs(result, student, seen.table, teacher.table, setting)
-            result = replace(result, params={**result.params, "inputs": content})
-            result.save(stem)
-        setting.progress(f"{probe} {student.name}", 1, 1)
-    except Exception as error:  # a probe that raises is recorded, and the others go on
-        setting.progress(f"{probe} {student.name}", 1, 1)
-        return ProbeRecord(probe=probe, subject=student.name, status="failed", error=_said(error)), None
-    return _done(result, stem), result
-
-
-def _done(result: ProbeResult, stem: Path) -> ProbeRecord:
-    return ProbeRecord(
-        probe=result.probe,
-        subject=result.subject,
-        status="done",
-        path=f"probes/{result.probe}/{stem.name}.json",
-        scores={name: score.to_dict() for name, score in sorted(result.scores.items())},
-        counts=dict(result.counts),
-    )
-
-
-def _finished(stem: Path, content: str, student: Subject) -> ProbeResult | None:
-    if not student.weights_hash:
-        return None
-    try:
-        result = ProbeResult.load(stem)
-    except (FileNotFoundError, DiagnosticError):
-        return None
-    return result if result.params.get("inputs") == content and result.subject == student.name else None
-
-
-def _with_epochs(result: ProbeResult, student: Subject, table: EmbeddingTable, teacher: EmbeddingTable, setting: Setting) -> ProbeResult:
-    """Add drift over the epochs, measured on the same few images with the encoder of each epoch."""
-    few = setting.few
-    rows = np.flatnonzero(np.isin(table.ids, ids_of(few.images)))
-    checkpoints = {}
-    for epoch in sorted(student.checkpoints):
-        checkpoints[epoch] = _epoch(student, epoch, few)[1]
-        setting.progress(f"embed epochs of {student.name}", len(checkpoints), len(student.checkpoints))
-    pair = (table.select(rows), teacher.select(rows))
-    over = PROBES["drift"](*pair, class_weights=setting.class_weights, seed=setting.seed, checkpoints=checkpoints)
-    arrays = {name: array for name, array in over.arrays.items() if name == "epochs" or name.endswith("/by_epoch")}
-    return replace(result, arrays={**result.arrays, **arrays}, counts={**result.counts, "images/by_epoch": len(rows)})
-
-
-def _epoch(student: Subject, epoch: int, few: Setting) -> tuple[str, EmbeddingTable]:
-    """Embed the few images with the encoder of one epoch, or read the embeddings back."""
-    named = replace(student, name=f"{student.name} epoch {epoch}")
-    return _table(
-        named,
-        replace(few, progress=lambda what, done, total: None),
-        student.checkpoints[epoch](),
-        f"{student.weights_hash}@{epoch}" if student.weights_hash else "",
-    )
-
-
-def _map(
-    students: Sequence[Subject],
-    teacher: Subject,
-    tables: dict[str, tuple[str, EmbeddingTable]],
-    own: tuple[str, EmbeddingTable],
-    setting: Setting,
-    unread: Sequence[Exception],
-) -> tuple[ProbeRecord, ProbeResult | None]:
-    """Lay out teacher, students and epochs, or read the map back; a layout that fails is recorded, and without a student what kept them away."""
-    stem = setting.out / "probes" / umap_layout.MAP / file_name(teacher.name)
-    try:
-        setting.progress(umap_layout.MAP, 0, 1)
-        if not tables:
-            return ProbeRecord(probe=umap_layout.MAP, subject=teacher.name, status="failed", error=_said(unread[0])), None
-        students = [student for student in students if student.name in tables]
-        few = setting.few
-        kept = np.flatnonzero(np.isin(own[1].ids, ids_of(few.images)))
-        way = umap_layout.stops(umap_layout.choose_students(students))
-        found = [(stop, *(tables[stop.subject.name] if stop.epoch is None else _epoch(stop.subject, stop.epoch, few))) for stop in way]
-        first = ids_of(setting.images)[explained_rows(setting.images, seed=setting.seed)]
-        hashes = [(stop.name, key, stop.subject.weights_hash) for stop, key, _ in found]
-        content = umap_layout.map_key([SCHEMA_VERSION, setting.seed, own[0], hashes], own[1].ids[kept], first)
-        result = _finished(stem, content, teacher) if all(hashed for *_, hashed in hashes) else None
-        if result is None:
-            small = own[1].select(kept)
-            rows = umap_layout.choose_rows(small, first, seed=setting.seed)
-            few_tables = [(stop, table.select(kept) if stop.epoch is None else table) for stop, _, table in found]
-            result = umap_layout.lay_out(small, few_tables, rows, seed=setting.seed)
-            result = replace(result, params={**result.params, "inputs": content})
-            result.save(stem)
-        setting.progress(umap_layout.MAP, 1, 1)
-    except Exception as error:
-        return ProbeRecord(probe=umap_layout.MAP, subject=teacher.name, status="failed", error=_said(error)), None
-    return _done(result, stem), result
-
-
-def _said(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"[:2000]

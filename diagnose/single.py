@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from diagnose.embedding_tables import probe_input
 from diagnose.inputs.class_mix import comparable
 from diagnose.inputs.embed import distinct, table_of
 from diagnose.inputs.load import Loaded
@@ -29,7 +30,7 @@ def run_probe(
         name: see `probes.registry.probe_names`.
         loaded: models and images.
         seed: seed of every random draw.
-        batch_size: images a forward pass.
+        batch_size: images in one forward pass.
         progress: called with (what, done, total).
         edited: images of each domain that `interventions` edits; None for its own default.
 
@@ -40,25 +41,29 @@ def run_probe(
         ValueError: when the probe cannot run on this input, naming the remedy.
     """
     find_probe(name)
-    given, left_out = comparable(distinct(tuple(loaded.images.values())), seed=seed)
-    told = progress or (lambda what, done, total: None)
+    images, left_out = comparable(distinct(tuple(loaded.images.values())), seed=seed)
+    report_progress = progress or (lambda what, done, total: None)
 
-    def sight(subject: Subject) -> ProbeInput:
+    def embedded(subject: Subject) -> ProbeInput:
         what = f"embedding by {subject.name}"
-        table = table_of(subject.embed, subject.name, given, batch_size=batch_size, progress=lambda done, total: told(what, done, total))
-        return ProbeInput(
-            table, [images.pixels for images in given], subject.encode, given[0].class_names, loaded.embed_text, subject.fast_encode
+        table = table_of(
+            subject.embed,
+            subject.name,
+            images,
+            batch_size=batch_size,
+            progress=lambda done, total: report_progress(what, done, total),
         )
+        return probe_input(subject, table, images, loaded.embed_text)
 
     result = measure(
         name,
-        sight(loaded.subjects[0]),
-        None if loaded.teacher is None else sight(loaded.teacher),
+        embedded(loaded.subjects[0]),
+        None if loaded.teacher is None else embedded(loaded.teacher),
         class_weights=loaded.class_weights,
         logit_scale=loaded.logit_scale,
         seed=seed,
-        progress=lambda done, total: told(name, done, total),
+        progress=lambda done, total: report_progress(name, done, total),
         edited=edited,
     )
-    named = {"left_out": left_out.notes[0]} if left_out.notes else {}
-    return replace(result, counts={**result.counts, **left_out.counts}, params={**result.params, **named})
+    notes = {"left_out": left_out.notes[0]} if left_out.notes else {}
+    return replace(result, counts={**result.counts, **left_out.counts}, params={**result.params, **notes})

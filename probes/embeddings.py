@@ -108,17 +108,20 @@ class EmbeddingTable:
         return int(self.embeddings.shape[1])
 
     def unit(self, rows: np.ndarray | slice = slice(None)) -> np.ndarray:
-        """Give the embeddings with every row of length one, float32, whatever the table was built from.
+        """Return the embeddings with every row of length one, float32, whatever the table was built from.
 
         Args:
-            rows: a mask (N,), row numbers (M,) or a slice; by default all of them, (N, D). Ask for those you need: the rest is not read.
+            rows: a mask (N,), row numbers (M,) or a slice; by default all of them. Rows that are not asked for are not read.
+
+        Returns:
+            (M, D) float32.
         """
         chosen = np.asarray(self.embeddings[rows])
-        found = np.empty(chosen.shape, dtype=np.float32)
+        unit = np.empty(chosen.shape, dtype=np.float32)
         for start in range(0, len(chosen), _ROWS_IN_CACHE):
             part = chosen[start : start + _ROWS_IN_CACHE].astype(np.float64)
-            found[start : start + _ROWS_IN_CACHE] = part / np.sqrt(np.einsum("nd,nd->n", part, part))[:, None]
-        return found
+            unit[start : start + _ROWS_IN_CACHE] = part / np.sqrt(np.einsum("nd,nd->n", part, part))[:, None]
+        return unit
 
     def blocks(self, size: int = BLOCK_ROWS) -> Iterator[tuple[slice, np.ndarray]]:
         """Go through the table in bounded memory: rows, and their embeddings with every row of length one, (n, D) float32.
@@ -235,20 +238,20 @@ def _whole(folder: Path) -> EmbeddingTable:
 
 
 def _as_array(column: pa.ChunkedArray) -> np.ndarray:
-    """Give a column as an array (N,), text at its own width, without a Python object for every row at once."""
+    """Convert a column to an array (N,), text at its own width, without a Python object for every row at once."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     if not pa.types.is_string(column.type):
         return column.to_numpy()
     width = pc.max(pc.utf8_length(column)).as_py() or 1
-    found, at = np.empty(len(column), dtype=f"<U{width}"), 0
+    values, at = np.empty(len(column), dtype=f"<U{width}"), 0
     for chunk in column.chunks:
         for start in range(0, len(chunk), BLOCK_ROWS):
             part = chunk.slice(start, BLOCK_ROWS)
-            found[at : at + len(part)] = part.to_pylist()
+            values[at : at + len(part)] = part.to_pylist()
             at += len(part)
-    return found
+    return values
 
 
 def key(weights_hash: str, split_fingerprint: str, preprocessing: str | Mapping[str, Any], dtype: str) -> str:
@@ -327,7 +330,13 @@ def embed(
 
 
 def refuse_unusable(embeddings: np.ndarray, ids: np.ndarray, what: str = "embeddings") -> None:
-    """Raise for rows that are not finite or have no length, naming the first ids; reads a memory-mapped array in pieces."""
+    """Raise for rows that are not finite or have no length, naming the first ids; reads a memory-mapped array in pieces.
+
+    Args:
+        embeddings: (N, D).
+        ids: (N,) str.
+        what: name of the array in the message.
+    """
     for start in range(0, len(embeddings), BLOCK_ROWS):
         rows = np.asarray(embeddings[start : start + BLOCK_ROWS])
         here = ids[start : start + BLOCK_ROWS]

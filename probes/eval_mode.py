@@ -1,4 +1,4 @@
-"""Look at encoders in eval mode and leave each of their modules in the mode it was in."""
+"""Run encoders in eval mode and leave each of their modules in the mode it was in."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every probe asks of its tables before it measures, with the message for each way they can be wrong."""
+"""Checks of the tables and images of every probe, with a message for each way they can be wrong."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def check_tables(student: EmbeddingTable, teacher: EmbeddingTable | None, class_
 
 
 def check_sights(student: ProbeInput, teacher: ProbeInput | None, class_weights: np.ndarray | None, *, at_least: int) -> None:
-    """Raise unless two encoders can be asked about the same images side by side.
+    """Raise unless two encoders can be measured on the same images side by side.
 
     Probes that change images show both encoders the very same pixels; resizing is the encoders' own business. With two sizes, an edit of so many
     pixels and a band of frequencies would be two different things.
@@ -88,13 +88,13 @@ def check_sights(student: ProbeInput, teacher: ProbeInput | None, class_weights:
         )
 
 
-def _size(sight: ProbeInput) -> str:
-    height, width = sight.size
+def _size(encoder: ProbeInput) -> str:
+    height, width = encoder.size
     return f"{height} x {width} pixels"
 
 
 def _pieces(array: np.ndarray) -> Iterator[np.ndarray]:
-    """Cut (N, D) into blocks of rows: whoever finds what they look for in the first need not read the rest."""
+    """Yield blocks of rows of (N, D), so that a search that ends in the first block need not read the rest."""
     return (array[start : start + BLOCK_ROWS] for start in range(0, len(array), BLOCK_ROWS))
 
 
@@ -132,10 +132,10 @@ def _check_pair(student: EmbeddingTable, teacher: EmbeddingTable) -> None:
 
 def versions() -> dict[str, str]:
     """Name the packages that compute a probe's numbers, with their versions."""
-    found = {}
+    installed = {}
     for package in ("numpy", "scipy", "scikit-learn", "synthgap"):
         try:
-            found[package] = version(package)
+            installed[package] = version(package)
         except PackageNotFoundError:
-            found[package] = "not installed"
-    return found
+            installed[package] = "not installed"
+    return installed

@@ -179,45 +179,61 @@ def _moved(model: Any, start: np.ndarray, *, seed: int) -> np.ndarray:
 
 
 def nearest_on_map(places: np.ndarray, neighbours: int) -> np.ndarray:
-    """Give each place's nearest other places in the plane, (n, k), in no order that ties would keep."""
+    """Find the nearest other places of each place in the plane; ties are in no fixed order.
+
+    Args:
+        places: (n, 2).
+        neighbours: k, below n.
+
+    Returns:
+        Rows of `places`, (n, k).
+    """
     from scipy.spatial import KDTree
 
-    found = KDTree(places).query(places, k=neighbours + 1)[1]
-    return found[_others(found)].reshape(len(places), neighbours)
+    indices = KDTree(places).query(places, k=neighbours + 1)[1]
+    return indices[_others(indices)].reshape(len(places), neighbours)
 
 
-def _others(found: np.ndarray) -> np.ndarray:
+def _others(indices: np.ndarray) -> np.ndarray:
     """Mark all but one of each row's neighbours: not the row itself, or where it did not find itself among its twins not the last, (n, k + 1) bool."""
-    other = found != np.arange(len(found))[:, None]
+    other = indices != np.arange(len(indices))[:, None]
     other[other.all(axis=1), -1] = False
     return other
 
 
 def nearest(points: np.ndarray, neighbours: int) -> np.ndarray:
-    """Give each row's nearest other rows by Euclidean distance, nearest first, (n, k) int64; exact, in memory that grows with n.
+    """Find each row's nearest other rows by Euclidean distance, nearest first, (n, k) int64; exact, in memory that grows with n.
 
     Args:
         points: shape (n, D).
         neighbours: k, below n.
     """
     points = np.asarray(points, dtype=np.float64)
-    own = np.einsum("nd,nd->n", points, points)
-    found = np.empty((len(points), neighbours), dtype=np.int64)
+    squared_lengths = np.einsum("nd,nd->n", points, points)
+    indices = np.empty((len(points), neighbours), dtype=np.int64)
     for start in range(0, len(points), ROWS):
-        square = own[start : start + ROWS, None] + own - 2 * (points[start : start + ROWS] @ points.T)
+        square = squared_lengths[start : start + ROWS, None] + squared_lengths - 2 * (points[start : start + ROWS] @ points.T)
         np.fill_diagonal(square[:, start:], np.inf)
         near = np.argpartition(square, neighbours - 1, axis=1)[:, :neighbours]
         order = np.lexsort((near, np.take_along_axis(square, near, axis=1)))
-        found[start : start + ROWS] = np.take_along_axis(near, order, axis=1)
-    return found
+        indices[start : start + ROWS] = np.take_along_axis(near, order, axis=1)
+    return indices
 
 
-def kept_shares(near: np.ndarray, shown: np.ndarray) -> np.ndarray:
-    """Give each row's share of neighbours `near` that are in `shown`, both (n, k): (n,) in [0, 1]."""
-    return (near[:, :, None] == shown[:, None, :]).any(axis=2).mean(axis=1)
+def kept_shares(near: np.ndarray, near_on_map: np.ndarray) -> np.ndarray:
+    """Compute the share of each row's neighbours that a map keeps.
+
+    Args:
+        near: neighbours in the embedding, (n, k) int.
+        near_on_map: neighbours on the map, (n, k) int.
+
+    Returns:
+        (n,) in [0, 1].
+    """
+    return (near[:, :, None] == near_on_map[:, None, :]).any(axis=2).mean(axis=1)
 
 
-def _kept(near: np.ndarray, shown: np.ndarray, blocks: np.ndarray) -> BlockEstimate:
-    """Give the mean share of `near` that is in `shown`, with and without each block of images."""
-    share = kept_shares(near, shown)
+def _kept(near: np.ndarray, near_on_map: np.ndarray, blocks: np.ndarray) -> BlockEstimate:
+    """Compute the mean share of `near` that is in `near_on_map`, with and without each block of images."""
+    share = kept_shares(near, near_on_map)
     return BlockEstimate(float(share.mean()), np.array([share[blocks != block].mean() for block in range(int(blocks.max()) + 1)]))

@@ -1,4 +1,4 @@
-"""An encoder together with the images it is asked about: what the probes need that change an image and look again."""
+"""An encoder together with its images: the input of probes that change images and encode them again."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class ProbeInput:
         encode: the encoder.
         class_names: C names.
         embed_text: the teacher's text tower, or None where there is none.
-        quick: the same function as `encode` in fewer passes, for embeddings alone; None: `encode` itself.
+        fast_encode: the same function as `encode` in fewer passes, for embeddings alone; None for `encode` itself.
 
     Raises:
         ValueError: for pixels that are not uint8 images of one size, or not as many as the table has rows.
@@ -72,18 +72,18 @@ class ProbeInput:
         return self.encode if isinstance(self.encode, nn.Module) else None
 
     def raw(self, rows: np.ndarray) -> np.ndarray:
-        """Give the images of some rows of the table, uint8, shape (len(rows), 3, H, W)."""
+        """Return the images of some rows of the table, uint8, shape (len(rows), 3, H, W)."""
         rows = np.asarray(rows)
-        out = np.empty((len(rows), 3, *self.size), dtype=np.uint8)
+        images = np.empty((len(rows), 3, *self.size), dtype=np.uint8)
         first = 0
         for part in self.pixels:
             here = (rows >= first) & (rows < first + len(part))
-            out[here] = part[rows[here] - first]
+            images[here] = part[rows[here] - first]
             first += len(part)
-        return out
+        return images
 
     def images(self, rows: np.ndarray) -> Tensor:
-        """Give the images of some rows of the table, float32 in [0, 1], shape (len(rows), 3, H, W)."""
+        """Return the images of some rows of the table, float32 in [0, 1], shape (len(rows), 3, H, W)."""
         import torch
 
         return torch.from_numpy(self.raw(rows)).float() / 255

@@ -1,4 +1,4 @@
-"""What a probe hands over: scores with intervals, arrays, and where they came from."""
+"""The result of a probe: scores with intervals, arrays, and where they came from."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Score:
             raise ValueError(f"`chance` must be finite or None, got {self.chance}; use None where no chance level exists.")
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the score as plain JSON types."""
+        """Return the score as plain JSON types."""
         return asdict(self)
 
 
@@ -101,7 +101,7 @@ class ProbeResult:
             object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
 
     def to_dict(self) -> dict[str, Any]:
-        """Give all but the arrays as plain JSON types."""
+        """Return all but the arrays as plain JSON types."""
         return {
             "schema_version": self.schema_version,
             "probe": self.probe,

@@ -53,8 +53,8 @@ class TableParts:
 
     def done(self) -> list[range]:
         """List the rows of the parts that are there, ascending."""
-        found = [_PART.fullmatch(path.name) for path in self.folder.iterdir()]
-        return sorted((range(int(match[1]), int(match[2])) for match in found if match), key=lambda rows: (rows.start, rows.stop))
+        matches = [_PART.fullmatch(path.name) for path in self.folder.iterdir()]
+        return sorted((range(int(match[1]), int(match[2])) for match in matches if match), key=lambda rows: (rows.start, rows.stop))
 
     def missing(self, wanted: range) -> list[range]:
         """List the rows of `wanted` that no part holds, ascending."""
@@ -155,7 +155,7 @@ class TableParts:
 
 
 class _renamed:  # noqa: N801 - reads as a word in `with`
-    """Give a temporary name beside a file, and rename it when the block ends without an exception."""
+    """Yield a temporary name beside a file, and rename it when the block ends without an exception."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

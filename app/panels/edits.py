@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from probes.edits import EDITS
+from probes.edits import EDITS, FAMILIES, PARTNERS
 
 
 @dataclass(frozen=True)
@@ -59,82 +59,25 @@ KINDS = {
 }
 """Kind of `probes.edits` -> how to read it, the cleanest first."""
 
-WORDS = {
-    "grey": "colours removed: a grey picture",
-    "saturation": "colours made paler",
-    "hue": "every hue turned to its opposite, the brightness kept",
-    "level_colour": "the same mean and spread of every colour in all images",
-    "centre_only": "the border painted over, the centre left",
-    "hide_corners": "the four corners painted over",
-    "low_pass": "fine detail removed, coarse shapes left",
-    "notch": "repeating patterns removed",
-    "blur": "slightly blurred",
-    "sharpen": "sharpened",
-    "noise": "a little noise added",
-    "jpeg": "stored as a coarse JPEG and read again",
-    "border_only": "the centre painted over, only the border left",
-    "high_pass": "only fine detail left, coarse shapes removed",
-    "patch_shuffle_2": "cut into 2 x 2 pieces and shuffled",
-    "patch_shuffle_4": "cut into 4 x 4 pieces and shuffled",
-    "patch_shuffle_8": "cut into 8 x 8 pieces and shuffled",
-    "grey_patch_shuffle_4": "grey, cut into 4 x 4 pieces and shuffled",
-}
-EXCHANGED = {
-    "channel_statistics": "mean and coarse spread of each colour",
-    "chroma": "the coarse colours, place by place; the brightness stays",
-    "border": "the border",
-    "detail": "the fine detail",
-    "layout": "the coarse layout of light and dark, place by place",
-    "amplitude": "the strengths of all frequencies",
-    "peaks": "the repeating patterns",
-    "sharpness": "the sharpness",
-    "tones": "how light and dark are spread over the scale (contrast, gamma), shades kept in order",
-    "palette": "all tones and colours, place by place",
-    "noise": "the noise, put in another order",
-    "traces": "all of the noise and sharpness",
-    "compression": "the JPEG compression, where the other image shows one",
-    "background": "the background, by the masks of the objects",
-}
-
-
-EXCHANGED |= {
-    f"window_{name}": f"a quarter of the image, {name.replace('_', ' ')}"
-    for name in ("top_left", "top", "top_right", "left", "middle", "right", "bottom_left", "bottom", "bottom_right")
-}
-
-SHORT = {
-    "colour": "colour",
-    "texture": "fine texture",
-    "shape": "layout",
-    "frequency": "patterns",
-    "codec": "sharpness, noise",
-    "border": "border",
-    "mark": "one place",
-    "local": "local cues",
-    "spectrum": "spectrum",
-}
-"""Family of cues -> a word for a narrow place."""
-
 
 def kind_of(edit: str) -> str:
-    """Give the kind of an edit; one of another version counts as `removes`."""
+    """Return the kind of an edit; one of another version counts as `removes`."""
     return EDITS[edit].kind if edit in EDITS else "removes"
 
 
 def family_word(edit: str) -> str:
-    """Say in one or two words what kind of cue an edit tells about."""
-    return SHORT.get(EDITS[edit].family, EDITS[edit].family) if edit in EDITS else "unknown"
+    """Return one or two words for what kind of cue an edit tells about."""
+    return FAMILIES[EDITS[edit].family].short if edit in EDITS else "unknown"
 
 
 def edit_name(edit: str) -> str:
-    """Name an edit shortly: `hue`, `chroma`, `patch shuffle 4`."""
+    """Return a short name of an edit: `hue`, `chroma`, `patch shuffle 4`."""
     return edit.removeprefix("swapped_").removeprefix("matched_").replace("_", " ")
 
 
 def edit_words(edit: str) -> str:
-    """Say what an edit does, e.g. `the colours, place by place, from an image of another class`."""
-    for kind, whose in (("swapped_", "an image of another class"), ("matched_", "a synthetic image of its own class")):
-        if edit.startswith(kind):
-            what = EXCHANGED.get(edit.removeprefix(kind), edit_name(edit))
-            return f"{what}, taken from {whose}"
-    return WORDS.get(edit, edit_name(edit))
+    """Return what an edit does, e.g. `the colours, place by place, taken from an image of another class`; one of another version by its name."""
+    if edit in EDITS:
+        return EDITS[edit].does
+    partner = next((partner for kind, partner in PARTNERS.items() if edit.startswith(f"{kind}_")), None)
+    return edit_name(edit) if partner is None else f"{edit_name(edit)}, taken from {partner}"

@@ -19,14 +19,8 @@ from diagnose.judge import verdict
 from diagnose.judge.facts import Measured
 from diagnose.schema import Estimate
 from probes.discovery.vocabulary import BUILT_IN, FAMILY_OF_KIND
-from probes.edits import EDITS, PLACES
-
-SUBSTANCES = ("colour", "texture", "shape", "frequency", "codec")
-"""Families that say what a cue is made of; keys of `probes.edits.FAMILIES`."""
-
-PLACE = "border"
-MARK = "mark"
-"""Families that say where a cue is: around the image, or in one window of it."""
+from probes.edits import EDITS, FAMILIES
+from probes.edits.families import FamilyKind
 
 HIDING = "centre_only"
 """The edit that takes the whole border away."""
@@ -68,6 +62,11 @@ class CueEvidence:
     alarm: bool = False
     blunt: EditScore | None = None
     closed: EditScore | None = None
+
+    @property
+    def kind(self) -> FamilyKind:
+        """What the family says of a cue: what it is made of, or where it lies."""
+        return FAMILIES[self.family].kind
 
     @property
     def used(self) -> bool:
@@ -143,21 +142,21 @@ def _by_edits(measured: Measured) -> Cause:
     scores = {name.removeprefix("interventions/"): value for name, value in measured.scores.items() if name.startswith("interventions/")}
     if not any(name.startswith("reliance/") for name in scores):
         return Cause("untested")
-    found = sorted((_suspect(family, scores) for family in (*SUBSTANCES, PLACE, MARK)), key=lambda item: -item.strength)
-    suspects = tuple(found)
+    every = [_suspect(name, scores) for name, family in FAMILIES.items() if family.nameable]
+    suspects = tuple(sorted(every, key=lambda item: -item.strength))
     hidden = scores.get(f"gap_closed/{HIDING}")
     used = [item for item in suspects if item.used]
     if not used:
         return Cause(_without(suspects, scores), suspects=suspects, hidden=hidden)
-    border, mark = (next((item for item in used if item.family == family), None) for family in (PLACE, MARK))
-    made_of = [item for item in used if item.family in SUBSTANCES]
+    border, mark = (next((item for item in used if item.kind == kind), None) for kind in ("border", "window"))
+    made_of = [item for item in used if item.kind == "substance"]
     clear = bool(made_of) and made_of[0].alarm and _clear(made_of, suspects)
     substance = made_of[0].family if clear else None
     there = None if border is None else _at_border(border, made_of[:1], hidden, suspects)
     if border is not None and border.alarm and there:
         where = _where(mark) if mark is not None and verdict.mostly(_followed(mark), _followed(border)) else None
         return _named(border, suspects, hidden, substance=substance, where=where)
-    around = next((item.followed.estimate for item in suspects if item.family == PLACE and item.followed is not None), None)
+    around = next((item.followed.estimate for item in suspects if item.kind == "border" and item.followed is not None), None)
     if mark is not None and verdict.lies_in_window(_followed(mark), [_followed(item) for item in made_of], around):
         return _named(mark, suspects, hidden, substance=substance, where=_where(mark))
     if not made_of:
@@ -174,7 +173,7 @@ def _where(mark: CueEvidence) -> str | None:
 def _at_border(
     place: CueEvidence, substance: Sequence[CueEvidence], hidden: Estimate | None, suspects: Sequence[CueEvidence]
 ) -> bool | None:
-    """Say whether the cue lies at the border. An exchange that is followed outranks blunt edits, whichever of the two it is.
+    """Return whether the cue lies at the border. An exchange that is followed outranks blunt edits, whichever of the two it is.
 
     Blunt edits of the border and a matched border speak for every cue that covers the image as well: alone they name no place. An exchanged
     border that no substance stands beside is a place only if it is followed surely more than each of them, since it carries most of the image.
@@ -184,17 +183,17 @@ def _at_border(
     known = verdict.lies_at_border(border, _followed(substance[0]) if substance else None, hidden, back)
     if known is not None or border is None or not place.alarm or any(item.alarm for item in substance):
         return known
-    others = [item.followed.estimate for item in suspects if item.family in SUBSTANCES and item.followed is not None]
+    others = [item.followed.estimate for item in suspects if item.kind == "substance" and item.followed is not None]
     return True if all(verdict.surely_more(border, other) for other in others) else None
 
 
 def _clear(made_of: Sequence[CueEvidence], suspects: Sequence[CueEvidence]) -> bool:
-    """Say whether one substance surely explains more than each other that is used, and no other gives real images surely more back.
+    """Return whether one substance surely explains more than each other that is used, and no other gives real images surely more back.
 
     An exchange with another class and one with the same class are two tests of one thing: where they contradict, nothing is named.
     """
     first = made_of[0]
-    rivals = [item.given_back for item in suspects if item.family in SUBSTANCES and item is not first]
+    rivals = [item.given_back for item in suspects if item.kind == "substance" and item is not first]
     back = None if first.closed is None else first.closed.estimate
     if any(back is None or verdict.surely_more(other, back) for other in rivals if other is not None):
         return False
@@ -206,7 +205,7 @@ def _followed(suspect: CueEvidence) -> Estimate | None:
 
 
 def _stronger(first: CueEvidence, second: CueEvidence) -> bool:
-    """Say whether one family surely explains more than another; an exchange that is followed outranks blunt edits."""
+    """Return whether one family surely explains more than another; an exchange that is followed outranks blunt edits."""
     mine, others = _followed(first), _followed(second)
     if mine is not None:
         return others is None or verdict.surely_more(mine, others)
@@ -222,13 +221,13 @@ def _named(
 
 
 def _without(suspects: tuple[CueEvidence, ...], scores: Mapping[str, Estimate]) -> Status:
-    """Say what it means that no family is named.
+    """Return what it means that no family is named.
 
     Only an exchange shows a cue that tells the class: an edit that takes away or isolates may do more damage to images of one domain, and a
     border or window that goes over carries a part of the object. A surely negative number is passed over on purpose: there the teacher or real
     images follow more, which clears the student (docs/verdict.md).
     """
-    if any(verdict.alarms(scores, name) for name, edit in EDITS.items() if edit.partnered and edit.family not in PLACES):
+    if any(verdict.alarms(scores, name) for name, edit in EDITS.items() if edit.partnered and not FAMILIES[edit.family].is_place):
         return "unnamed"
     followed = [item.followed.estimate for item in suspects if item.followed is not None]
     return "none" if followed and all(verdict.compare(value, verdict.NOT_FOLLOWED) == "below" for value in followed) else "unsettled"
@@ -257,12 +256,12 @@ def _suspect(family: str, scores: Mapping[str, Estimate]) -> CueEvidence:
 def _words(scores: Mapping[str, Estimate], families: Collection[str | None]) -> tuple[Word, ...]:
     """Find the words of these families that the student is shown to follow, after discovery's correction for all names."""
     kind_of = {word: kind for kind, words in BUILT_IN.items() for word in words}
-    found = []
+    used_words = []
     for name, used in scores.items():
         if not name.startswith("discovery/used/"):
             continue
         of, _, word = name.removeprefix("discovery/used/").rpartition("/")
         adjusted = scores.get(name.replace("/used/", "/adjusted_p/used/", 1))
         if FAMILY_OF_KIND.get(kind_of.get(word, "")) in families and adjusted is not None and verdict.alarms_at(used, adjusted):
-            found.append(Word(word, of, used))
-    return tuple(sorted(found, key=lambda item: -item.used.value))
+            used_words.append(Word(word, of, used))
+    return tuple(sorted(used_words, key=lambda item: -item.used.value))

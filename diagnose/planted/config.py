@@ -47,13 +47,13 @@ class PlantedConfig(BaseModel):
     @field_validator("families")
     @classmethod
     def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        found: list[str] = []
+        cues: list[str] = []
         for name in value:
             of_family = [cue for cue, kind in CUES.items() if kind.family == name]
-            found += SETS.get(name) or of_family or [name]
-        for name in found:
+            cues += SETS.get(name) or of_family or [name]
+        for name in cues:
             find_cue(name)
-        return tuple(dict.fromkeys(found))
+        return tuple(dict.fromkeys(cues))
 
     @field_validator("dose_cue")
     @classmethod

@@ -1,4 +1,4 @@
-"""One planted draw: train a small student on images with a known cue, run the toolkit on it, and note what is true and what was said."""
+"""One planted draw: train a small student on images with a known cue, run the toolkit on it, and record the truth and the answer."""
 
 from __future__ import annotations
 
@@ -131,12 +131,29 @@ def train_one(scene: Scene, world: World, draw: Draw, training: Training, *, cac
 
 
 def accuracy(encoder: Encode, images: np.ndarray, labels: np.ndarray, class_weights: Tensor) -> float:
-    """Measure zero-shot accuracy on uint8 images (n, 3, H, W)."""
+    """Compute zero-shot accuracy in [0, 1] on uint8 images (n, 3, H, W); see `right`.
+
+    Args:
+        encoder: images in [0, 1] -> embeddings.
+        images: (n, 3, H, W) uint8.
+        labels: (n,) int.
+        class_weights: (D, C).
+    """
     return float(right(encoder, images, labels, class_weights).mean())
 
 
 def right(encoder: Encode, images: np.ndarray, labels: np.ndarray, class_weights: Tensor) -> np.ndarray:
-    """Tell which images (n, 3, H, W) uint8 an encoder names right, (n,) bool."""
+    """Return which images an encoder classifies correctly.
+
+    Args:
+        encoder: images in [0, 1] -> embeddings.
+        images: (n, 3, H, W) uint8.
+        labels: (n,) int.
+        class_weights: (D, C).
+
+    Returns:
+        (n,) bool.
+    """
     import torch
 
     with torch.inference_mode():
@@ -148,7 +165,13 @@ def right(encoder: Encode, images: np.ndarray, labels: np.ndarray, class_weights
 
 
 def images_of(part: Part, domain: Literal["real", "synthetic"], scene: Scene) -> Images:
-    """Give a part of a scene as held-out images of one domain."""
+    """Return a part of a scene as held-out images of one domain.
+
+    Args:
+        part: images and labels.
+        domain: their domain.
+        scene: whose class names they have.
+    """
     from diagnose.inputs.subjects import Images
 
     ids = np.array([f"{domain}-{row}" for row in part.rows])
@@ -156,7 +179,13 @@ def images_of(part: Part, domain: Literal["real", "synthetic"], scene: Scene) ->
 
 
 def subject_of(encoder: nn.Module, draw: Draw, image_size: int) -> Subject:
-    """Give the student, of images of `image_size` pixels a side, as the toolkit takes it."""
+    """Return the student as a subject of the toolkit; `image_size` is the side in pixels.
+
+    Args:
+        encoder: the student.
+        draw: its loss and seed.
+        image_size: side of the images in pixels.
+    """
     from diagnose.inputs.subjects import Subject
     from distill.losses.mix import properties
     from distill.models.batchnorm_folding import fuse_conv_bn
@@ -177,7 +206,12 @@ def subject_of(encoder: nn.Module, draw: Draw, image_size: int) -> Subject:
 
 
 def teacher_of(world: World, draw: Draw) -> Subject:
-    """Give the teacher as the toolkit takes it."""
+    """Return the teacher as a subject of the toolkit.
+
+    Args:
+        world: the teacher is its.
+        draw: `weak_teacher` is a teacher that sees coarse images only.
+    """
     from diagnose.inputs.load import of_teacher
     from probes.edits.smooth import coarse
 
@@ -190,7 +224,7 @@ def teacher_of(world: World, draw: Draw) -> Subject:
 
 
 def judge(encoder: nn.Module, scene: Scene, world: World, draw: Draw, *, limit: int) -> tuple[dict[str, Any], ProbeResult]:
-    """Run the toolkit on one student, as a diagnosis does, and give what it says.
+    """Run the toolkit on one student, as a diagnosis does.
 
     Args:
         encoder: the student.
@@ -200,38 +234,29 @@ def judge(encoder: nn.Module, scene: Scene, world: World, draw: Draw, *, limit: 
         limit: images of each domain for the interventions.
 
     Returns:
-        What was said, JSON types; and the interventions' result.
+        What the toolkit says, JSON types; and the interventions' result.
     """
+    from diagnose.embedding_tables import probe_input
     from diagnose.inputs.class_mix import same_mix
     from diagnose.inputs.embed import table_of
     from diagnose.judge import causes, evidence
     from diagnose.report import statement
     from probes.interventions.probe import interventions
-    from probes.probe_input import ProbeInput
     from probes.transfer.probe import transfer
 
-    given, _ = same_mix((images_of(scene.real, "real", scene), images_of(scene.synthetic, "synthetic", scene)), seed=draw.seed)
+    images, _ = same_mix((images_of(scene.real, "real", scene), images_of(scene.synthetic, "synthetic", scene)), seed=draw.seed)
     student, teacher = subject_of(encoder, draw, scene.real.images.shape[-1]), teacher_of(world, draw)
     weights = world.teacher.class_weights(scene.class_names, world.templates).numpy()
-    sights = [
-        ProbeInput(
-            table_of(subject.embed, subject.name, given),
-            [images.pixels for images in given],
-            subject.encode,
-            scene.class_names,
-            fast_encode=subject.fast_encode,
-        )
-        for subject in (student, teacher)
-    ]
+    encoders = [probe_input(subject, table_of(subject.embed, subject.name, images), images, None) for subject in (student, teacher)]
     results = {
-        "transfer": {student.name: transfer(sights[0].table, sights[1].table, class_weights=weights, seed=draw.seed)},
-        "interventions": {student.name: interventions(*sights, class_weights=weights, seed=draw.seed, limit=limit)},
+        "transfer": {student.name: transfer(encoders[0].table, encoders[1].table, class_weights=weights, seed=draw.seed)},
+        "interventions": {student.name: interventions(*encoders, class_weights=weights, seed=draw.seed, limit=limit)},
     }
     facts = evidence.gather([student], teacher, results, classes=len(scene.class_names))
     measured = facts.measured[0]
     cause = causes.find_cause(measured)
     followed = [item.followed.estimate for item in cause.suspects if item.followed is not None]
-    said: dict[str, Any] = {
+    answer: dict[str, Any] = {
         "label": statement.state(facts).label,
         "status": cause.status,
         "family": cause.family,
@@ -251,19 +276,22 @@ def judge(encoder: nn.Module, scene: Scene, world: World, draw: Draw, *, limit: 
     from probes.planted.plant import CUES
 
     if draw.cue and CUES[draw.cue].local:
-        said["place"] = locate(sights[0], scene, weights, seed=draw.seed)
-    return said, results["interventions"][student.name]
+        answer["place"] = locate(encoders[0], scene, weights, seed=draw.seed)
+    return answer, results["interventions"][student.name]
 
 
-def locate(sight: Any, scene: Scene, class_weights: np.ndarray, *, seed: int, count: int = 60) -> dict[str, dict[str, float]]:
-    """Ask attribution maps of the predicted class where the cue is: the pointing game and the overlap, beside their chances.
+def locate(encoder: Any, scene: Scene, class_weights: np.ndarray, *, seed: int, count: int = 60) -> dict[str, dict[str, float]]:
+    """Compare attribution maps of the predicted class with the cue's masks: the pointing game and the overlap, beside their chances.
 
     Args:
-        sight: the student with its images, real ones first.
+        encoder: the student with its images, real ones first.
         scene: whose masks are the truth.
         class_weights: (D, C).
         seed: seed of the choice of images.
-        count: images asked.
+        count: images explained.
+
+    Returns:
+        Method -> score -> mean over the images; empty where no image carries the cue.
     """
     from probes.attribution.metrics.localisation import overlap, pointing_game
     from probes.attribution.request import maps
@@ -274,30 +302,41 @@ def locate(sight: Any, scene: Scene, class_weights: np.ndarray, *, seed: int, co
         return {}
     masks = scene.synthetic.masks[chosen]
     area = masks.mean(axis=(1, 2))
-    found = {}
+    by_method = {}
     for method in ("integrated_gradients", "occlusion"):
-        drawn = maps(sight, chosen + len(scene.real.labels), method=method, class_weights=class_weights, target="predicted", seed=seed)
-        found[method] = {
-            "pointing": float(pointing_game(drawn, masks).mean()),
+        attributions = maps(
+            encoder, chosen + len(scene.real.labels), method=method, class_weights=class_weights, target="predicted", seed=seed
+        )
+        by_method[method] = {
+            "pointing": float(pointing_game(attributions, masks).mean()),
             "pointing_chance": float(area.mean()),
-            "overlap": float(np.nanmean(overlap(drawn, masks))),
+            "overlap": float(np.nanmean(overlap(attributions, masks))),
             "overlap_chance": float((area / (2 - area)).mean()),
         }
-    return found
+    return by_method
 
 
 def truth(encoder: nn.Module, scene: Scene, world: World, draw: Draw) -> dict[str, float]:
     """Measure student and teacher on all further held-out images, each of them with and without the cue.
 
     The same images stand for both domains, so the difference is what the cue does and nothing else.
+
+    Args:
+        encoder: the student.
+        scene: its further images.
+        world: the teacher is its.
+        draw: what was planted.
+
+    Returns:
+        `n`, and accuracies in [0, 1] by encoder and domain.
     """
     weights = world.teacher.class_weights(scene.class_names, world.templates)
     more = scene.more
-    found = {"n": float(len(more.labels))}
+    accuracies = {"n": float(len(more.labels))}
     for who, module in (("", encoder), ("teacher_", teacher_of(world, draw).encode)):
         for domain, images in (("real", more.clean), ("synthetic", more.images)):
-            found[who + domain] = accuracy(module, images, more.labels, weights)
-    return found
+            accuracies[who + domain] = accuracy(module, images, more.labels, weights)
+    return accuracies
 
 
 def run_draw(draw: Draw, world: World, *, training: Training, sizes: Sizes, limit: int, out: Path) -> dict[str, Any]:

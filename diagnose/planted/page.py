@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from diagnose.planted.config import PlantedConfig
     from distill.models.teacher import Teacher
 
-Found = tuple[float, Interval, int] | None
+Share = tuple[float, Interval, int] | None
 
 
 def write_page(records: Sequence[Record], config: PlantedConfig, world: str, teacher: Teacher, out: Path) -> None:
@@ -36,7 +36,7 @@ def write_page(records: Sequence[Record], config: PlantedConfig, world: str, tea
 
 
 def summary(records: Sequence[Record]) -> dict[str, Any]:
-    """Give the numbers that the goals are about, JSON types."""
+    """Compute the numbers that the goals are about, JSON types."""
     positive, null = scores.positives(records), scores.nulls(records)
     cost = scores.costs(records)
     costly = scores.costly(records, cost)
@@ -52,7 +52,7 @@ def summary(records: Sequence[Record]) -> dict[str, Any]:
         "named_wrong": _plain(scores.share([name == "wrong" for name in named])),
         "held_out": _held_out(records, cost),
         "named_though_no_exchange_carries_it": _plain(scores.share(outside)),
-        "coverage": {name: _plain(found) for name, found in scores.coverage(records).items()},
+        "coverage": {name: _plain(share) for name, share in scores.coverage(records).items()},
         "places": scores.places(records),
     }
 
@@ -67,12 +67,19 @@ def _held_out(records: Sequence[Record], cost: dict[str, float]) -> dict[str, An
     }
 
 
-def _plain(found: Found) -> list[float] | None:
-    return None if found is None else [found[0], found[1][0], found[1][1], found[2]]
+def _plain(share: Share) -> list[float] | None:
+    return None if share is None else [share[0], share[1][0], share[1][1], share[2]]
 
 
 def page(records: Sequence[Record], config: PlantedConfig, world: str, teacher_params: int) -> str:
-    """Write the page in Markdown."""
+    """Write the page in Markdown.
+
+    Args:
+        records: of all draws.
+        config: what was run.
+        world: what the images are called.
+        teacher_params: parameters of the teacher.
+    """
     cost = scores.costs(records)
     parts = [
         "# Planted truth: what the toolkit finds when the answer is known",
@@ -106,7 +113,7 @@ def _about(records: Sequence[Record], config: PlantedConfig, world: str, teacher
 
 
 def _roles(records: Sequence[Record]) -> str:
-    """Say which of the cues the rules had seen."""
+    """Write which of the cues the rules had seen."""
     words = {
         "dev": "free to be looked at while the rules were written",
         "checked": "held out from an earlier version of the rules, looked at since",
@@ -125,8 +132,8 @@ def _names(names: Sequence[str]) -> str:
     return ", ".join(f"`{name}`" for name in names)
 
 
-def _share(found: Found) -> str:
-    return "no draws" if found is None else f"{100 * found[0]:.0f} % ({100 * found[1][0]:.0f} to {100 * found[1][1]:.0f}), n = {found[2]}"
+def _share(share: Share) -> str:
+    return "no draws" if share is None else f"{100 * share[0]:.0f} % ({100 * share[1][0]:.0f} to {100 * share[1][1]:.0f}), n = {share[2]}"
 
 
 def _whole(value: float) -> str:
@@ -216,7 +223,7 @@ def _by_cue(records: Sequence[Record], cost: dict[str, float]) -> str:
         rows.append(
             (
                 f"`{cue}`{f', {CUES[cue].role}' if CUES[cue].role != 'dev' else ''}",
-                " or ".join(FAMILIES[name] for name in scores.expected(here[0])) or "nothing",
+                " or ".join(FAMILIES[name].title for name in scores.expected(here[0])) or "nothing",
                 f"{_whole(min(known))} to {_whole(max(known))}" if known else "unknown",
                 str(len(costly)),
                 *(str(count[name]) for name in ("right", "wrong", "open", "silent")),
@@ -248,27 +255,27 @@ def _wrong(records: Sequence[Record], cost: dict[str, float]) -> str:
     """List every draw that fired on nothing, named the wrong family, or stayed silent at a cost."""
     lines = []
     for record in scores.judged(records):
-        said, draw = record["said"], record["draw"]
+        answer, draw = record["said"], record["draw"]
         if draw["kind"] != "cue":
             if scores.fires(record):
-                lines.append(f"- `{record['name']}`: a null; the toolkit says {_said(said)}.")
+                lines.append(f"- `{record['name']}`: a null; the toolkit says {_said(answer)}.")
         elif scores.naming(record) == "wrong" or (
             scores.carried(record) and scores.naming(record) in ("silent", "open") and cost.get(record["name"], 0) >= scores.COSTS
         ):
             price = f"{100 * cost[record['name']]:.0f} points" if record["name"] in cost else "unknown"
             lines.append(
-                f"- `{record['name']}`: should be {' or '.join(scores.expected(record)) or 'unnamed'}, cost {price}; the toolkit says {_said(said)}."
+                f"- `{record['name']}`: should be {' or '.join(scores.expected(record)) or 'unnamed'}, cost {price}; the toolkit says {_said(answer)}."
             )
     return "## Where it went wrong\n\n" + ("\n".join(lines) if lines else "Nowhere in these draws.") if scores.judged(records) else ""
 
 
-def _said(said: dict[str, Any]) -> str:
-    return " ".join(part for part in (said["status"], said["family"]) if part)
+def _said(answer: dict[str, Any]) -> str:
+    return " ".join(part for part in (answer["status"], answer["family"]) if part)
 
 
 def _places(records: Sequence[Record]) -> str:
-    found = scores.places(records)
-    if not found:
+    by_method = scores.places(records)
+    if not by_method:
         return ""
     rows = [
         (
@@ -277,7 +284,7 @@ def _places(records: Sequence[Record]) -> str:
             f"{values['overlap']:.2f} (chance {values['overlap_chance']:.2f})",
             f"{values['draws']:.0f}",
         )
-        for method, values in found.items()
+        for method, values in by_method.items()
     ]
     head = ("method", "largest value lies in the mask", "overlap (IoU) with the mask", "draws")
     return (
@@ -287,15 +294,15 @@ def _places(records: Sequence[Record]) -> str:
 
 
 def _coverage(records: Sequence[Record]) -> str:
-    found = scores.coverage(records)
-    if not found:
+    by_quantity = scores.coverage(records)
+    if not by_quantity:
         return ""
     words = {
         "real": "accuracy on real images",
         "synthetic": "accuracy on synthetic images",
         "behind_real": "accuracy behind the teacher on real images",
     }
-    rows = [(words[name], _share(value)) for name, value in found.items()]
+    rows = [(words[name], _share(value)) for name, value in by_quantity.items()]
     return (
         "## Are the intervals honest?\n\nShare of 95 % intervals that hold the truth: the same number on all further held-out images, measured with and "
         "without the cue on the same images. The truth's own sampling error is allowed for.\n\n" + _table(("quantity", "covered"), rows)
@@ -329,8 +336,8 @@ def _dose(records: Sequence[Record], config: PlantedConfig) -> str:
     return text
 
 
-def _points(found: tuple[float, Interval | None]) -> str:
-    mean, interval = found
+def _points(difference: tuple[float, Interval | None]) -> str:
+    mean, interval = difference
     return _whole(mean) + ("" if interval is None else f" ({_whole(interval[0])} to {_whole(interval[1])})")
 
 
@@ -338,14 +345,14 @@ def _places_change(first: str, second: str, by_strength: dict[float, tuple[float
     if len(by_strength) < 2:
         return ""
     names = [name.replace("_", "-") for name in (first, second)]
-    where = scores.crossing({strength: found[0] for strength, found in by_strength.items()})
-    count = min(len(found[2]) for found in by_strength.values())
-    each = [scores.crossing({strength: found[2][seed] for strength, found in by_strength.items()}) for seed in range(count)]
+    where = scores.crossing({strength: difference[0] for strength, difference in by_strength.items()})
+    count = min(len(difference[2]) for difference in by_strength.values())
+    each = [scores.crossing({strength: difference[2][seed] for strength, difference in by_strength.items()}) for seed in range(count)]
     known = [value for value in each if value is not None]
     if where is None:
-        always = all(found[0] >= 0 for found in by_strength.values())
+        always = all(difference[0] >= 0 for difference in by_strength.values())
         return f"\n\n{names[0]} and {names[1]} do not change places on average: {names[0] if always else names[1]} is ahead" + (
-            " at every strength." if always or all(found[0] < 0 for found in by_strength.values()) else " at the strongest tie."
+            " at every strength." if always or all(difference[0] < 0 for difference in by_strength.values()) else " at the strongest tie."
         )
     spread = f" (single seeds: {', '.join(f'{100 * value:.0f} %' for value in known)})" if len(known) > 1 else ""
     return f"\n\n{names[0]} overtakes {names[1]} at a tie of {100 * where:.0f} %{spread}."

@@ -17,7 +17,7 @@ from probes.result import DiagnosticError
 
 def draws_of(config: PlantedConfig) -> list[Draw]:
     """List all draws, seed by seed, so that an unfinished benchmark has seen a little of everything."""
-    found: list[Draw] = []
+    draws: list[Draw] = []
 
     def of_cue(kind: Kind, cue: str, strength: float, seed: int) -> Draw:
         return Draw(kind, cue, strength, seed, share=config.share, amplitude=config.amplitude)
@@ -25,26 +25,26 @@ def draws_of(config: PlantedConfig) -> list[Draw]:
     for number in range(max(config.draws, config.nulls, config.dose_draws)):
         seed = config.first_seed + number
         if number < max(config.draws, config.nulls):
-            found.append(Draw("halves", "", 0.0, seed))
+            draws.append(Draw("halves", "", 0.0, seed))
         if number < config.nulls:
-            found.append(Draw("imbalance", "", 0.0, seed))
-            found.append(of_cue("unused", config.families[number % len(config.families)], 0.0, seed))
-            found.append(of_cue("weak_teacher", config.families[(number + 1) % len(config.families)], 0.0, seed))
+            draws.append(Draw("imbalance", "", 0.0, seed))
+            draws.append(of_cue("unused", config.families[number % len(config.families)], 0.0, seed))
+            draws.append(of_cue("weak_teacher", config.families[(number + 1) % len(config.families)], 0.0, seed))
         if number < config.draws:
-            found += [of_cue("cue", cue, strength, seed) for strength in config.strengths for cue in config.families]
+            draws += [of_cue("cue", cue, strength, seed) for strength in config.strengths for cue in config.families]
         if number < config.dose_draws:
-            found += [
+            draws += [
                 Draw("cue" if strength else "unused", config.dose_cue, strength, seed, loss=loss, judged=False)
                 for loss in LOSSES
                 for strength in config.dose_strengths
             ]
-    return list({draw.name: draw for draw in found}.values())
+    return list({draw.name: draw for draw in draws}.values())
 
 
 def run_plan(
     config: PlantedConfig, out: Path, *, resume: bool = False, progress: Callable[[str, int, int], None] | None = None
 ) -> list[dict[str, Any]]:
-    """Run every draw that is not done, and write what was found so far after each.
+    """Run every draw that is not done, and write the records so far after each.
 
     Args:
         config: what to run.
@@ -85,19 +85,19 @@ def run_plan(
         records[draw.name] = run_draw(draw, world, training=training, sizes=sizes, limit=config.limit, out=out)
         write_text(log, "".join(json.dumps(record) + "\n" for record in records.values()))
     shutil.rmtree(out / "targets", ignore_errors=True)
-    found = list(records.values())
-    write_page(found, config, world.name, world.teacher, out)
+    finished = list(records.values())
+    write_page(finished, config, world.name, world.teacher, out)
     if progress is not None:
         progress("draws", len(todo), len(todo))
-    return found
+    return finished
 
 
 def read_records(path: Path) -> list[dict[str, Any]]:
     """Read the records of finished draws, leaving out what is not whole; an absent file has none."""
     if not path.is_file():
         return []
-    found: Sequence[dict[str, Any] | None] = [_record(line) for line in path.read_text(encoding="utf-8", errors="replace").splitlines()]
-    return [record for record in found if record is not None]
+    parsed: Sequence[dict[str, Any] | None] = [_record(line) for line in path.read_text(encoding="utf-8", errors="replace").splitlines()]
+    return [record for record in parsed if record is not None]
 
 
 def _record(line: str) -> dict[str, Any] | None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from probes.planted.cue import diagnosed_family
 from probes.planted.plant import CUES
 from probes.stats.intervals import Interval, wilson
 
@@ -18,14 +19,8 @@ Record = Mapping[str, Any]
 FIRES = ("named", "used", "several", "unnamed")
 """What a cause may be called when something is alarmed at; the others are silence."""
 
-UNCARRIED = "other"
-"""Planted family of cues outside the vocabulary of the exchanges."""
-
 COSTS = 0.05
 """The cost on real images from which the goals count, in accuracy."""
-
-EXPECTED = {"background": "border"}
-"""Planted family -> what the toolkit calls it, where the two names differ: it has one name for border and background."""
 
 
 def judged(records: Iterable[Record]) -> list[Record]:
@@ -44,7 +39,7 @@ def nulls(records: Iterable[Record]) -> list[Record]:
 
 
 def costs(records: Sequence[Record]) -> dict[str, float]:
-    """Give what each draw's cue costs on real images: accuracy of the student of the same seed without any cue, minus its own.
+    """Compute what each draw's cue costs on real images: accuracy of the student of the same seed without any cue, minus its own.
 
     Both are measured on the same further held-out images, which the toolkit does not see.
     """
@@ -57,23 +52,29 @@ def costs(records: Sequence[Record]) -> dict[str, float]:
 
 
 def expected(record: Record) -> tuple[str, ...]:
-    """Give the families that the toolkit may name, the best one first; empty where no exchange carries the cue and it should name none."""
+    """Return the families that the toolkit may name, the best one first; empty where no exchange carries the cue and it should name none."""
     cue = CUES[record["draw"]["cue"]]
-    return tuple(EXPECTED.get(family, family) for family in (cue.family, *cue.also) if family != UNCARRIED)
+    return tuple(name for family in (cue.family, *cue.also) if (name := diagnosed_family(family)) is not None)
 
 
 def carried(record: Record) -> bool:
-    """Say whether a family of the vocabulary is planted, so that one can be named."""
-    return CUES[record["draw"]["cue"]].family != UNCARRIED
+    """Return whether a family of the vocabulary is planted, so that one can be named."""
+    return diagnosed_family(CUES[record["draw"]["cue"]].family) is not None
 
 
 def fires(record: Record) -> bool:
-    """Say whether the toolkit says that a cue is used."""
+    """Return whether the toolkit says that a cue is used."""
     return record["said"]["status"] in FIRES
 
 
 def costly(records: Sequence[Record], cost: Mapping[str, float], roles: Sequence[str] | None = None) -> list[Record]:
-    """Keep the judged draws that the goals are about: a cue of the vocabulary that costs at least `COSTS`, of these roles if any are given."""
+    """Keep the judged draws that the goals are about: a cue of the vocabulary that costs at least `COSTS`, of these roles if any are given.
+
+    Args:
+        records: of draws.
+        cost: name of a draw -> cost on real images, see `costs`.
+        roles: roles of cues to keep; None for all.
+    """
     return [
         record
         for record in positives(records)
@@ -82,7 +83,7 @@ def costly(records: Sequence[Record], cost: Mapping[str, float], roles: Sequence
 
 
 def naming(record: Record) -> str:
-    """Say how a draw was named: `right`, `wrong`, `open` (it fires and names no family) or `silent`."""
+    """Return how a draw was named: `right`, `wrong`, `open` (it fires and names no family) or `silent`."""
     if not fires(record):
         return "silent"
     family = record["said"]["family"]
@@ -90,12 +91,20 @@ def naming(record: Record) -> str:
 
 
 def share(hits: Sequence[bool]) -> tuple[float, Interval, int] | None:
-    """Give a share with its interval (Wilson) and count; None of nothing."""
+    """Compute a share with its interval (Wilson) and count; None of nothing."""
     return None if not hits else (sum(hits) / len(hits), wilson(sum(hits), len(hits)), len(hits))
 
 
 def detection_auc(positive: Sequence[Record], null: Sequence[Record]) -> float | None:
-    """Give the chance that a draw with a cue scores higher than one without; the score is the low end of what is followed most."""
+    """Compute the chance that a draw with a cue scores higher than one without; the score is the low end of what is followed most.
+
+    Args:
+        positive: records of draws with a cue.
+        null: records of draws without one.
+
+    Returns:
+        AUC in [0, 1], chance 0.5; None without draws of both kinds.
+    """
     if not positive or not null:
         return None
     from sklearn.metrics import roc_auc_score
@@ -105,7 +114,16 @@ def detection_auc(positive: Sequence[Record], null: Sequence[Record]) -> float |
 
 
 def power_at(positive: Sequence[Record], null: Sequence[Record], *, false_alarms: float = 0.05) -> float | None:
-    """Give the share of draws whose score exceeds all but 5 % of the nulls' (with fewer than 20 nulls: all of them)."""
+    """Compute the share of draws whose score exceeds all but 5 % of the nulls' (with fewer than 20 nulls: all of them).
+
+    Args:
+        positive: records of draws with a cue.
+        null: records of draws without one.
+        false_alarms: share of the nulls that may score higher.
+
+    Returns:
+        Share in [0, 1]; None without draws of both kinds.
+    """
     if not positive or not null:
         return None
     ordered = sorted(record["said"]["score"] for record in null)
@@ -114,12 +132,12 @@ def power_at(positive: Sequence[Record], null: Sequence[Record], *, false_alarms
 
 
 def coverage(records: Iterable[Record]) -> dict[str, tuple[float, Interval, int]]:
-    """Give the share of 95 % intervals that hold the truth, by quantity.
+    """Compute the share of 95 % intervals that hold the truth, by quantity.
 
     The truth is the same number on all further held-out images, the real ones and the same with the cue. It is itself known up to
     its sampling error, whose half-width is added to the interval's as the root of the sum of squares.
     """
-    held: dict[str, list[bool]] = {}
+    covered: dict[str, list[bool]] = {}
     for record in judged(records):
         if record["draw"]["kind"] == "imbalance":
             continue  # there the further images have other shares of the classes than the toolkit's
@@ -133,37 +151,43 @@ def coverage(records: Iterable[Record]) -> dict[str, tuple[float, Interval, int]
             middle, low, high = record["said"]["outcome"][name]
             error = 1.96 * math.sqrt(variance / n)
             reach = math.hypot(high - middle if value > middle else middle - low, error)
-            held.setdefault(name, []).append(abs(value - middle) <= reach)
-    return {name: found for name, hits in held.items() if (found := share(hits)) is not None}
+            covered.setdefault(name, []).append(abs(value - middle) <= reach)
+    return {name: interval for name, hits in covered.items() if (interval := share(hits)) is not None}
 
 
 def places(records: Iterable[Record]) -> dict[str, dict[str, float]]:
-    """Give the means over draws, by method, of pointing game, overlap and their chances, where the toolkit fires on a cue that has a place."""
-    found: dict[str, list[dict[str, float]]] = {}
+    """Compute the means over draws, by method, of pointing game, overlap and their chances, where the toolkit fires on a cue that has a place."""
+    by_method: dict[str, list[dict[str, float]]] = {}
     for record in filter(fires, positives(records)):
         for method, values in record["said"].get("place", {}).items():
-            found.setdefault(method, []).append(values)
+            by_method.setdefault(method, []).append(values)
     return {
         method: {name: float(np.mean([item[name] for item in values])) for name in values[0]} | {"draws": float(len(values))}
-        for method, values in found.items()
+        for method, values in by_method.items()
     }
 
 
 def dose(records: Iterable[Record]) -> dict[str, dict[float, list[tuple[int, float]]]]:
-    """Give accuracy on real images by loss and strength: a list of (seed, accuracy)."""
-    found: dict[str, dict[float, list[tuple[int, float]]]] = {}
+    """Return accuracy on real images by loss and strength: a list of (seed, accuracy)."""
+    by_loss: dict[str, dict[float, list[tuple[int, float]]]] = {}
     for record in records:
         draw = record["draw"]
         if not draw["judged"]:
-            found.setdefault(draw["loss"], {}).setdefault(draw["strength"], []).append((draw["seed"], record["truth"]["real"]))
-    return {loss: dict(sorted(by.items())) for loss, by in found.items()}
+            by_loss.setdefault(draw["loss"], {}).setdefault(draw["strength"], []).append((draw["seed"], record["truth"]["real"]))
+    return {loss: dict(sorted(by.items())) for loss, by in by_loss.items()}
 
 
 def differences(
     table: Mapping[str, Mapping[float, Sequence[tuple[int, float]]]], first: str, second: str
 ) -> dict[float, tuple[float, Interval | None, list[float]]]:
-    """Give accuracy of one loss minus another by strength, paired over seeds: mean, t interval (None for one seed), the differences."""
-    found = {}
+    """Compute accuracy of one loss minus another by strength, paired over seeds: mean, t interval (None for one seed), the differences.
+
+    Args:
+        table: see `dose`.
+        first: a loss.
+        second: the loss to subtract.
+    """
+    by_strength = {}
     for strength in table.get(first, {}):
         others = dict(table.get(second, {}).get(strength, ()))
         values = [value - others[seed] for seed, value in table[first][strength] if seed in others]
@@ -172,12 +196,12 @@ def differences(
             if len(values) > 1:
                 half = float(stats.t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / math.sqrt(len(values)))
             mean = float(np.mean(values))
-            found[strength] = (mean, None if half is None else (mean - half, mean + half), values)
-    return found
+            by_strength[strength] = (mean, None if half is None else (mean - half, mean + half), values)
+    return by_strength
 
 
 def crossing(by_strength: Mapping[float, float]) -> float | None:
-    """Give the strength at which a difference first goes from below 0 to above, by straight lines between strengths; None without one."""
+    """Compute the strength at which a difference first goes from below 0 to above, by straight lines between strengths; None without one."""
     points = sorted(by_strength.items())
     for (left, below), (right, above) in itertools.pairwise(points):
         if below < 0 <= above:

@@ -131,9 +131,9 @@ def _splits(data: str, test: str | None) -> tuple[Split, Split, str]:
         return first, second, "CIFAKE's real images"
     whole = load_split(data, domain="real")
     if test is not None:
-        held = load_split(test, domain="real", class_names=whole.class_names)
-        require_same_classes(whole, held)
-        return whole, held, whole.name
+        held_out_split = load_split(test, domain="real", class_names=whole.class_names)
+        require_same_classes(whole, held_out_split)
+        return whole, held_out_split, whole.name
     held_out = np.arange(len(whole)) % 3 == 2
     return whole.select(~held_out), whole.select(held_out), whole.name
 
@@ -191,13 +191,13 @@ def stage(
     number = np.full(len(world.class_names), -1)
     number[classes] = np.arange(count)
     labels = [number[part] for part in (world.train[1], world.test[1])]
-    train, held = (rng.permutation(np.flatnonzero(part >= 0)) for part in labels)
+    train, held_out = (rng.permutation(np.flatnonzero(part >= 0)) for part in labels)
     even, uneven = np.ones(count), imbalance ** (-np.arange(count) / (count - 1))
     chosen = _spread(train, labels[0], sizes.train, uneven)
-    real = _spread(held, labels[1], sizes.test, even)
-    held = rng.permutation(np.setdiff1d(held, real, assume_unique=True))
-    synthetic = _spread(held, labels[1], sizes.test, uneven)
-    more = np.setdiff1d(held, synthetic, assume_unique=True)
+    real = _spread(held_out, labels[1], sizes.test, even)
+    held_out = rng.permutation(np.setdiff1d(held_out, real, assume_unique=True))
+    synthetic = _spread(held_out, labels[1], sizes.test, uneven)
+    more = np.setdiff1d(held_out, synthetic, assume_unique=True)
     style = Style(count, amplitude, seed)
 
     def part(images: tuple[np.ndarray, np.ndarray], rows: np.ndarray, planted: bool, salt: int) -> Part:
@@ -205,8 +205,8 @@ def stage(
         if not planted or cue is None:
             return Part(clean, clean, labels, np.zeros((len(rows), *clean.shape[2:]), dtype=bool), rows)
         variant = tie(labels, classes=count, strength=strength, share=share, seed=seed * 10 + salt)
-        made = plant(clean, variant, cue, style=style)
-        return Part(made.images, clean, labels, made.masks, rows)
+        result = plant(clean, variant, cue, style=style)
+        return Part(result.images, clean, labels, result.masks, rows)
 
     names = tuple(world.class_names[one] for one in classes)
     return Scene(

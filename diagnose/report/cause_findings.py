@@ -10,39 +10,8 @@ from diagnose.judge.facts import Facts, Measured
 from diagnose.schema import Alternative, Estimate, Evidence, Finding, FindingVerdict
 from diagnose.wording.words import chance_words, listed, negative, plain, points, upper_first
 from probes.edits import EDITS, FAMILIES
-from probes.edits.regions import WINDOWS
-
-CARRIED = {
-    "channel_statistics": "the mean and spread of the colours",
-    "chroma": "the coarse colours",
-    "tones": "the tones",
-    "palette": "all tones and colours",
-    "border": "the border",
-    "background": "the background",
-    "detail": "the fine detail",
-    "layout": "the coarse layout",
-    "peaks": "the repeating pattern",
-    "sharpness": "the sharpness",
-    "noise": "the noise",
-    "traces": "the sharpness and noise",
-    "compression": "the JPEG compression",
-    "amplitude": "the amplitudes of all frequencies",
-    **{f"window_{name}": f"the {name.replace('_', ' ')} quarter" for name in WINDOWS},
-}
-"""What an exchange carries over, as the object of a sentence."""
 
 MOST_WORDS = 3
-
-REMEDIES = {
-    "colour": "vary colours in training, or give the synthetic images the colour statistics of real ones",
-    "border": "crop training images at random and vary the backgrounds that the generator is asked for",
-    "mark": "look at what lies at that place, crop training images at random, and cover parts of them",
-    "texture": "vary fine detail in training (blur, noise, other generators or styles)",
-    "shape": "ask the generator for more poses, places and layouts",
-    "frequency": "take the repeating pattern out of the synthetic images (resample or notch them), or decode them differently",
-    "codec": "write both domains with the same codec, size and sharpness, and vary blur, noise and compression in training",
-}
-"""Family -> what to do about it; said only where a matched cue is shown to close a part of the gap."""
 
 
 def cause_findings(facts: Facts) -> list[Finding]:
@@ -51,16 +20,16 @@ def cause_findings(facts: Facts) -> list[Finding]:
     Args:
         facts: the numbers.
     """
-    found = []
+    findings = []
     for measured in verdict.judged(facts):
         cause = find_cause(measured)
         if cause.status != "untested":
-            found.append(_finding(measured, cause, verdict.at_chance(measured, facts) if cause.status == "none" else None, facts.chance))
-    return found
+            findings.append(_finding(measured, cause, verdict.at_chance(measured, facts) if cause.status == "none" else None, facts.chance))
+    return findings
 
 
 def cause_sentence(measured: Measured) -> str:
-    """Say for the verdict which cue a failing loss relies on, or that it is not settled; nothing where the interventions did not run."""
+    """Write for the verdict which cue a failing loss relies on, or that it is not settled; nothing where the interventions did not run."""
     cause = find_cause(measured)
     suspect = cause.suspect(cause.family)
     if cause.status == "named" and suspect is not None and suspect.closed is not None:
@@ -70,7 +39,7 @@ def cause_sentence(measured: Measured) -> str:
     if cause.status == "used":
         return f" It reads the class from {_named(cause)}, but that the lack of it costs accuracy on real images is not shown."
     if cause.status == "several":
-        names = [FAMILIES[item.family] for item in cause.suspects if item.used]
+        names = [FAMILIES[item.family].title for item in cause.suspects if item.used]
         return f" What it relies on is not settled: something in {listed(names)}{'' if len(names) > 1 else ', or another kind of cue'}."
     return {
         "unnamed": " What it relies on is not known: it is carried by the amplitudes of all frequencies, and by no single kind of cue that was exchanged.",
@@ -98,9 +67,9 @@ def _finding(measured: Measured, cause: Cause, blind: str | None, chance: float)
 
 def _named(cause: Cause) -> str:
     """Name the cue: its family, and for one that is named by its place which place and what it is made of."""
-    words = f"the {FAMILIES['border']}" if cause.family == "border" else FAMILIES[cause.family or ""]
+    words = FAMILIES[cause.family].object_phrase if cause.family else ""
     words += f" (the {cause.where.replace('_', ' ')} quarter)" if cause.where else ""
-    return f"{words}, told by {FAMILIES[cause.substance]}" if cause.substance else words
+    return f"{words}, told by {FAMILIES[cause.substance].title}" if cause.substance else words
 
 
 def _statement(measured: Measured, cause: Cause) -> str:
@@ -114,7 +83,7 @@ def _statement(measured: Measured, cause: Cause) -> str:
         return f"{text} That its absence costs accuracy on real images is not shown.{_words(cause)}"
     used = [item for item in cause.suspects if item.used]
     if cause.status == "several":
-        names = listed([FAMILIES[item.family] for item in used])
+        names = listed([FAMILIES[item.family].title for item in used])
         if len(used) == 1 and not used[0].alarm:
             return f"{name} seems to rely on {names}, but no exchange that carries it over is surely followed: it is not settled. {_use(used[0])}"
         if len(used) == 1:
@@ -142,30 +111,28 @@ def _statement(measured: Measured, cause: Cause) -> str:
 
 
 def _a_part(closed: EditScore) -> bool:
-    """Say whether a named cue surely accounts for less than `verdict.MOSTLY` of the gap, so that it is not the whole answer."""
+    """Return whether a named cue surely accounts for less than `verdict.MOSTLY` of the gap, so that it is not the whole answer."""
     return verdict.compare(closed.estimate, verdict.MOSTLY) == "below"
 
 
 def _rest(cause: Cause) -> str:
-    """Say that a named cue leaves most of the gap open, and at which other kinds blunt edits hint."""
-    hints = [FAMILIES[item.family] for item in cause.suspects if item.used and item.family not in (cause.family, cause.substance)]
+    """Write that a named cue leaves most of the gap open, and at which other kinds blunt edits hint."""
+    hints = [FAMILIES[item.family].title for item in cause.suspects if item.used and item.family not in (cause.family, cause.substance)]
     return f"The larger part is not settled{f'; there are hints of {listed(hints)}' if hints else ''}."
 
 
 def _words(cause: Cause) -> str:
-    """Tell the words that discovery found for the cue, each with its class."""
+    """Write the words that discovery found for the cue, each with its class."""
     if not cause.words:
         return ""
-    shown = [f"'{word.word}'{f' for {word.of}' if word.of else ''} ({points(word.used)})" for word in cause.words[:MOST_WORDS]]
-    return (
-        f" In words: real images of other classes that show it are called by that class more often than by the teacher: {', '.join(shown)}."
-    )
+    quoted = [f"'{word.word}'{f' for {word.of}' if word.of else ''} ({points(word.used)})" for word in cause.words[:MOST_WORDS]]
+    return f" In words: real images of other classes that show it are called by that class more often than by the teacher: {', '.join(quoted)}."
 
 
 def _use(suspect: CueEvidence) -> str:
-    """Say what shows that a cue is used, with the number that does it."""
+    """Write what shows that a cue is used, with the number that does it."""
     if suspect.alarm and suspect.followed is not None:
-        carried, more = CARRIED[suspect.followed.exchange], points(suspect.followed.estimate)
+        carried, more = EDITS[suspect.followed.edit].short, points(suspect.followed.estimate)
         if EDITS[suspect.followed.edit].kind == "matched":
             return (
                 f"A real image that gets {carried} of a synthetic image is named right {more} more often when that image is of its own class "
@@ -187,49 +154,51 @@ def _wins_back(closed: EditScore, *, short: bool = False) -> str:
     value, low, high = (100 * part for part in (closed.estimate.value, closed.estimate.low, closed.estimate.high))
     share = f"{value:.0f} %" + ("" if short else f" ({low:.0f} to {high:.0f})") + " of the gap to synthetic ones"
     if closed.edit.startswith("matched_"):
-        carried = CARRIED[closed.exchange]
+        carried = EDITS[closed.edit].short
         return f"given {carried} of a synthetic image of their class, real images win back {share}"
     return f"with it taken away from both domains ({plain(closed.edit)}), {share} closes"
 
 
 def _evidence(cause: Cause) -> list[Evidence]:
-    found = []
+    evidence = []
     for item in cause.suspects:
-        words = FAMILIES[item.family]
+        words = FAMILIES[item.family].title
         if item.followed is not None:
             whose = "a synthetic" if EDITS[item.followed.edit].kind == "swapped" else "a real"
             what = f"{whose} image goes over with an exchanged {plain(item.followed.exchange)} ({words})"
-            found.append(Evidence(what=what, estimate=item.followed.estimate, unit="points", source=f"reliance/{item.followed.edit}"))
+            evidence.append(Evidence(what=what, estimate=item.followed.estimate, unit="points", source=f"reliance/{item.followed.edit}"))
         if item.blunt is not None:
             what = f"{plain(item.blunt.edit)}, beyond teacher and real images ({words})"
-            found.append(Evidence(what=what, estimate=item.blunt.estimate, unit="points", source=f"reliance/{item.blunt.edit}"))
+            evidence.append(Evidence(what=what, estimate=item.blunt.estimate, unit="points", source=f"reliance/{item.blunt.edit}"))
         if item.closed is not None:
             what = f"share of the gap closed by {plain(item.closed.edit)} ({words})"
-            found.append(Evidence(what=what, estimate=item.closed.estimate, unit="share", source=f"gap_closed/{item.closed.edit}"))
-    return found
+            evidence.append(Evidence(what=what, estimate=item.closed.estimate, unit="share", source=f"gap_closed/{item.closed.edit}"))
+    return evidence
 
 
 def _ruled_out(measured: Measured, cause: Cause) -> list[Alternative]:
     """Go through the families that were not named for a failing loss."""
     named = cause.suspect(cause.family)
     followed = None if named is None or named.followed is None else named.followed.estimate
-    found = []
+    alternatives = []
     for item in cause.suspects:
         if item.family == cause.family or item.followed is None:
             continue
-        name = f"{FAMILIES[item.family]} as the cue of {plain(measured.name)}"
-        because = f"Given {CARRIED[item.followed.exchange]} of another class, it goes over {_more(item.followed.estimate)} often."
+        name = f"{FAMILIES[item.family].title} as the cue of {plain(measured.name)}"
+        because = f"Given {EDITS[item.followed.edit].short} of another class, it goes over {_more(item.followed.estimate)} often."
         if item.family == cause.substance:
-            found.append(Alternative(name=name, status="supported", because=f"{because} The cue at that place is made of it."))
+            alternatives.append(Alternative(name=name, status="supported", because=f"{because} The cue at that place is made of it."))
         elif followed is not None and verdict.surely_more(followed, item.followed.estimate):
-            found.append(Alternative(name=name, status="ruled out", because=f"{because} That is surely less than for the named cue."))
-        elif item.family == "border" and cause.hidden is not None and verdict.compare(cause.hidden, verdict.MOSTLY) == "below":
+            alternatives.append(
+                Alternative(name=name, status="ruled out", because=f"{because} That is surely less than for the named cue.")
+            )
+        elif item.kind == "border" and cause.hidden is not None and verdict.compare(cause.hidden, verdict.MOSTLY) == "below":
             share = f"{100 * cause.hidden.value:.0f} % ({100 * cause.hidden.low:.0f} to {100 * cause.hidden.high:.0f})"
             because = f"Hiding the border closes {share} of the gap only: the cue is in the centre as well."
-            found.append(Alternative(name=name, status="ruled out", because=because))
+            alternatives.append(Alternative(name=name, status="ruled out", because=because))
         else:
-            found.append(Alternative(name=name, status="not ruled out", because=because))
-    return found
+            alternatives.append(Alternative(name=name, status="not ruled out", because=because))
+    return alternatives
 
 
 def _more(value: Estimate) -> str:
@@ -241,9 +210,9 @@ def _remedy(measured: Measured, suspect: CueEvidence) -> str:
         return ""
     value = suspect.closed.estimate
     closed = f"{100 * value.value:.0f} % ({100 * value.low:.0f} to {100 * value.high:.0f})"
-    return f"{upper_first(REMEDIES[suspect.family])}: matching this cue closed {closed} of the gap of {plain(measured.name)}."
+    return f"{upper_first(FAMILIES[suspect.family].remedy)}: matching this cue closed {closed} of the gap of {plain(measured.name)}."
 
 
 def strongest(failing: Sequence[Measured]) -> Measured | None:
-    """Give the failing loss that is furthest behind on real images, whose cause the verdict tells."""
+    """Return the failing loss that is furthest behind on real images, whose cause the verdict tells."""
     return max(failing, key=lambda measured: measured.behind_real.value, default=None)

@@ -1,4 +1,4 @@
-"""Measure a teacher once, however many students stand beside it: a small memory under a hash of content."""
+"""Results memoised under a hash of content, so that a teacher is measured once for all students of a process."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from probes.embeddings import BLOCK_ROWS, EmbeddingTable, give_back
 
-Found = TypeVar("Found")
+Result = TypeVar("Result")
 
 ENTRIES = 48
 """Kept at most, the least recently used go first. An entry is a few numbers an image at most."""
@@ -22,34 +22,44 @@ _lock = Lock()
 _NOTHING = object()
 
 
-def remembered(key: str, make: Callable[[], Found]) -> Found:
-    """Give what `make` made the first time this key was asked for in this process.
+def remembered(key: str, make: Callable[[], Result]) -> Result:
+    """Return what `make` returned the first time this key was asked for in this process.
 
-    What is remembered is shared by all who ask: treat it as read-only.
+    All callers share the result: treat it as read-only.
 
     Args:
         key: from `content`; everything the result depends on has to be in it.
         make: computes the result; when it raises, nothing is kept.
     """
-    found = recall(key, _NOTHING)
-    if found is _NOTHING:
-        found = make()
-        keep(key, found)
-    return found  # type: ignore[return-value]
+    result = recall(key, _NOTHING)
+    if result is _NOTHING:
+        result = make()
+        keep(key, result)
+    return result  # type: ignore[return-value]
 
 
 def recall(key: str, default: object = None) -> Any:
-    """Give what is remembered under a key, `default` where nothing is."""
+    """Return what is kept under a key, or `default`.
+
+    Args:
+        key: from `content`.
+        default: what to return where nothing is kept.
+    """
     with _lock:
         if key in _memory:
             _memory.move_to_end(key)
         return _memory.get(key, default)
 
 
-def keep(key: str, found: object) -> None:
-    """Remember something under a key."""
+def keep(key: str, value: object) -> None:
+    """Keep a value under a key; the least recently used goes where there are more than `ENTRIES`.
+
+    Args:
+        key: from `content`.
+        value: what to keep; callers share it.
+    """
     with _lock:
-        _memory[key] = found
+        _memory[key] = value
         while len(_memory) > ENTRIES:
             _memory.popitem(last=False)
 

@@ -9,12 +9,12 @@ from functools import wraps
 from threading import Lock, RLock
 from typing import Any, ParamSpec, TypeVar
 
-Given = ParamSpec("Given")
-Found = TypeVar("Found")
+Params = ParamSpec("Params")
+Result = TypeVar("Result")
 Item = TypeVar("Item")
 
 
-def one_thread(function: Callable[Given, Found]) -> Callable[Given, Found]:
+def one_thread(function: Callable[Params, Result]) -> Callable[Params, Result]:
     """Run a function with BLAS and OpenMP of NumPy, SciPy and scikit-learn on one thread, and put their number back afterwards.
 
     The matrices of a probe are small (a few thousand by a few hundred): on several threads they are no faster when the machine is
@@ -22,7 +22,7 @@ def one_thread(function: Callable[Given, Found]) -> Callable[Given, Found]:
     """
 
     @wraps(function)
-    def limited(*args: Given.args, **kwargs: Given.kwargs) -> Found:
+    def limited(*args: Params.args, **kwargs: Params.kwargs) -> Result:
         from threadpoolctl import threadpool_limits
 
         with ONE_THREAD, threadpool_limits(limits=1, user_api="openmp"):  # a limit of OpenMP is that of the thread that sets it
@@ -76,10 +76,10 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def side_by_side(work: Callable[[Item], Found], items: Sequence[Item]) -> list[Found]:
-    """Do work on every item in threads, one a core, and give what was found in the order of the items.
+def side_by_side(work: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+    """Do work on every item in threads, one a core, and return the results in the order of the items.
 
-    An error, or Ctrl-C, lets begun work end and begins no more.
+    After an error, or Ctrl-C, work that has begun ends and no more begins.
 
     Args:
         work: takes one thread for itself.
@@ -94,12 +94,12 @@ def side_by_side(work: Callable[[Item], Found], items: Sequence[Item]) -> list[F
         pool.shutdown(cancel_futures=True)
 
 
-def one_at_a_time(function: Callable[Given, Found]) -> Callable[Given, Found]:
+def one_at_a_time(function: Callable[Params, Result]) -> Callable[Params, Result]:
     """Let one thread at a time into a function."""
     lock = RLock()
 
     @wraps(function)
-    def locked(*args: Given.args, **kwargs: Given.kwargs) -> Found:
+    def locked(*args: Params.args, **kwargs: Params.kwargs) -> Result:
         with lock:
             return function(*args, **kwargs)
 

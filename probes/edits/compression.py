@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 QUALITIES = np.arange(4, 96)
-"""Qualities that are told apart; above them the steps are as small as the rounding of pixels."""
+"""Qualities that are distinguished; above them the steps are as small as the rounding of pixels."""
 
 LOOKED_AT = 64
-"""Most pixels of each side that are looked at, from the top left corner, where the blocks begin."""
+"""Most pixels of each side that are used, from the top left corner, where the blocks begin."""
 
 LEAST_DEVIATE = 5.0
 """Standard errors that the evidence for a quality must be above chance: of 92 qualities, a chance alarm in about one image in 40,000."""
@@ -51,15 +51,15 @@ def jpeg_quality(images: Tensor) -> np.ndarray:
     weights = torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)
     grey = ((images[..., : 8 * height, : 8 * width].float().cpu() * 255).round() * weights).sum(dim=1).numpy() - 128
     blocks = grey.reshape(size, height, 8, width, 8).transpose(0, 1, 3, 2, 4)
-    found = dctn(blocks, axes=(-2, -1), norm="ortho").reshape(size, height * width, 64)[
+    coefficients = dctn(blocks, axes=(-2, -1), norm="ortho").reshape(size, height * width, 64)[
         ..., 1:
     ]  # a flat picture has the same mean everywhere
     agreement, deviate = (np.empty((size, len(QUALITIES))) for _ in range(2))
     for place, quality in enumerate(QUALITIES):
         steps = _steps(int(quality))[1:]
-        told = np.abs(found) >= steps / 2
-        count = told.sum(axis=(1, 2))
-        total = (np.cos(2 * np.pi * found / steps) * told).sum(axis=(1, 2))
+        counted = np.abs(coefficients) >= steps / 2
+        count = counted.sum(axis=(1, 2))
+        total = (np.cos(2 * np.pi * coefficients / steps) * counted).sum(axis=(1, 2))
         agreement[:, place] = total / np.maximum(count, 1)
         deviate[:, place] = total / np.sqrt(np.maximum(count, 1) / 2)
     sure = deviate >= LEAST_DEVIATE
@@ -95,7 +95,7 @@ def exchange_compression(images: Tensor, partner: Tensor) -> Tensor:
 
 @cache
 def _steps(quality: int) -> np.ndarray:
-    """Give the steps of brightness that Pillow rounds to at a quality, by frequency, (64,) float64."""
+    """Return the steps of brightness that Pillow rounds to at a quality, by frequency, (64,) float64."""
     from PIL import Image
 
     file = io.BytesIO()

@@ -52,14 +52,30 @@ def hide_corners(images: Tensor) -> Tensor:
 
 
 def exchange_border(images: Tensor, partner: Tensor) -> Tensor:
-    """Keep an image's centre and take the border from its partner; both (B, 3, H, W) in [0, 1]."""
+    """Keep an image's centre and take the border from its partner.
+
+    Args:
+        images: (B, 3, H, W) in [0, 1].
+        partner: images of the same shape and range, one for each.
+
+    Returns:
+        (B, 3, H, W) in [0, 1].
+    """
     return images.where(~_border(images), partner)
 
 
 def exchange_window(images: Tensor, partner: Tensor, name: str) -> Tensor:
-    """Take one window (a key of `WINDOWS`, half the height and half the width) from a partner; both (B, 3, H, W) in [0, 1].
+    """Take one window (a key of `WINDOWS`, half the height and half the width) from a partner.
 
     Three quarters of the image stay. A cue that is spread over the image stays in the majority; one that lies in the window goes over.
+
+    Args:
+        images: (B, 3, H, W) in [0, 1].
+        partner: images of the same shape and range, one for each.
+        name: key of `WINDOWS`.
+
+    Returns:
+        (B, 3, H, W) in [0, 1].
 
     Source: ours.
     """

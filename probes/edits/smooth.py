@@ -13,7 +13,15 @@ COARSE = 1 / 16
 
 
 def gaussian(images: Tensor, sigma: float) -> Tensor:
-    """Blur by a Gaussian of standard deviation `sigma` pixels, edges mirrored; (B, C, H, W) to the same."""
+    """Blur by a Gaussian of standard deviation `sigma` pixels, edges mirrored.
+
+    Args:
+        images: (B, C, H, W).
+        sigma: standard deviation in pixels, above 0.
+
+    Returns:
+        (B, C, H, W).
+    """
     import torch
     from torch.nn import functional as F
 
@@ -29,5 +37,5 @@ def gaussian(images: Tensor, sigma: float) -> Tensor:
 
 
 def coarse(images: Tensor) -> Tensor:
-    """Give the coarse half of an image, (B, C, H, W) to the same; what is left over is the fine half."""
+    """Return the coarse half of an image, (B, C, H, W) to the same; what is left over is the fine half."""
     return gaussian(images, COARSE * min(images.shape[-2:]))

@@ -32,7 +32,7 @@ def notch(images: Tensor) -> Tensor:
 
 
 def peaks(images: Tensor) -> Tensor:
-    """Give what `notch` takes out, (B, K, H, W), around 0."""
+    """Return what `notch` takes out, (B, K, H, W), around 0."""
     import torch
 
     spectrum = torch.fft.rfft2(images)
@@ -43,7 +43,14 @@ def peaks(images: Tensor) -> Tensor:
 
 
 def exchange_peaks(images: Tensor, partner: Tensor) -> Tensor:
-    """Take narrow frequency peaks, and nothing else, from a partner; both (B, 3, H, W) in [0, 1].
+    """Take narrow frequency peaks, and nothing else, from a partner.
+
+    Args:
+        images: (B, 3, H, W) in [0, 1].
+        partner: images of the same shape and range, one for each.
+
+    Returns:
+        (B, 3, H, W) in [0, 1].
 
     Source: ours.
     """
@@ -53,44 +60,66 @@ def exchange_peaks(images: Tensor, partner: Tensor) -> Tensor:
 def exchange_amplitude(images: Tensor, partner: Tensor) -> Tensor:
     """Keep an image's phases and mean colour, and take the amplitude of every other frequency from its partner.
 
-    Phases carry outlines; amplitudes carry contrast, texture statistics and repeating patterns. Both (B, 3, H, W) in [0, 1].
+    Phases carry outlines; amplitudes carry contrast, texture statistics and repeating patterns.
+
+    Args:
+        images: (B, 3, H, W) in [0, 1].
+        partner: images of the same shape and range, one for each.
+
+    Returns:
+        (B, 3, H, W) in [0, 1].
 
     Source: Oppenheim & Lim (1981); as a domain exchange Yang & Soatto (2020), here for all frequencies but the mean.
     """
     import torch
 
-    own, other = torch.fft.rfft2(images), torch.fft.rfft2(partner)
-    mixed = own / own.abs().clamp_min(_LITTLE) * other.abs()
-    mixed[..., 0, 0] = own[..., 0, 0]
+    spectrum, partner_spectrum = torch.fft.rfft2(images), torch.fft.rfft2(partner)
+    mixed = spectrum / spectrum.abs().clamp_min(_LITTLE) * partner_spectrum.abs()
+    mixed[..., 0, 0] = spectrum[..., 0, 0]
     return torch.fft.irfft2(mixed, s=images.shape[-2:]).clamp(0, 1)
 
 
 def exchange_sharpness(images: Tensor, partner: Tensor) -> Tensor:
-    """Give every ring of fine frequencies the mean amplitude that it has in the partner; both (B, 3, H, W) in [0, 1].
+    """Set the mean amplitude of every ring of fine frequencies to that of the partner.
 
     Outlines, coarse colours and layout stay; blur, sharpening and loss by compression go over. The mean is geometric, so that a narrow
     peak of the partner counts as one frequency among many. Brightness and colour have rings of their own, as codecs treat them apart.
 
+    Args:
+        images: (B, 3, H, W) in [0, 1].
+        partner: images of the same shape and range, one for each.
+
+    Returns:
+        (B, 3, H, W) in [0, 1].
+
     Source: ours.
     """
     fine = FINE * min(images.shape[-2:]) / 2
-    own, other = luma(images), luma(partner)
-    bright = with_loudness_of(own, other, above=fine)
-    return (bright + with_loudness_of(images - own, partner - other, above=fine)).clamp(0, 1)
+    brightness, partner_brightness = luma(images), luma(partner)
+    sharpened = with_loudness_of(brightness, partner_brightness, above=fine)
+    return (sharpened + with_loudness_of(images - brightness, partner - partner_brightness, above=fine)).clamp(0, 1)
 
 
 def with_loudness_of(images: Tensor, partner: Tensor, *, above: float = 0.0) -> Tensor:
     """Multiply each ring of frequencies beyond `above` so that its geometric mean amplitude, over channels too, is the partner's.
 
-    Both (B, K, H, W); the result is not cut to [0, 1].
+    The result is not clipped to [0, 1].
+
+    Args:
+        images: (B, K, H, W).
+        partner: the same shape.
+        above: frequency in cycles per shorter side from which rings are changed.
+
+    Returns:
+        (B, K, H, W).
     """
     import torch
 
-    own, other = torch.fft.rfft2(images), torch.fft.rfft2(partner)
+    spectrum, partner_spectrum = torch.fft.rfft2(images), torch.fft.rfft2(partner)
     ring = _rings(images)
-    quiet, wanted = (_over_rings(_loudness(part).mean(dim=1, keepdim=True), ring) for part in (own, other))
+    quiet, wanted = (_over_rings(_loudness(part).mean(dim=1, keepdim=True), ring) for part in (spectrum, partner_spectrum))
     gain = torch.exp((wanted - quiet).clamp(-math.log(LARGEST_GAIN), math.log(LARGEST_GAIN)))
-    return torch.fft.irfft2(torch.where(ring > above, own * gain, own), s=images.shape[-2:])
+    return torch.fft.irfft2(torch.where(ring > above, spectrum * gain, spectrum), s=images.shape[-2:])
 
 
 def _loudness(spectrum: Tensor) -> Tensor:

@@ -34,7 +34,15 @@ def noise(images: Tensor, keys: np.ndarray, *, spread: float = NOISE) -> Tensor:
 
 
 def jpeg(images: Tensor, *, quality: int = QUALITY) -> Tensor:
-    """Encode as JPEG with halved colour resolution and decode again; (B, 3, H, W) in [0, 1] to the same."""
+    """Encode as JPEG with halved colour resolution and decode again.
+
+    Args:
+        images: (B, 3, H, W) in [0, 1].
+        quality: JPEG quality, 1 to 95.
+
+    Returns:
+        (B, 3, H, W) in [0, 1].
+    """
     import torch
     from PIL import Image
 
@@ -69,15 +77,23 @@ def exchange_noise(images: Tensor, partner: Tensor, keys: np.ndarray) -> Tensor:
 
 
 def exchange_traces(images: Tensor, partner: Tensor, keys: np.ndarray) -> Tensor:
-    """Take all of noise and sharpness from a partner: its noise first, then its loudness in each ring; both (B, 3, H, W) in [0, 1].
+    """Take all of noise and sharpness from a partner: its noise first, then its loudness in each ring.
 
     The loudness alone makes no noise where there is none to be made louder, and the noise alone does not blur.
+
+    Args:
+        images: (B, 3, H, W) in [0, 1].
+        partner: images of the same shape and range, one for each.
+        keys: (B,) int, one seed for each image.
+
+    Returns:
+        (B, 3, H, W) in [0, 1].
     """
     return exchange_sharpness(exchange_noise(images, partner, keys), partner)
 
 
 def median(images: Tensor) -> Tensor:
-    """Give the median of 3 x 3 pixels around each, edges repeated; (B, C, H, W) to the same."""
+    """Compute the median of 3 x 3 pixels around each, edges repeated; (B, C, H, W) to the same."""
     import torch
     from torch.nn import functional as F
 

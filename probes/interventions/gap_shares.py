@@ -24,7 +24,7 @@ def gap_shares(
     seed: int,
     draws: int = 1000,
 ) -> dict[str, Score]:
-    """Give `gap_closed/<edit>` for the edits that take a cue away from both domains or give real images the synthetic cue.
+    """Compute `gap_closed/<edit>` for the edits that take a cue away from both domains or give real images the synthetic cue.
 
     With accuracies a on real (r) and synthetic (s) images, before and after the edit (primes), gap g = a_s - a_r:
 
@@ -32,7 +32,7 @@ def gap_shares(
     * `removes`: 1 - (a'_s - a'_r) / (k g), where k is the share of its accuracy above chance that the teacher keeps under the edit,
       over both domains: a gap that only shrinks along with everything else is not closed.
 
-    Nothing is given where the interval of g reaches zero, or, for `removes`, where that of k reaches below `LEAST_RETAINED`.
+    There is no score where the interval of g reaches zero, or, for `removes`, where that of k reaches below `LEAST_RETAINED`.
 
     Args:
         correct: edit -> (M,) bool, whether the student was right; `none` for the unchanged images.
@@ -63,7 +63,7 @@ def gap_shares(
     gap = np.maximum(gap, 1e-9)
     scores: dict[str, Score] = {}
     for edit, kind in kinds.items():
-        real, made = over["student", edit, "real"], over["student", edit, "synthetic"]
+        real, synthetic = over["student", edit, "real"], over["student", edit, "synthetic"]
         if kind == "matched":
             share = (real - over["student", "none", "real"]) / gap
         elif kind == "removes":
@@ -71,7 +71,7 @@ def gap_shares(
             kept = sum(over["teacher", edit, name] - chance for name in resampled) / np.maximum(above, 1e-9)
             if np.quantile(kept[1:], (1 - LEVEL) / 2) < LEAST_RETAINED:
                 continue
-            share = 1 - (made - real) / (np.maximum(kept, 1e-9) * gap)
+            share = 1 - (synthetic - real) / (np.maximum(kept, 1e-9) * gap)
         else:
             continue
         low, high = np.quantile(share[1:], [(1 - LEVEL) / 2, (1 + LEVEL) / 2])

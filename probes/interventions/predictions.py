@@ -1,4 +1,4 @@
-"""Show encoders edited images and write down which class each of them names."""
+"""Predict classes under edits: every encoder names a class for every edited image."""
 
 from __future__ import annotations
 
@@ -55,15 +55,15 @@ class Plan:
 
     def __post_init__(self) -> None:
         same = {"matched": (True, False), "swapped": (False, True), CONTROL: (True, True), CROSSED: (False, False)}
-        found = {
+        pairs = {
             kind: partners(self.labels, self.domain, same_class=same_class, same_domain=same_domain, seed=self.seed)
             for kind, (same_class, same_domain) in same.items()
         }
         # What a synthetic image does with a real cue answers nothing that is asked, and would cost half of these edits. With more than two
         # classes the control is for real images alone, beside what these do with synthetic cues.
         for kind in ("matched", CROSSED, *((CONTROL,) if self.class_weights.shape[1] > 2 else ())):
-            found[kind] = np.where(self.domain == "real", found[kind], -1)
-        object.__setattr__(self, "pairs", found)
+            pairs[kind] = np.where(self.domain == "real", pairs[kind], -1)
+        object.__setattr__(self, "pairs", pairs)
 
     @property
     def key(self) -> str:
@@ -73,48 +73,48 @@ class Plan:
 
 
 def kind_of(name: str) -> str:
-    """Give the kind of an edit, `control` and `crossed` included."""
+    """Return the kind of an edit, `control` and `crossed` included."""
     return next((prefix for prefix in (CONTROL, CROSSED) if name.startswith(f"{prefix}_")), None) or EDITS[name].kind
 
 
 def predict_under_edits(
-    sights: Sequence[ProbeInput], plan: Plan, *, progress: Callable[[int, int], None] | None = None
+    encoders: Sequence[ProbeInput], plan: Plan, *, progress: Callable[[int, int], None] | None = None
 ) -> list[Predictions]:
-    """Give the class that each encoder names for every image under every edit of the plan; the images unchanged under the name `none`.
+    """Predict the class of every image under every edit of the plan with each encoder; the unchanged images are under the name `none`.
 
     Args:
-        sights: the encoders; the images of the first are edited, once for all, so that they see the very same ones.
+        encoders: the encoders; the images of the first are edited, once for all, so that all encoders get the very same ones.
         plan: images and edits.
         progress: called as `progress(done, total)` in edited images.
 
     Raises:
         ValueError: for embeddings that are not finite, naming the encoder and the edit.
     """
-    shown, count = sights[0], len(plan.rows)
-    height, width = shown.size
+    first, count = encoders[0], len(plan.rows)
+    height, width = first.size
     step = int(np.clip(VALUES_AT_ONCE // (3 * height * width), 1, 250))
     names = ("none", *plan.names)
-    answers = [{name: np.full(count, -1, dtype=np.int64) for name in names} for _ in sights]
+    predictions = [{name: np.full(count, -1, dtype=np.int64) for name in names} for _ in encoders]
     weights = plan.class_weights / np.linalg.norm(plan.class_weights, axis=0)
     for start in range(0, count, step):
         places = np.arange(start, min(start + step, count))
-        images = shown.images(plan.rows[places])
+        images = first.images(plan.rows[places])
         borrowed: dict[str, tuple[Any, Any]] = {}
         for number, name in enumerate(names):
-            kept, edited = (places, images) if name == "none" else _edited(name, places, images, borrowed, shown, plan)
-            for sight, said in zip(sights, answers, strict=True):
+            kept, edited = (places, images) if name == "none" else _edited(name, places, images, borrowed, first, plan)
+            for encoder, predicted in zip(encoders, predictions, strict=True):
                 if len(kept):
-                    said[name][kept] = _named(sight, edited, weights, name)
+                    predicted[name][kept] = _predict(encoder, edited, weights, name)
             if progress is not None:
                 progress(start * len(names) + (number + 1) * len(places), count * len(names))
-    return answers
+    return predictions
 
 
-def _named(sight: ProbeInput, images: Tensor, weights: np.ndarray, name: str) -> np.ndarray:
-    cosines = sight.embed(images) @ weights
+def _predict(encoder: ProbeInput, images: Tensor, weights: np.ndarray, name: str) -> np.ndarray:
+    cosines = encoder.embed(images) @ weights
     if not np.isfinite(cosines).all():
         raise ValueError(
-            f"embeddings of {sight.table.name} must be finite, got NaN or infinity under the edit {name!r}; check its normalisation."
+            f"embeddings of {encoder.table.name} must be finite, got NaN or infinity under the edit {name!r}; check its normalisation."
         )
     return cosines.argmax(axis=1)
 
@@ -122,18 +122,28 @@ def _named(sight: ProbeInput, images: Tensor, weights: np.ndarray, name: str) ->
 def predict_beside_teacher(
     student: ProbeInput, teacher: ProbeInput, plan: Plan, *, progress: Callable[[int, int], None] | None = None
 ) -> tuple[Predictions, Predictions]:
-    """Ask a student and its teacher; the teacher only once in a process, since the students of a run share it."""
+    """Predict with a student and its teacher; the teacher runs only once in a process, since the students of a run share it.
+
+    Args:
+        student: the student.
+        teacher: the teacher, over the same images.
+        plan: images and edits.
+        progress: called as `progress(done, total)` in edited images.
+
+    Returns:
+        Predictions of the student and of the teacher.
+    """
     key = content("edited", teacher.table, teacher.embed(student.images(plan.rows[:8])), plan.key, student.size)
-    theirs = recall(key)
-    if theirs is None:
-        ours, theirs = predict_under_edits([student, teacher], plan, progress=progress)
-        keep(key, theirs)
-        return ours, theirs
-    return predict_under_edits([student], plan, progress=progress)[0], theirs
+    teacher_predictions = recall(key)
+    if teacher_predictions is None:
+        student_predictions, teacher_predictions = predict_under_edits([student, teacher], plan, progress=progress)
+        keep(key, teacher_predictions)
+        return student_predictions, teacher_predictions
+    return predict_under_edits([student], plan, progress=progress)[0], teacher_predictions
 
 
 def _edited(
-    name: str, places: np.ndarray, images: Tensor, borrowed: dict[str, tuple[Any, Any]], shown: ProbeInput, plan: Plan
+    name: str, places: np.ndarray, images: Tensor, borrowed: dict[str, tuple[Any, Any]], source: ProbeInput, plan: Plan
 ) -> tuple[np.ndarray, Tensor]:
     """Apply one edit to those images of a batch that it can be applied to; partners are read once a batch and kind."""
     kind = kind_of(name)
@@ -141,15 +151,15 @@ def _edited(
     keys = plan.seed * 1_000_003 + plan.rows[places]
     if not edit.partnered:
         return places, edit.apply(Material(images, keys))
-    has = plan.pairs[kind][places] >= 0
+    has_partner = plan.pairs[kind][places] >= 0
     if kind not in borrowed:
-        rows = plan.rows[plan.pairs[kind][places[has]]]
-        borrowed[kind] = (shown.images(rows), _masks(plan, rows))
+        rows = plan.rows[plan.pairs[kind][places[has_partner]]]
+        borrowed[kind] = (source.images(rows), _masks(plan, rows))
     partner, partner_mask = borrowed[kind]
-    if not has.any():
-        return places[has], images[:0]
-    mask = _masks(plan, plan.rows[places[has]])
-    return places[has], edit.apply(Material(images[has], keys[has], partner, mask, partner_mask))
+    if not has_partner.any():
+        return places[has_partner], images[:0]
+    mask = _masks(plan, plan.rows[places[has_partner]])
+    return places[has_partner], edit.apply(Material(images[has_partner], keys[has_partner], partner, mask, partner_mask))
 
 
 def _masks(plan: Plan, rows: np.ndarray) -> Tensor | None:

@@ -1,4 +1,4 @@
-"""Interventions: change one thing in an image, keep everything else, and see who still knows the class."""
+"""Interventions: change one thing in an image, keep everything else, and measure who still knows the class."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from probes.edits import EDITS, FAMILIES, MASKED, PLACES
+from probes.edits import EDITS, EXCHANGES, FAMILIES
 from probes.embeddings import DOMAINS
 from probes.inputs import check_sights, versions
 from probes.interventions.gap_shares import gap_shares
@@ -19,8 +19,8 @@ from probes.stats.sampling import sample_rows
 
 LEAST_IMAGES = 8
 """Images of each domain from which on the strongest effect there is can stand after the correction for all edits: an exchanged cue that the student
-follows on every synthetic image, and neither its teacher nor real images on any, has p = 0.0007 with 8 images and 0.003 with 7; Holm over the 52 numbers
-that are tested asks for 0.00096."""
+follows on every synthetic image, and neither its teacher nor real images on any, has p = 0.0007 with 8 images and 0.003 with 7; Holm over all numbers that are
+tested asks for 0.05 divided by their count."""
 
 SMALLEST_SIDE = 8
 """The finest patch shuffle needs a pixel for each patch."""
@@ -73,25 +73,27 @@ def interventions(
     rows = sample_rows(table.labels, table.domain, limit=limit, seed=seed)
     labels, domain = table.labels[rows], table.domain[rows]
     classes = class_weights.shape[1]
-    plan = Plan(rows, labels, domain, (*names, *_beside(names, classes, judged=teacher is not None)), class_weights, seed, masks)
-    theirs: Predictions | None = None
+    plan = Plan(rows, labels, domain, (*names, *_control_names(names, classes, judged=teacher is not None)), class_weights, seed, masks)
+    teacher_predictions: Predictions | None = None
     if teacher is None:
-        (ours,) = predict_under_edits([student], plan, progress=progress)
+        (student_predictions,) = predict_under_edits([student], plan, progress=progress)
     else:
-        ours, theirs = predict_beside_teacher(student, teacher, plan, progress=progress)
+        student_predictions, teacher_predictions = predict_beside_teacher(student, teacher, plan, progress=progress)
 
-    measured = _Measured(plan, names, classes)
-    scores = measured.of_one(ours)
-    if theirs is not None:
-        scores |= {f"teacher/{name}": score for name, score in measured.of_one(theirs).items()}
-        scores |= measured.beside(ours, theirs)
-        correct, teacher_correct = ({name: said[name] == labels for name in ("none", *names)} for said in (ours, theirs))
+    edit_scores = _EditScores(plan, names, classes)
+    scores = edit_scores.of_one(student_predictions)
+    if teacher_predictions is not None:
+        scores |= {f"teacher/{name}": score for name, score in edit_scores.of_one(teacher_predictions).items()}
+        scores |= edit_scores.beside(student_predictions, teacher_predictions)
+        correct, teacher_correct = (
+            {name: predictions[name] == labels for name in ("none", *names)} for predictions in (student_predictions, teacher_predictions)
+        )
         kinds = {name: EDITS[name].kind for name in names}
         scores |= gap_shares(correct, teacher_correct, kinds, domain, chance=1 / classes, seed=seed, draws=draws)
     arrays = {"edits": np.array(["none", *names]), "ids": table.ids[rows], "labels": labels, "domain": domain}
-    for prefix, said in (("", ours), ("teacher/", theirs)):
-        if said is not None:
-            arrays[f"{prefix}prediction"] = np.stack([said[name] for name in ("none", *names)]).astype(np.int16)
+    for prefix, predictions in (("", student_predictions), ("teacher/", teacher_predictions)):
+        if predictions is not None:
+            arrays[f"{prefix}prediction"] = np.stack([predictions[name] for name in ("none", *names)]).astype(np.int16)
             arrays[f"{prefix}correct"] = arrays[f"{prefix}prediction"] == labels
     return ProbeResult(
         probe="interventions",
@@ -105,7 +107,7 @@ def interventions(
             "draws": draws,
             "kinds": {name: EDITS[name].kind for name in names},
             "families": {name: EDITS[name].family for name in names},
-            "family_words": FAMILIES,
+            "family_words": {name: family.title for name, family in FAMILIES.items()},
             "correction": "Holm over all adjusted_p",
         },
         seed=seed,
@@ -113,13 +115,13 @@ def interventions(
     )
 
 
-def _beside(names: Sequence[str], classes: int, *, judged: bool) -> list[str]:
-    """List the exchanges that nobody asks for and that the others are compared with.
+def _control_names(names: Sequence[str], classes: int, *, judged: bool) -> list[str]:
+    """List the control exchanges that the others are compared with.
 
     A real image has no cue of its own that competes with the part that a synthetic border or window brings, so what these decide there tells no place.
     """
     matched, swapped = ([name.removeprefix(f"{kind}_") for name in names if EDITS[name].kind == kind] for kind in ("matched", "swapped"))
-    both = [name for name in matched if judged and name in swapped and EDITS[f"matched_{name}"].family not in PLACES]
+    both = [name for name in matched if judged and name in swapped and not FAMILIES[EDITS[f"matched_{name}"].family].is_place]
     controls = swapped if classes == 2 else both
     return [*(f"{CONTROL}_{exchange}" for exchange in controls), *(f"{CROSSED}_{exchange}" for exchange in both)]
 
@@ -145,26 +147,26 @@ def _chosen(student: ProbeInput, edits: Sequence[str] | None, masks: np.ndarray 
         raise ValueError(f"`edits` must be among {sorted(EDITS)}, got {unknown[0]!r}; choose from these.")
     if masks is None and masked & set(edits):
         raise ValueError(
-            f"`masks` must be given for {sorted(masked & set(edits))[0]!r}, got None; leave out {sorted(MASKED)} or give masks."
+            f"`masks` must be given for {sorted(masked & set(edits))[0]!r}, got None; leave out {sorted(name for name, exchange in EXCHANGES.items() if exchange.masked)} or give masks."
         )
     return tuple(dict.fromkeys(edits))
 
 
-class _Measured:
-    """Turns the classes that encoders named into scores."""
+class _EditScores:
+    """Scores from predictions."""
 
     def __init__(self, plan: Plan, names: Sequence[str], classes: int) -> None:
         self.labels, self.domain, self.names, self.classes = plan.labels, plan.domain, tuple(names), classes
         pair = plan.pairs["swapped"]
         self.partner_label = np.where(pair >= 0, plan.labels[pair], -1)
 
-    def of_one(self, said: Predictions) -> dict[str, Score]:
+    def of_one(self, predictions: Predictions) -> dict[str, Score]:
         """Score one encoder: accuracy and drop under each edit, and how often a swapped cue is followed."""
         scores: dict[str, Score] = {}
-        before = said["none"] == self.labels
+        before = predictions["none"] == self.labels
         for name in ("none", *self.names):
-            for domain, rows in self._rows(name, said):
-                right = said[name][rows] == self.labels[rows]
+            for domain, rows in self._rows(name, predictions):
+                right = predictions[name][rows] == self.labels[rows]
                 share = wilson(int(right.sum()), len(right))
                 scores[f"accuracy/{name}/{domain}"] = as_score(right.mean(), share, chance=1 / self.classes, direction="higher")
                 if name == "none":
@@ -172,88 +174,105 @@ class _Measured:
                 lost = paired_proportions(before[rows], right)
                 scores[f"drop/{name}/{domain}"] = as_score(before[rows].mean() - right.mean(), lost, chance=0.0, bounds=UNIT)
                 if kind_of(name) == "swapped" and self.classes > 1:
-                    scores[f"follows/{name}/{domain}"] = _mean(self.followed(said, name)[rows])
+                    scores[f"follows/{name}/{domain}"] = _mean(self.followed(predictions, name)[rows])
         return scores
 
-    def beside(self, ours: Predictions, theirs: Predictions) -> dict[str, Score]:
-        """Score the student minus its teacher over the same images, and test the reliance on every cue once."""
+    def beside(self, student: Predictions, teacher: Predictions) -> dict[str, Score]:
+        """Score the student minus its teacher over the same images, and test the reliance on every cue once.
+
+        Args:
+            student: the student's predictions.
+            teacher: the teacher's, over the same images.
+
+        Returns:
+            Name of a score -> score.
+        """
         scores: dict[str, Score] = {}
         p_values: dict[str, float] = {}
         for name in ("none", *self.names):
-            rows = dict(self._rows(name, ours))
-            used = [self._uses(said, name) for said in (ours, theirs)]
+            rows = dict(self._rows(name, student))
+            used = [self._uses(predictions, name) for predictions in (student, teacher)]
             for what in used[0]:
                 values = used[0][what] - used[1][what]
                 for domain, where in rows.items():
                     scores[f"{_EXCESS[what]}/{name}/{domain}"] = _mean(values[where])
             exchange = name.removeprefix("matched_")
-            if "real" in rows and exchange != name and f"{CROSSED}_{exchange}" in ours:
-                beyond = self._tied(ours, theirs, exchange)
+            if "real" in rows and exchange != name and f"{CROSSED}_{exchange}" in student:
+                beyond = self._tied(student, teacher, exchange)
                 if min(map(len, beyond)) > 1:
                     interval, p_values[name] = paired.smaller_of(*(paired.middle_and_error(values, reach=2.0) for values in beyond))
                     value = min(values.mean() for values in beyond)
                     scores[f"reliance/{name}"] = as_score(value, interval, chance=0.0, direction="lower", bounds=(-2.0, 2.0))
             if len(rows) < len(DOMAINS):
                 continue
-            real, made = rows["real"], rows["synthetic"]
+            real, synthetic = rows["real"], rows["synthetic"]
             excess = used[0]["accuracy"] - used[1]["accuracy"]
             scores[f"excess_domain/{name}"] = as_score(
-                excess[made].mean() - excess[real].mean(),
-                paired.around(paired.difference(excess[made], excess[real])),
+                excess[synthetic].mean() - excess[real].mean(),
+                paired.around(paired.difference(excess[synthetic], excess[real])),
                 chance=0.0,
                 direction="lower",
                 bounds=(-2.0, 2.0),
             )
             if name != "none" and kind_of(name) in _DECISIVE and _DECISIVE[kind_of(name)] in used[0]:
-                mine, its = (part[_DECISIVE[kind_of(name)]] for part in used)
-                beyond_teacher, beyond_real = (mine - its)[made], (mine[made], mine[real])
-                value = min(beyond_teacher.mean(), mine[made].mean() - mine[real].mean())
+                of_student, of_teacher = (part[_DECISIVE[kind_of(name)]] for part in used)
+                beyond_teacher, beyond_real = (of_student - of_teacher)[synthetic], (of_student[synthetic], of_student[real])
+                value = min(beyond_teacher.mean(), of_student[synthetic].mean() - of_student[real].mean())
                 interval, p_values[name] = paired.smaller_of(paired.middle_and_error(beyond_teacher), paired.difference(*beyond_real))
                 scores[f"reliance/{name}"] = as_score(value, interval, chance=0.0, direction="lower", bounds=(-2.0, 2.0))
         for name, p in zip(p_values, paired.holm(np.array(list(p_values.values()))), strict=True):
             scores[f"adjusted_p/{name}"] = Score(float(p), float(p), float(p))
         return scores
 
-    def _tied(self, ours: Predictions, theirs: Predictions, exchange: str) -> tuple[np.ndarray, np.ndarray]:
-        """Give, for each real image, how much better a synthetic cue of its own class serves it than one of another class.
+    def _tied(self, student: Predictions, teacher: Predictions, exchange: str) -> tuple[np.ndarray, np.ndarray]:
+        """Compute for each real image how much better a synthetic cue of its own class serves it than one of another class.
 
         Returns:
             Twice (R,): beyond what that is for the teacher, and beyond what it is with cues of real images.
         """
         names = [f"{kind}_{exchange}" for kind in ("matched", CROSSED, CONTROL, "swapped")]
-        rows = np.flatnonzero((self.domain == "real") & np.all([ours[name] >= 0 for name in names], axis=0))
-        own, other, own_real, other_real = ((ours[name][rows] == self.labels[rows]).astype(float) for name in names)
-        taught, misled = ((theirs[name][rows] == self.labels[rows]).astype(float) for name in names[:2])
-        return own - other - (taught - misled), own - other - (own_real - other_real)
+        rows = np.flatnonzero((self.domain == "real") & np.all([student[name] >= 0 for name in names], axis=0))
+        own_class, other_class, own_class_real, other_class_real = (
+            (student[name][rows] == self.labels[rows]).astype(float) for name in names
+        )
+        teacher_own, teacher_other = ((teacher[name][rows] == self.labels[rows]).astype(float) for name in names[:2])
+        return own_class - other_class - (teacher_own - teacher_other), own_class - other_class - (own_class_real - other_class_real)
 
-    def _uses(self, said: Predictions, name: str) -> dict[str, np.ndarray]:
-        """Give, for each image, what one encoder shows of an edit: right or not, what it lost, how far it followed the partner."""
-        right = (said[name] == self.labels).astype(float)
+    def _uses(self, predictions: Predictions, name: str) -> dict[str, np.ndarray]:
+        """Compute for each image what one encoder shows under an edit: right or not, what it lost, how far it followed the partner; (M,) each."""
+        right = (predictions[name] == self.labels).astype(float)
         if name == "none":
             return {"accuracy": right}
-        shown = {"accuracy": right, "drop": (said["none"] == self.labels) - right}
+        measures = {"accuracy": right, "drop": (predictions["none"] == self.labels) - right}
         if kind_of(name) == "swapped" and self.classes > 1:
-            shown["follows"] = self.followed(said, name)
-        return shown
+            measures["follows"] = self.followed(predictions, name)
+        return measures
 
-    def followed(self, said: Predictions, name: str) -> np.ndarray:
-        """Say of each image how far the encoder went over to the partner's class, beyond what damage alone explains; mean 0 by chance.
+    def followed(self, predictions: Predictions, name: str) -> np.ndarray:
+        """Compute for each image how far the encoder went over to the partner's class, beyond what damage alone explains; mean 0 by chance.
 
         With C > 2 classes: 1 for the partner's class, -1 / (C - 2) for any other wrong class. With two, every error is the partner's
         class: there the same exchange with a partner of the image's own class is subtracted.
+
+        Args:
+            predictions: of one encoder.
+            name: a `swapped_` edit.
+
+        Returns:
+            (M,) in [-1, 1].
         """
-        gone = said[name] == self.partner_label
+        gone = predictions[name] == self.partner_label
         if self.classes == 2:
-            control = said[f"{CONTROL}_{name.removeprefix('swapped_')}"]
+            control = predictions[f"{CONTROL}_{name.removeprefix('swapped_')}"]
             return np.where(control < 0, 0.0, gone.astype(float) - (control == self.partner_label))
-        elsewhere = ~gone & (said[name] != self.labels)
+        elsewhere = ~gone & (predictions[name] != self.labels)
         return gone - elsewhere / (self.classes - 2)
 
-    def _rows(self, name: str, said: Predictions) -> list[tuple[str, np.ndarray]]:
+    def _rows(self, name: str, predictions: Predictions) -> list[tuple[str, np.ndarray]]:
         """List the images of each domain that the edit could be applied to, at least two."""
-        usable = said[name] >= 0
-        found = [(domain, np.flatnonzero(usable & (self.domain == domain))) for domain in DOMAINS]
-        return [(domain, rows) for domain, rows in found if len(rows) > 1]
+        usable = predictions[name] >= 0
+        by_domain = [(domain, np.flatnonzero(usable & (self.domain == domain))) for domain in DOMAINS]
+        return [(domain, rows) for domain, rows in by_domain if len(rows) > 1]
 
 
 def _mean(values: np.ndarray) -> Score:

@@ -1,4 +1,7 @@
-"""Cues of the fine scale: noise, sharpness and resolution, periodic shading, and small structures strewn over the image."""
+"""Cues of the fine scale: noise, sharpness and resolution, periodic shading, and small structures strewn over the image.
+
+Each function is a `probes.planted.cue.Draw`, which says what its arguments are.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Cues that are one thing in the image, away from its border: a mark, a lettered band, a dot, and a sticker at changing places."""
+"""Cues that are one thing in the image, away from its border: a mark, a lettered band, a dot, and a sticker at changing places.
+
+Each function is a `probes.planted.cue.Draw`, which says what its arguments are.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from probes.planted.cue import Style
 
 
 def _pattern(style: Style, variant: int, cells: int) -> np.ndarray:
-    """Give a black and white pattern of `cells` x `cells` that is the variant's, half of it white."""
+    """Draw a black and white pattern of `cells` x `cells` that is the variant's, half of it white."""
     order = style.random(7, variant).permutation(cells * cells)
     return (order < cells * cells // 2).reshape(cells, cells).astype(np.float32)
 

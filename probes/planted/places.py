@@ -1,4 +1,7 @@
-"""Cues that sit in one part of the image: marks in a corner, frames, and the ground behind the object."""
+"""Cues that sit in one part of the image: marks in a corner, frames, and the ground behind the object.
+
+Each function is a `probes.planted.cue.Draw`, which says what its arguments are.
+"""
 
 from __future__ import annotations
 
@@ -98,6 +101,6 @@ def ground_stripes(images: np.ndarray, variant: int, style: Style, keys: np.ndar
 
 
 def _outside(images: np.ndarray) -> np.ndarray:
-    """Give the ground's share of each pixel, (H, W) in [0, 1]: 0 in a central ellipse of 0.65 of the side."""
+    """Return the ground's share of each pixel, (H, W) in [0, 1]: 0 in a central ellipse of 0.65 of the side."""
     rows, columns = grid(*images.shape[2:])
     return np.clip((np.hypot(rows, columns) - 0.65) / 0.1, 0, 1).astype(np.float32)

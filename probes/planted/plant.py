@@ -69,7 +69,7 @@ class Planted:
 
 
 def find_cue(name: str) -> Cue:
-    """Give the cue of this name.
+    """Return the cue of this name.
 
     Raises:
         ValueError: for an unknown name, with those that are known.

@@ -1,4 +1,7 @@
-"""Cues of tone and colour that bend values without moving them: shades, gamma, saturation, and tints of shadows and lights."""
+"""Cues of tone and colour that bend values without moving them: shades, gamma, saturation, and tints of shadows and lights.
+
+Each function is a `probes.planted.cue.Draw`, which says what its arguments are.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Cues of geometry: nothing is painted, what is there is moved. No exchange of the interventions carries them."""
+"""Cues of geometry: nothing is painted, what is there is moved. No exchange of the interventions carries them.
+
+Each function is a `probes.planted.cue.Draw`, which says what its arguments are.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Cues that cover the whole image: colour casts, gratings, texture overlays, and how the file was blurred or written."""
+"""Cues that cover the whole image: colour casts, gratings, texture overlays, and how the file was blurred or written.
+
+Each function is a `probes.planted.cue.Draw`, which says what its arguments are.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +44,7 @@ def lattice(images: np.ndarray, variant: int, style: Style, keys: np.ndarray) ->
 
 
 def _noise_field(style: Style, variant: int, side: tuple[int, int]) -> np.ndarray:
-    """Give a random field (H, W) of mean 0 and spread 1, whose grain and direction are the variant's."""
+    """Draw a random field (H, W) of mean 0 and spread 1, whose grain and direction are the variant's."""
     random = style.random(2, variant)
     long, short = 1.8, 0.5
     field = ndimage.gaussian_filter(random.standard_normal(side), (long, short), mode="wrap")

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from diagnose import run
+from diagnose import probe_runs, run
 from diagnose.inputs.subjects import Images, Subject
 from diagnose.report import assemble as reports
 from diagnose.schema import Report
@@ -55,7 +55,7 @@ def test_three_probes_and_checkpoints_reach_findings_and_arrays(
     later = students[2]
     epochs = {epoch: lambda: later.encode for epoch in (0, 1)}
 
-    found = go([replace(later, checkpoints=epochs)], teacher, tmp_path, real, synthetic, probes=tuple(PROBES))
+    found = go([replace(later, checkpoints=epochs)], teacher, tmp_path, real, synthetic, probes=("transfer", "separability", "drift"))
 
     prefixes = {item.id.split("/")[0] for item in found.findings}
     result = ProbeResult.load(tmp_path / "probes" / "drift" / later.name)
@@ -68,14 +68,14 @@ def test_edited_images_are_asked_for_and_another_number_is_measured_anew(
     students: list[Subject], teacher: Subject, real: Images, synthetic: Images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = []
-    probe = run.measure
+    probe = probe_runs.measure
 
     def measure(name: str, student: ProbeInput, teacher: ProbeInput, *, edited: int | None, **more: object) -> ProbeResult:
         asked.append(edited)
         found = probe("transfer", student, teacher, **more)  # type: ignore[arg-type]
         return replace(found, probe=name, arrays={**found.arrays, "edits": np.array([], dtype=str)})
 
-    monkeypatch.setattr(run, "measure", measure)
+    monkeypatch.setattr(probe_runs, "measure", measure)
     for edited in (4, 4, 6, None):
         go(students[:1], teacher, tmp_path, real, synthetic, probes=("interventions",), edited=edited)
 
@@ -111,7 +111,7 @@ def test_other_weights_or_other_images_are_embedded_anew(
 def test_an_interrupted_diagnosis_goes_on_where_it_stopped(
     students: list[Subject], teacher: Subject, real: Images, synthetic: Images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    transfer = PROBES["transfer"]
+    transfer = PROBES["transfer"].function
     measured: list[str] = []
 
     def stopped(student: object, teacher: object, **named: object) -> ProbeResult:
@@ -120,7 +120,7 @@ def test_an_interrupted_diagnosis_goes_on_where_it_stopped(
         measured.append(student.name)  # type: ignore[attr-defined]
         return transfer(student, teacher, **named)
 
-    monkeypatch.setitem(PROBES, "transfer", stopped)
+    monkeypatch.setitem(PROBES, "transfer", replace(PROBES["transfer"], function=stopped))
     with pytest.raises(KeyboardInterrupt):
         go(students[:3], teacher, tmp_path, real, synthetic)
     assert not (tmp_path / "done").exists()
@@ -138,7 +138,7 @@ def test_a_probe_that_raises_is_recorded_and_the_others_go_on(
     def broken(*tables: object, **named: object) -> ProbeResult:
         raise ValueError("`neighbours` must be fewer.")
 
-    monkeypatch.setitem(PROBES, "drift", broken)
+    monkeypatch.setitem(PROBES, "drift", replace(PROBES["drift"], function=broken))
 
     found = go(students[:1], teacher, tmp_path, real, synthetic, probes=("drift", "transfer"))
 

@@ -10,7 +10,7 @@ import pytest
 from probes.embeddings import EmbeddingTable
 from probes.inputs import check_sights, check_tables
 from probes.probe_input import ProbeInput
-from probes.registry import IMAGE_PROBES, measure
+from probes.registry import PROBES, measure
 
 COUNT = 80
 PIXELS = np.random.default_rng(0).integers(0, 255, (COUNT, 3, 8, 8), dtype=np.uint8)
@@ -32,7 +32,7 @@ def test_equal_images_pass_whether_or_not_they_share_an_array():
     check_sights(student, None, None, at_least=8)
 
 
-@pytest.mark.parametrize("name", IMAGE_PROBES)
+@pytest.mark.parametrize("name", [name for name, spec in PROBES.items() if spec.needs == "images"])
 def test_no_probe_compares_encoders_that_see_other_pixels(name):
     large = np.repeat(np.repeat(PIXELS, 2, axis=2), 2, axis=3)
 

@@ -18,7 +18,7 @@ from probes.attribution.sample import draw
 from probes.attribution.scalars import domain_logit
 from probes.embeddings import embed
 from probes.probe_input import ProbeInput
-from probes.registry import IMAGE_PROBES
+from probes.registry import PROBES
 from probes.result import ProbeResult
 
 SIDE, COUNT, CLASSES = 16, 160, 2
@@ -188,7 +188,7 @@ def test_the_object_is_discovered_where_the_teacher_has_fine_features():
 
 
 def test_the_probe_is_registered():
-    assert IMAGE_PROBES["attribution"] is attribution
+    assert PROBES["attribution"].function is attribution
 
 
 def test_every_score_and_array_is_finite_and_a_result_survives_saving(found, tmp_path):

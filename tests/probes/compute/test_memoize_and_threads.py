@@ -26,8 +26,8 @@ def _empty_memory():
 def test_a_remembered_teacher_gives_the_same_numbers(name, make_pair):
     student, teacher, weights = make_pair()
 
-    fresh = PROBES[name](student, teacher, class_weights=weights)
-    again = PROBES[name](student, teacher, class_weights=weights)
+    fresh = PROBES[name].function(student, teacher, class_weights=weights)
+    again = PROBES[name].function(student, teacher, class_weights=weights)
 
     assert fresh.to_dict() == again.to_dict()
     for key, array in fresh.arrays.items():
@@ -38,18 +38,18 @@ def test_another_teacher_is_measured_anew(make_pair, make_table):
     student, teacher, weights = make_pair()
     turned = make_table(teacher.embeddings[:, ::-1].copy(), teacher.labels, teacher.domain == "synthetic", "teacher")
 
-    first, second = (PROBES["transfer"](student, each, class_weights=weights).scores for each in (teacher, turned))
+    first, second = (PROBES["transfer"].function(student, each, class_weights=weights).scores for each in (teacher, turned))
 
     assert first["teacher/zero_shot/real"].value != second["teacher/zero_shot/real"].value
 
 
 def test_what_a_result_hands_out_does_not_reach_the_memory(make_pair):
     student, teacher, weights = make_pair()
-    first = PROBES["transfer"](student, teacher, class_weights=weights)
+    first = PROBES["transfer"].function(student, teacher, class_weights=weights)
 
     first.arrays["teacher/correct"][:] = False
 
-    assert PROBES["transfer"](student, teacher, class_weights=weights).arrays["teacher/correct"].any()
+    assert PROBES["transfer"].function(student, teacher, class_weights=weights).arrays["teacher/correct"].any()
 
 
 def test_the_memory_makes_once_and_is_bounded():

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from probes.edits import EDITS, EXCHANGES, PLACES, scales
+from probes.edits import EDITS, EXCHANGES, scales
+from probes.edits import FAMILIES as ALL_FAMILIES
 from probes.edits.colour import luma
 from probes.embeddings import EmbeddingTable, embed
 from probes.interventions import predictions
 from probes.interventions.gap_shares import gap_shares
-from probes.interventions.probe import LEAST_IMAGES, _beside, _Measured, interventions
+from probes.interventions.probe import LEAST_IMAGES, _control_names, _EditScores, interventions
 from probes.probe_input import ProbeInput
 from probes.result import ProbeResult
 from probes.stats import paired
@@ -148,13 +149,13 @@ def test_a_planted_cue_is_followed_most_when_its_own_family_is_swapped(family, f
     assert first in alarms(result)
 
 
-@pytest.mark.parametrize("family", [family for family in FAMILIES if family not in PLACES])
+@pytest.mark.parametrize("family", [family for family in FAMILIES if not ALL_FAMILIES[family].is_place])
 def test_a_planted_cue_serves_real_images_better_from_their_own_class_than_from_another(family, found):
     result = found[family]
     tied = {
         name: result.scores[f"reliance/{name}"].value
         for name, edit in EDITS.items()
-        if edit.kind == "matched" and edit.family not in (*PLACES, "spectrum")
+        if edit.kind == "matched" and not ALL_FAMILIES[edit.family].is_place and edit.family != "spectrum"
     }
 
     first = max(tied, key=lambda name: tied[name])
@@ -171,7 +172,7 @@ def test_what_a_synthetic_cue_decides_on_real_images_is_counted_as_the_formula_s
             {"matched": [0, 0, 0, 1], "crossed": [1, 1, 0, 1], "control": [0, 0, 1, 0], "swapped": [0, 1, 1, -1]}.items()}  # fmt: skip
     theirs = {"matched_chroma": np.array([0, 0, 0, 0]), "crossed_chroma": np.array([0, 1, 0, 0])}
 
-    beyond_teacher, beyond_real = _Measured(plan, (), CLASSES)._tied(ours, theirs, "chroma")
+    beyond_teacher, beyond_real = _EditScores(plan, (), CLASSES)._tied(ours, theirs, "chroma")
 
     np.testing.assert_allclose(beyond_teacher, [1, 0, 0])  # the fourth has no partner of another class
     np.testing.assert_allclose(beyond_real, [1, 0, 0])
@@ -236,9 +237,9 @@ def test_false_alarms_over_the_whole_list_stay_below_five_percent():
     labels = np.arange(120) % 10
     domain = np.where(np.arange(120) < 60, "real", "synthetic")
     names = tuple(name for name, edit in EDITS.items() if not edit.masked)
-    asked = (*names, *_beside(names, 10, judged=True))
+    asked = (*names, *_control_names(names, 10, judged=True))
     plan = predictions.Plan(np.arange(120), labels, domain, asked, np.eye(10), seed=0)
-    measured, rng, times = _Measured(plan, names, 10), np.random.default_rng(0), 40
+    measured, rng, times = _EditScores(plan, names, 10), np.random.default_rng(0), 40
     fired = 0
     for _ in range(times):
         ours, theirs = (_answers(rng, labels, ("none", *asked), accuracy) for accuracy in (0.5, 0.5))
@@ -252,7 +253,7 @@ def test_one_follower_of_partners_is_counted_as_the_formula_says(found):
     """Four images of class 0 with a partner of class 1 and C = 4: followed, another wrong class, right, followed."""
     labels = np.zeros(4, dtype=np.int64)
     plan = predictions.Plan(np.arange(4), labels, np.full(4, "real"), (), np.eye(CLASSES), seed=0)
-    measured = _Measured(plan, (), CLASSES)
+    measured = _EditScores(plan, (), CLASSES)
     measured.partner_label = np.ones(4, dtype=np.int64)
 
     values = measured.followed({"swapped_chroma": np.array([1, 3, 0, 1])}, "swapped_chroma")
@@ -424,7 +425,9 @@ def test_images_smaller_than_the_finest_patches_are_refused():
 @pytest.mark.parametrize(("images", "stands"), [(LEAST_IMAGES - 1, False), (LEAST_IMAGES, True)])
 def test_the_least_images_are_those_with_which_the_strongest_effect_stands(images: int, stands: bool) -> None:
     tested = sum(edit.kind in ("removes", "isolates", "swapped") and not edit.masked for edit in EDITS.values())
-    tested += len([name for name in EXCHANGES if EDITS.get(f"matched_{name}") and EDITS[f"matched_{name}"].family not in PLACES])
+    tested += len(
+        [name for name in EXCHANGES if EDITS.get(f"matched_{name}") and not ALL_FAMILIES[EDITS[f"matched_{name}"].family].is_place]
+    )
     always, never = np.ones(images), np.zeros(images)
 
     _, p = paired.smaller_of(paired.middle_and_error(always - never), paired.difference(always, never))
