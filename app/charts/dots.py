@@ -9,8 +9,9 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from app.charts.frame import built, marker, safe, whiskers, written
+from app.charts.frame import built, marker, safe, whiskers
 from app.charts.palette import GUIDE, MARKERS, TEACHER
+from diagnose.wording.numbers import format_value, with_interval
 
 ROW_PIXELS = 88
 LEAST_SPAN = 0.1
@@ -152,7 +153,7 @@ def _marks(dots: Sequence[Dot], heights: Sequence[float], percent: bool, scale: 
     """Make one trace of marks that look alike."""
     first = dots[0]
     values, lows, highs = ([scale * getattr(dot, end) for dot in dots] for end in ("value", "low", "high"))
-    spans = [f"{written(dot.value, percent)} ({written(dot.low, percent)} to {written(dot.high, percent)})" for dot in dots]
+    spans = [with_interval(dot, digits=1 if percent else 2, percent=percent) for dot in dots]
     return {
         "x": values,
         "y": list(heights),
@@ -160,7 +161,7 @@ def _marks(dots: Sequence[Dot], heights: Sequence[float], percent: bool, scale: 
         "marker": marker(first.domain, first.colour, 13 if first.main else 6),
         "opacity": 1.0 if first.main else 0.55,
         "error_x": whiskers(values, lows, highs, first.colour, main=first.main),
-        "text": [written(dot.value, percent) for dot in dots] if first.main else None,
+        "text": [format_value(dot.value, percent=percent) for dot in dots] if first.main else None,
         "textposition": "bottom center" if first.domain == "synthetic" or (first.colour == TEACHER and not first.domain) else "top center",
         "textfont": {"size": 12},
         "hovertemplate": [f"{safe(dot.hover or dot.row)}: {span}<extra></extra>" for dot, span in zip(dots, spans, strict=True)],

@@ -50,9 +50,3 @@ def whiskers(values: Sequence[float], lows: Sequence[float], highs: Sequence[flo
         "thickness": 2 if main else 1,
         "width": 4 if main else 2,
     }
-
-
-def written(value: float, percent: bool) -> str:
-    """Write a number as in the texts: percent with one digit, others with two, a true minus, no minus zero."""
-    text = f"{100 * value:.1f}" if percent else f"{value:.2f}"
-    return text.removeprefix("-") if not float(text) else text.replace("-", "−")

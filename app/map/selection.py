@@ -12,10 +12,12 @@ from app.map.data import Column, RunMap, class_names
 from app.map.export import as_csv, as_json, as_parquet, as_zip, selection_table, shared
 from app.panels.images import by_id, strip
 from app.panels.tiles import LEGEND, on_demand, show_tiles, stored_tiles, strength_slider
-from app.panels.wording import listing, plain
+from app.panels.wording import plain
 from app.run_store.reports import Run
 from app.run_store.stored_maps import METHODS, NUMBERS, load_eyes
 from diagnose.schema import Report
+from diagnose.wording.numbers import in_percent
+from diagnose.wording.words import joined
 
 SHOWN = 24
 """Pictures of a selection that are shown; all can be exported."""
@@ -67,7 +69,7 @@ def selection_sentence(data: RunMap, rows: list[int], known: dict[str, Column], 
     parts = [f"{plain(name)} ({count:,})" for name, count in classes]
     text = (
         f"**{len(rows):,} of {len(data):,} images**: {len(rows) - made:,} real and {made:,} synthetic "
-        f"({100 * made / len(rows):.0f} % synthetic; {100 * overall:.0f} % on the whole map). Commonest classes: {listing(parts)}."
+        f"({in_percent(made / len(rows), 0)} % synthetic; {in_percent(overall, 0)} % on the whole map). Commonest classes: {joined(parts)}."
     )
     errors = known.get("Right or wrong")
     if errors is not None:
@@ -76,8 +78,8 @@ def selection_sentence(data: RunMap, rows: list[int], known: dict[str, Column], 
         all_right, all_wrong = int((errors.values == "right").sum()), int((errors.values == "wrong").sum())
         if right + wrong and all_right + all_wrong:
             text += (
-                f" The encoder shown is wrong on {100 * wrong / (right + wrong):.0f} % of them, on "
-                f"{100 * all_wrong / (all_right + all_wrong):.0f} % of all."
+                f" The encoder shown is wrong on {in_percent(wrong / (right + wrong), 0)} % of them, on "
+                f"{in_percent(all_wrong / (all_right + all_wrong), 0)} % of all."
             )
     return text
 

@@ -17,6 +17,7 @@ from app.run_store.overlays import map_alone
 from app.run_store.reports import records
 from app.run_store.stored_maps import NUMBERS, Eyes
 from diagnose.schema import Report
+from diagnose.wording.numbers import in_percent
 
 VALUES = {
     "border_energy": ("At the border", "Share of the map within an eighth of the side from the edge; an even map would have 0.44 there."),
@@ -145,7 +146,7 @@ def _shares(report: Report, able: dict[str, Eyes], named: dict[str, str], titles
     widest = max(float(share[side, 2] - share[side, 1]) for share in shares.values() for side in range(2))
     sentence = (
         f"{picked} by class, for {plain(titles.get(who, who))}. Few images of each class were explained: the 95 % intervals are up to "
-        f"{100 * widest:.0f} points wide, so that only large differences count."
+        f"{in_percent(widest, 0)} points wide, so that only large differences count."
     )
     st.markdown(sentence)
     draw(charts.mark_chart(marks, "share of the map"), sentence, "by-class")

@@ -7,9 +7,11 @@ import streamlit as st
 from app import charts
 from app.panels.groups import keys_in_order
 from app.panels.measures import draw
-from app.panels.wording import listing, plain
+from app.panels.wording import plain
 from app.run_store.stored_maps import METHODS, NUMBERS, Eyes
 from diagnose.schema import Report
+from diagnose.wording.numbers import format_number
+from diagnose.wording.words import joined
 
 BASELINES = {
     "over_random": ("wrong places", "than the same maps in wrong places"),
@@ -31,9 +33,9 @@ def believed_sentence(chosen: dict[str, Eyes], titles: dict[str, str], method: s
                 good.setdefault(said, []).append(words)
     how = f"maps by {METHODS[method]}"
     if not bad:
-        return f"All {how} of {listing(good)} passed both tests of whether they can be believed."
+        return f"All {how} of {joined(good)} passed both tests of whether they can be believed."
     parts = [f"{said} ({' and '.join(words)})" for said, words in good.items()]
-    text = f"These {how} passed both tests: {listing(parts)}." if good else "None of these maps passed both tests."
+    text = f"These {how} passed both tests: {joined(parts)}." if good else "None of these maps passed both tests."
     return f"{text}\n\nNot to be believed, whatever they look like:\n\n" + "\n".join(bad)
 
 
@@ -82,7 +84,7 @@ def trust_dots(report: Report, chosen: dict[str, Eyes], titles: dict[str, str], 
             dots.append(charts.Dot(f"{title}, against {short}", score.value, score.low, score.high, colour, hover=title))
             sure = "more faithful" if score.low > 0 else "**not surely** more faithful"
             lines.append(
-                f"- **{plain(title)}**: {sure} {words}, by {score.value:.2f} (95 % interval {score.low:.2f} to {score.high:.2f}; "
+                f"- **{plain(title)}**: {sure} {words}, by {format_number(score.value)} (95 % interval {format_number(score.low)} to {format_number(score.high)}; "
                 f"n = {count or 'unknown'} images)"
             )
     return dots, "\n".join(lines)

@@ -14,6 +14,7 @@ from app.panels.notices import missing
 from app.panels.wording import plain
 from app.run_store.reports import Run, finished, load_probe, load_thumbnails
 from diagnose.schema import Report
+from diagnose.wording.numbers import format_number, in_percent
 from probes.result import DiagnosticError, ProbeResult
 
 SHOWN = 3
@@ -69,8 +70,8 @@ def confusion_words(item: Confusion, class_name: str, domain: str) -> str:
     low, high = (100 * end for end in share_interval(item.count, item.of))
     its = "" if item.teacher < 0 else f" The teacher calls {f'{item.teacher:,} of them so too' if item.teacher else 'none of them so'}."
     return (
-        f"**{100 * item.count / item.of:.0f} %** of {domain} images of {plain(class_name)} are called **{plain(item.said)}** "
-        f"(95 % interval {low:.0f} to {high:.0f}; {item.count:,} of n = {item.of:,}).{its}"
+        f"**{in_percent(item.count / item.of, 0)} %** of {domain} images of {plain(class_name)} are called **{plain(item.said)}** "
+        f"(95 % interval {format_number(low, 0)} to {format_number(high, 0)}; {item.count:,} of n = {item.of:,}).{its}"
     )
 
 

@@ -16,6 +16,7 @@ from app.panels.notices import missing
 from app.panels.wording import NO_BREAK, plain
 from app.run_store.reports import Run, load_edited, load_probe, records
 from diagnose.schema import ProbeRecord, Report
+from diagnose.wording.numbers import with_interval
 from probes.result import DiagnosticError, ProbeResult, Score
 
 CARD = 3 * SIDE + 72
@@ -130,10 +131,7 @@ def use_sentence(held: Mapping[str, ProbeRecord], student: str, edit: str) -> st
 
 
 def _share(score: Score) -> str:
-    value, low, high = (
-        f"{100 * end:.0f}".removeprefix("-") if abs(end) < 0.005 else f"{100 * end:.0f}" for end in (score.value, score.low, score.high)
-    )
-    return f"{value} % ({low} to {high})".replace("-", "−").replace(" %", f"{NO_BREAK}%")
+    return with_interval(score, digits=0, percent=True, unit=f"{NO_BREAK}%")
 
 
 def show_examples(run: Run, report: Report, student: str, edit: str, *, most: int = 16) -> None:

@@ -8,9 +8,11 @@ from app import charts
 from app.panels.edits import KINDS, edit_name, edit_words, family_word, kind_of
 from app.panels.groups import Group, Over, as_score, over_seeds
 from app.panels.measures import images_behind, score_reader
-from app.panels.wording import listing, plain
+from app.panels.wording import plain
 from diagnose.judge.verdict import ALARM
 from diagnose.schema import ProbeRecord
+from diagnose.wording.numbers import format_number, in_percent
+from diagnose.wording.words import joined
 
 Records = Mapping[str, ProbeRecord]
 
@@ -61,7 +63,7 @@ def cells(held: Records, groups: Sequence[Group], kind: str) -> list[charts.Cell
             found = over(held, group, f"{KINDS[kind].score}/{edit}")
             if found is None:
                 continue
-            number = f"{100 * found.mean:+.0f}".replace("-", "−").replace("+0", "0").replace("−0", "0") if abs(found.mean) < 9.995 else "≫"
+            number = in_percent(found.mean, 0, signed=True) if abs(found.mean) < 9.995 else "≫"
             if kind == "matched":
                 strong = sum(low > 0 for _, low, _ in found.seeds) * 2 > len(found.seeds)
                 test = f"{sum(low > 0 for _, low, _ in found.seeds)} of {len(found.seeds)} seeds surely above nothing"
@@ -92,7 +94,7 @@ def matrix_sentence(held: Records, groups: Sequence[Group], kind: str) -> str:
                 found = over(held, group, f"{KINDS[kind].score}/{edits[cell.row]}")
                 parts.append(f"{plain(edit_name(edits[cell.row]))} {in_unit(found, kind)}" if found else "")
             more = f", and {len(strong) - 3} more" if len(strong) > 3 else ""
-            lines.append(f"- **{plain(group.title)}** stands out with {listing(parts)}{more}")
+            lines.append(f"- **{plain(group.title)}** stands out with {joined(parts)}{more}")
         else:
             lines.append(f"- **{plain(group.title)}**: nothing stands out in {sum(cell.column == group.title for cell in made)} tests")
     return "\n".join(lines)
@@ -104,12 +106,12 @@ def spread_words(held: Records, student: str, edit: str) -> str:
     parts = []
     reliance, p = as_score(scores.get(f"reliance/{edit}")), as_score(scores.get(f"adjusted_p/{edit}"))
     if reliance is not None:
-        p_words = "" if p is None else f", adjusted p {'below 0.001' if p.value < 0.001 else f'{p.value:.3f}'}"
-        value, low, high = (f"{100 * end:.1f}".replace("-", "−") for end in (reliance.value, reliance.low, reliance.high))
+        p_words = "" if p is None else f", adjusted p {'below 0.001' if p.value < 0.001 else format_number(p.value, 3)}"
+        value, low, high = (in_percent(end) for end in (reliance.value, reliance.low, reliance.high))
         parts.append(f"It uses the cue by **{value} points** ({low} to {high}{p_words}) more than its teacher and than on real images.")
     closed = as_score(scores.get(f"gap_closed/{edit}"))
     if closed is not None:
-        value, low, high = (f"{100 * end:.0f}".replace("-", "−") for end in (closed.value, closed.low, closed.high))
+        value, low, high = (in_percent(end, 0) for end in (closed.value, closed.low, closed.high))
         what = "Given this" if edit.startswith("matched_") else "Without this"
         parts.append(f"{what}, **{value} %** ({low} to {high}) of the gap between synthetic and real images closes.")
     return " ".join(parts) or "This edit was not tested for this student."

@@ -13,6 +13,7 @@ from app.panels.measures import draw
 from app.panels.wording import loss_name, plain
 from app.run_store import new_run
 from app.run_store.reports import Run, load_progress
+from diagnose.wording.numbers import in_percent
 
 Progress = Mapping[str, Sequence[Mapping[str, float]]]
 
@@ -30,7 +31,7 @@ def show_curves(run: Run) -> bool:
         st.caption(
             f"**{plain(title)}**: share of held-out images whose class is found. Drawn through: real images; dashed: synthetic ones."
         )
-        ends = "; ".join(f"{line.name} {100 * line.y[-1]:.0f} %" for line in lines)
+        ends = "; ".join(f"{line.name} {in_percent(line.y[-1], 0)} %" for line in lines)
         draw(charts.line_chart(lines, "zero-shot accuracy (%)", percent=True), f"{title}, by epoch; so far: {ends}", f"curves-{trained_on}")
     return bool(charted)
 

@@ -13,6 +13,7 @@ from app.panels.notices import measured_or_notice
 from app.panels.wording import plain
 from app.run_store.reports import Run
 from diagnose.schema import ProbeRecord, Report
+from diagnose.wording.numbers import format_number
 
 Curve = tuple[list[float], list[float], list[float], list[float]]
 """Depth in [0, 1], mean, low and high end."""
@@ -98,7 +99,7 @@ def depth_sentence(report: Report, held: Mapping[str, ProbeRecord]) -> str:
         most = max(line.y)
         low, high = (ends[-1] if ends else 0.0 for ends in (line.low, line.high))
         lines.append(
-            f"- **{plain(line.name)}**: up to {most:.2f}, {line.y[-1]:.2f} ({low:.2f} to {high:.2f}) at the embedding: {most - line.y[-1]:.2f} given up again"
+            f"- **{plain(line.name)}**: up to {format_number(most)}, {format_number(line.y[-1])} ({format_number(low)} to {format_number(high)}) at the embedding: {format_number(most - line.y[-1])} given up again"
         )
     return "\n".join(lines)
 
@@ -124,4 +125,4 @@ def gain_words(held: Mapping[str, ProbeRecord], group: Group) -> str:
         return ""
     mean, low, high = (100 * value for value in (found.mean, *found.span))
     over = "95 % interval" if len(found.seeds) == 1 else f"{len(found.seeds)} seeds,"
-    return f"{mean:+.1f} points ({over} {low:+.1f} to {high:+.1f})".replace("-", "−")
+    return f"{format_number(mean, 1, signed=True)} points ({over} {format_number(low, 1, signed=True)} to {format_number(high, 1, signed=True)})"

@@ -10,6 +10,7 @@ from app import charts
 from app.panels.groups import Group, group_students, zero_shot
 from app.panels.wording import VERDICT_WORDS, loss_name, plain
 from diagnose.schema import Finding, Report
+from diagnose.wording.numbers import format_number
 
 T_975 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
 """97.5 % points of Student's t for 1 to 10 degrees of freedom; beyond, 2.2 is a little wide."""
@@ -96,9 +97,11 @@ def outcome_words(given: Outcome) -> str:
     value, low, high = (100 * end for end in given.change)
     before, after = 100 * given.first[0], 100 * given.second[0]
     sure = "more" if low > 0 else "fewer" if high < 0 else "not surely another number"
-    numbers = f"{value:+.1f} points ({low:+.1f} to {high:+.1f})".replace("-", "−")
+    numbers = (
+        f"{format_number(value, 1, signed=True)} points ({format_number(low, 1, signed=True)} to {format_number(high, 1, signed=True)})"
+    )
     n = f"{given.seeds[0]} and {given.seeds[1]} seeds, n = {given.n[0]:,} and {given.n[1]:,} images"
-    return f"- **{plain(given.title)}**, {given.domain} images: {before:.1f} % before, {after:.1f} % now: {numbers}, {sure}; {n}"
+    return f"- **{plain(given.title)}**, {given.domain} images: {format_number(before, 1)} % before, {format_number(after, 1)} % now: {numbers}, {sure}; {n}"
 
 
 def outcome_dots(found: Sequence[Outcome], colours: dict[str, str]) -> list[charts.Dot]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import streamlit as st
 
 from app import charts
-from app.charts.frame import written
 from app.panels.choices import choose
 from app.panels.groups import as_score, group_students, keys_in_order, over_seeds
 from app.panels.measures import (
@@ -23,6 +22,7 @@ from app.panels.notices import missing
 from app.panels.wording import plain
 from app.run_store.reports import Run, records
 from diagnose.schema import Report
+from diagnose.wording.numbers import format_number, in_percent
 
 ERASED = "direction/each_class/accuracy_change"
 
@@ -92,7 +92,7 @@ def direction_sentence(report: Report) -> str:
             found = over_seeds(group, score_reader(held, score), images_behind(held, group, score, domain))
             if found is not None:
                 chance = next((s.chance for n in group.names if n in held and (s := as_score(held[n].scores.get(score)))), None)
-                lot = "" if chance is None else f", {written(chance, percent=True)} by a random direction"
+                lot = "" if chance is None else f", {in_percent(chance)} by a random direction"
                 parts.append(f"{found.words(percent=True).replace(' %', ' points', 1)}{lot} on {domain} images")
         if parts:
             lines.append(f"- **{plain(group.title)}**: {'; '.join(parts)}")
@@ -124,13 +124,16 @@ def floor_sentence(report: Report, measure: Measure) -> str:
     parts = []
     own = teacher_score(held, report.teacher.name, measure.score)
     if own is not None and own.chance is not None:
-        parts.append(f"the teacher {own.value:.3f} against {own.chance:.3f}")
+        parts.append(f"the teacher {format_number(own.value, 3)} against {format_number(own.chance, 3)}")
     best: tuple[float, str] | None = None
     for group in group_students(report):
         given = next((s for n in group.names if n in held and (s := as_score(held[n].scores.get(measure.score)))), None)
         if given is not None and given.chance is not None:
             apart = abs(given.value - given.chance)
             if best is None or apart > best[0]:
-                best = (apart, f"**{plain(group.title)}**, furthest from its floor, {given.value:.3f} against {given.chance:.3f}")
+                best = (
+                    apart,
+                    f"**{plain(group.title)}**, furthest from its floor, {format_number(given.value, 3)} against {format_number(given.chance, 3)}",
+                )
     parts += [best[1]] if best else []
     return f"Real images against other real images give the floor: {'; '.join(parts)}." if parts else ""

@@ -18,6 +18,7 @@ from app.panels.notices import measured_or_notice, missing
 from app.panels.wording import plain
 from app.run_store.reports import Run, load_probe, load_thumbnails
 from diagnose.schema import ProbeRecord, Report
+from diagnose.wording.numbers import format_number, in_percent, with_interval
 from probes.result import DiagnosticError, ProbeResult, Score
 
 SHOWN = 6
@@ -146,7 +147,7 @@ def slices(record: ProbeRecord, result: ProbeResult | None) -> list[Slice]:
             number, entry = int(parts[1]), said.get(int(parts[1]), {})
             about = ""
             if "class" in entry and "images" in entry:
-                about = f"n = {entry['images']:,}, {100 * float(entry.get('class_share', 0)):.0f} % of them {entry['class']}"
+                about = f"n = {entry['images']:,}, {in_percent(float(entry.get('class_share', 0)), 0)} % of them {entry['class']}"
             teacher = as_score(record.scores.get(f"teacher/{key}"))
             found.append(Slice(number, error, teacher, about, str(entry.get("word", "")), tops.get(number, ())))
     return sorted(found, key=lambda item: -item.error.value)
@@ -159,9 +160,9 @@ def name_table(record: ProbeRecord) -> pd.DataFrame:
         if score is None:
             return "not measured"
         digits = 0 if scale > 1 else 2
-        ends = (round(scale * end, digits) + 0.0 for end in (score.value, score.low, score.high))  # + 0.0: no minus zero
-        value, low, high = (f"{end:.{digits}f}".replace("-", "−") for end in ends)
-        return f"{value} ({low} to {high})" + ("" if p is None else f", p {'< 0.001' if p.value < 0.001 else f'= {p.value:.3f}'}")
+        return with_interval(score, digits=digits, percent=scale > 1) + (
+            "" if p is None else f", p {'< 0.001' if p.value < 0.001 else f'= {format_number(p.value, 3)}'}"
+        )
 
     rows: list[tuple[float, dict[str, str]]] = []
     for key in record.scores:
@@ -207,14 +208,14 @@ def component_sentence(item: Component) -> str:
     beyond = "" if item.excess is None else f", {_plain_number(item.excess)} more than on its teacher"
     word = f", called **{plain(item.word)}**" if item.word else ""
     return (
-        f"**{plain(item.class_name)}**, component {item.index + 1}{word}: tells synthetic from real {plain(item.class_name)} with an AUC of {auc.value:.2f} "
-        f"({auc.low:.2f} to {auc.high:.2f}; 0.5 = cannot) and changes the class's score on synthetic images by {_plain_number(effect)} of what "
+        f"**{plain(item.class_name)}**, component {item.index + 1}{word}: tells synthetic from real {plain(item.class_name)} with an AUC of {format_number(auc.value)} "
+        f"({format_number(auc.low)} to {format_number(auc.high)}; 0.5 = cannot) and changes the class's score on synthetic images by {_plain_number(effect)} of what "
         f"the right class has over the others{beyond}."
     )
 
 
 def _plain_number(score: Score) -> str:
-    return f"{score.value:.2f} ({score.low:.2f} to {score.high:.2f})".replace("-", "−")
+    return with_interval(score, digits=2)
 
 
 def _components(found: list[Component], thumbnails: pd.DataFrame, record: ProbeRecord) -> None:
@@ -248,10 +249,10 @@ def _slices(found: list[Slice], thumbnails: pd.DataFrame) -> None:
 def slice_sentence(item: Slice) -> str:
     """Say how often student and teacher err in a group, and what it holds."""
     error, its = item.error, item.teacher
-    beside = "" if its is None else f"; its teacher on {100 * its.value:.0f} % ({100 * its.low:.0f} to {100 * its.high:.0f})"
+    beside = "" if its is None else f"; its teacher on {with_interval(its, digits=0, percent=True, unit=' %')}"
     about = f" ({plain(item.about)})" if item.about else ""
     word = f", with **{plain(item.word)}**" if item.word else ""
-    return f"**Group {item.number + 1}**{about}{word}: wrong on {100 * error.value:.0f} % ({100 * error.low:.0f} to {100 * error.high:.0f}){beside}."
+    return f"**Group {item.number + 1}**{about}{word}: wrong on {with_interval(error, digits=0, percent=True, unit=' %')}{beside}."
 
 
 def _pictures(top: tuple[str, ...], thumbnails: pd.DataFrame) -> None:

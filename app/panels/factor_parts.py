@@ -11,6 +11,7 @@ from app.panels.groups import Group, group_students, keys_in_order, over_seeds, 
 from app.panels.wording import estimate, plain
 from diagnose.schema import Division, Estimate, LevelContrast, Report
 from diagnose.wording.factor_words import COSTS, FACTORS, level_words, versus
+from diagnose.wording.numbers import in_percent
 from diagnose.wording.words import plain as spoken
 from diagnose.wording.words import upper_first
 
@@ -80,7 +81,7 @@ def division_bars(division: Division) -> list[charts.Bar]:
         )
         points = part.points
         error = max(points.high - points.value, points.value - points.low)
-        share = "" if part.share is None else f" ({100 * part.share.value:.0f} %)".replace("-", "−")
+        share = "" if part.share is None else f" ({in_percent(part.share.value, 0)} %)"
         text = f"{_points(points.value)}{share}"
         bars.append(charts.Bar(upper_first(name), at, at + points.value, PART_COLOURS.get(part.name, charts.NEUTRAL), text, error))
         at += points.value
@@ -99,8 +100,7 @@ def division_bars(division: Division) -> list[charts.Bar]:
 
 
 def _points(value: float) -> str:
-    text = f"{100 * value:.1f}"
-    return (text.removeprefix("-") if not float(text) else text.replace("-", "−")) + " points"
+    return f"{in_percent(value)} points"
 
 
 def division_words(division: Division) -> str:
@@ -158,7 +158,7 @@ def level_table(report: Report) -> pd.DataFrame:
         for domain in ("real", "synthetic"):
             found = over_seeds(group, lambda student, domain=domain: zero_shot(student, domain))  # type: ignore[misc]
             row[f"{domain}, %"] = (
-                "" if found is None else f"{100 * found.mean:.1f} ({100 * found.span[0]:.1f} to {100 * found.span[1]:.1f})"
+                "" if found is None else f"{in_percent(found.mean)} ({in_percent(found.span[0])} to {in_percent(found.span[1])})"
             )
         rows.append(row)
     return pd.DataFrame(rows)

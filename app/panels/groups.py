@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from app.charts.frame import written
 from app.panels.wording import loss_name
 from diagnose.schema import Estimate, ProbeRecord, Report, Student
+from diagnose.wording.numbers import format_value
 from probes.result import Score
 
 
@@ -96,7 +96,7 @@ class Over:
     def words(self, *, percent: bool) -> str:
         """Write with interval and n, e.g. `81.2 % (3 seeds, lowest 80.9, highest 81.5; n = 5,000 images each)`."""
         low, high = self.span
-        mean, low_text, high_text = (written(end, percent) for end in (self.mean, low, high))
+        mean, low_text, high_text = (format_value(end, percent=percent) for end in (self.mean, low, high))
         n = f"n = {self.n:,} images" if self.n else "n not stored"
         if len(self.seeds) == 1:
             return f"{mean}{' %' if percent else ''} (95 % interval {low_text} to {high_text}; {n}, one seed)"

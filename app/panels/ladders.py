@@ -15,6 +15,7 @@ from app.panels.notices import measured_or_notice
 from app.panels.wording import plain
 from app.run_store.reports import Run
 from diagnose.schema import ProbeRecord, Report
+from diagnose.wording.numbers import format_number, with_interval
 
 RUNGS = {
     "raw": "as they are",
@@ -49,7 +50,7 @@ def show_ladder(report: Report, run: Run) -> None:
     figure = charts.line_chart(ladder_lines(report, held), "AUC", across="made alike in all images", ticks=list(RUNGS.values()))
     draw(figure, f"Separability by step. {words}", "ladder")
     facts = next((found for record in held.values() if (found := as_score(record.scores.get("metadata/auc"))) is not None), None)
-    files = "" if facts is None else f" By file facts alone, without pixels: {facts.value:.2f} ({facts.low:.2f} to {facts.high:.2f})."
+    files = "" if facts is None else f" By file facts alone, without pixels: {with_interval(facts, digits=2)}."
     st.caption(
         f"0.5 = cannot tell. Dotted: trained on real images. Bands: lowest to highest seed, with one seed its 95 % interval; {depth_n(held)}. *Pixels alone*: no network, about a "
         f"hundred numbers of the picture itself.{files}"
@@ -90,8 +91,8 @@ def ladder_sentence(report: Report, held: Mapping[str, ProbeRecord]) -> str:
         falls = {list(RUNGS)[after[0]]: before[1] - after[1] for before, after in itertools.pairwise(values)}
         rung, fall = max(falls.items(), key=lambda item: item[1])
         last = values[-1]
-        most = f"falls most by {fall:.2f} without {FALLS[rung]}" if fall > 0.02 else "hardly falls at any step"
+        most = f"falls most by {format_number(fall)} without {FALLS[rung]}" if fall > 0.02 else "hardly falls at any step"
         lines.append(
-            f"- **{plain(title)}**: {values[0][1]:.2f} as they are, {last[1]:.2f} ({last[2]:.2f} to {last[3]:.2f}) at the end; {most}"
+            f"- **{plain(title)}**: {format_number(values[0][1])} as they are, {format_number(last[1])} ({format_number(last[2])} to {format_number(last[3])}) at the end; {most}"
         )
     return "\n".join(lines)

@@ -11,6 +11,7 @@ from app import charts
 from app.panels.groups import Group, Over, as_score, keys_in_order, over_seeds
 from app.panels.wording import plain
 from diagnose.schema import Estimate, ProbeRecord, Report, Student
+from diagnose.wording.numbers import format_number, in_percent
 from probes.result import Score
 
 CONFIG = {"displayModeBar": False}
@@ -137,10 +138,12 @@ def measure_sentence(measure: Measure, records: dict[str, ProbeRecord], groups: 
         parts += [f"**{plain(title)}**{domain_words[domain]}: {over.words(percent=False)}" for _, title, over in ranked]
         own = teacher_score(records, teacher, measure.names()[domain])
         if own is not None:
-            parts.append(f"the teacher{domain_words[domain]}: {own.value:.2f} (95 % interval {own.low:.2f} to {own.high:.2f})")
+            parts.append(
+                f"the teacher{domain_words[domain]}: {format_number(own.value)} (95 % interval {format_number(own.low)} to {format_number(own.high)})"
+            )
     return "\n".join(f"- {part}" for part in parts)
 
 
 def estimate_words(given: Estimate) -> str:
     """Write an accuracy with its interval and n."""
-    return f"{100 * given.value:.1f} % (95 % interval {100 * given.low:.1f} to {100 * given.high:.1f}; n = {given.n:,} {given.over})"
+    return f"{in_percent(given.value)} % (95 % interval {in_percent(given.low)} to {in_percent(given.high)}; n = {given.n:,} {given.over})"

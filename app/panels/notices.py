@@ -7,9 +7,11 @@ from pathlib import Path
 import streamlit as st
 
 from app.panels.curves import show_curves
-from app.panels.wording import listing, plain
+from app.panels.wording import plain
 from app.run_store.reports import Run, finished, load_progress, load_report
 from diagnose.schema import ProbeRecord, Report
+from diagnose.wording.numbers import format_number
+from diagnose.wording.words import joined
 from probes.result import DiagnosticError
 
 
@@ -73,7 +75,7 @@ def failed_probes(report: Report, probe: str, run: Run) -> None:
     """List the encoders for which a probe failed, with its error as text."""
     failed = [record for record in report.probes if record.probe == probe and record.status == "failed"]
     for error in dict.fromkeys(record.error for record in failed):
-        names = listing(plain(record.subject) for record in failed if record.error == error)
+        names = joined(plain(record.subject) for record in failed if record.error == error)
         st.warning(f"The measurement of {names} failed: {plain(error)}", icon=":material/warning:")
     if failed and len(failed) < sum(record.probe == probe for record in report.probes):  # else the page asks for it anyway
         how_to_make(run)
@@ -119,8 +121,8 @@ def _progress(run: Run) -> None:
     if not progress:
         st.markdown("No epoch has been finished yet.")
         return
-    parts = [f"{plain(student)} has finished epoch {rows[-1].get('epoch', 0):.0f}" for student, rows in progress.items()]
+    parts = [f"{plain(student)} has finished epoch {format_number(rows[-1].get('epoch', 0), 0)}" for student, rows in progress.items()]
     st.markdown(
-        f"{listing(parts)}. The curves show zero-shot accuracy (share of images whose class is found) so far; read anew every ten seconds."
+        f"{joined(parts)}. The curves show zero-shot accuracy (share of images whose class is found) so far; read anew every ten seconds."
     )
     show_curves(run)

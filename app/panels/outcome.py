@@ -9,6 +9,7 @@ from app.panels.groups import Group, gap_of, group_students, keys_in_order, over
 from app.panels.measures import LEGEND_SEEDS, draw, estimate_words, group_dots
 from app.panels.wording import plain
 from diagnose.schema import Report
+from diagnose.wording.numbers import format_number
 
 HOW_TO_READ = (
     "Circle: accuracy on real images. Diamond: on synthetic images, made by a generator. The longer the bar between them, the more the student "
@@ -43,7 +44,11 @@ def gap_words(group: Group) -> str | None:
         known, where = (synthetic, "synthetic") if real is None else (real, "real")
         return f"**{plain(group.title)}**: {known.words(percent=True)} on {where} images; the other kind was not measured."  # type: ignore[union-attr]
     points = 100 * (real.mean - synthetic.mean)
-    side = f"{abs(points):.0f} points {'fewer' if points < 0 else 'more'} than" if abs(points) >= 1 else "the same within a point as"
+    side = (
+        f"{format_number(abs(points), 0)} points {'fewer' if points < 0 else 'more'} than"
+        if abs(points) >= 1
+        else "the same within a point as"
+    )
     return (
         f"**{plain(group.title)}**: {real.words(percent=True)} on real images, {side} on synthetic ones: {synthetic.words(percent=True)}."
     )

@@ -13,6 +13,7 @@ from app.panels.measures import draw
 from app.panels.opened import when_opened
 from app.panels.wording import plain
 from diagnose.schema import Report
+from diagnose.wording.numbers import format_number, in_percent
 
 
 def show_sizes(report: Report) -> None:
@@ -64,14 +65,14 @@ def size_sentence(report: Report) -> str:
         return ""
     sizes = {params for params, _, _ in found}
     ratio = report.teacher.params / min(sizes)
-    times = f", {ratio:.0f} times fewer than the teacher" if ratio >= 1.5 else ""
+    times = f", {format_number(ratio, 0)} times fewer than the teacher" if ratio >= 1.5 else ""
     best, worst = max(found, key=lambda item: item[1]), min(found, key=lambda item: item[1])
     if len(sizes) == 1:
         return (
-            f"All students have {min(sizes):,} parameters{times}, and yet they lie between {100 * worst[1]:.1f} % ({plain(worst[2])}) and "
-            f"{100 * best[1]:.1f} % ({plain(best[2])}) on real images ({len(found)} kinds of student): size alone does not explain that."
+            f"All students have {min(sizes):,} parameters{times}, and yet they lie between {in_percent(worst[1])} % ({plain(worst[2])}) and "
+            f"{in_percent(best[1])} % ({plain(best[2])}) on real images ({len(found)} kinds of student): size alone does not explain that."
         )
     return (
-        f"Students have {min(sizes):,} to {max(sizes):,} parameters{times}; the best on real images, {plain(best[2])} with {100 * best[1]:.1f} %, has "
-        f"{best[0]:,}, the worst, {plain(worst[2])} with {100 * worst[1]:.1f} %, {worst[0]:,} ({len(found)} kinds of student)."
+        f"Students have {min(sizes):,} to {max(sizes):,} parameters{times}; the best on real images, {plain(best[2])} with {in_percent(best[1])} %, has "
+        f"{best[0]:,}, the worst, {plain(worst[2])} with {in_percent(worst[1])} %, {worst[0]:,} ({len(found)} kinds of student)."
     )

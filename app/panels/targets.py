@@ -9,6 +9,7 @@ from app.panels.groups import Group, Over, group_students, over_seeds, zero_shot
 from app.panels.wording import plain
 from diagnose.judge.verdict import MARGIN
 from diagnose.schema import Estimate, Report
+from diagnose.wording.numbers import format_number, in_percent
 
 DRAWN_TO = """
 - **What it is drawn to.** *The teacher's image embedding* is another point for every image: to hit it, the student has to see what the teacher \
@@ -81,7 +82,7 @@ def target_sentence(report: Report) -> str:
         return f"**Both cost accuracy**{more}: {numbers}."
     if not blamed:
         known_small = max(text.high, negatives.high) < MARGIN
-        return f"Neither {'costs' if known_small else 'is shown to cost'} more than {100 * MARGIN:.0f} points: {numbers}."
+        return f"Neither {'costs' if known_small else 'is shown to cost'} more than {in_percent(MARGIN, 0)} points: {numbers}."
     other = negatives if text.low > MARGIN else text
     if other.high >= MARGIN:
         return f"It is **{blamed[0]}** that costs accuracy; whether the other property does too is not settled: {numbers}."
@@ -94,8 +95,8 @@ def cost_words(given: Estimate) -> str:
     value, low, high = (100 * end for end in (given.value, given.low, given.high))
     if value < 0:
         value, low, high = -value, -high, -low
-    interval = f"{low:.1f} to {high:.1f}".replace("-", "−")
-    return f"{'help by' if given.value < 0 else 'cost'} **{value:.1f} points** ({interval}; n = {given.n:,} {given.over.split()[0]})"
+    interval = f"{format_number(low, 1)} to {format_number(high, 1)}"
+    return f"{'help by' if given.value < 0 else 'cost'} **{format_number(value, 1)} points** ({interval}; n = {given.n:,} {given.over.split()[0]})"
 
 
 def kind_table(report: Report) -> str:
@@ -117,6 +118,4 @@ def _reached(found: list[tuple[Group, Over]]) -> str:
     if len(found) == 1:
         return f"{plain(found[0][0].label)}: {found[0][1].words(percent=True)}"
     means = [over.mean for _, over in found]
-    return (
-        f"{100 * min(means):.1f} % to {100 * max(means):.1f} % ({len(found)} losses, means over seeds; n = {found[0][1].n:,} images each)"
-    )
+    return f"{in_percent(min(means))} % to {in_percent(max(means))} % ({len(found)} losses, means over seeds; n = {found[0][1].n:,} images each)"

@@ -10,10 +10,10 @@ from app.panels.differences import Changed, alone, badge, changed_findings, outc
 from app.panels.groups import keys_in_order
 from app.panels.measures import draw
 from app.panels.notices import how_to_make, report_or_notice
-from app.panels.wording import estimate, listing, plain
+from app.panels.wording import estimate, plain
 from app.run_store.reports import Run, find_runs, load_report
 from diagnose.schema import Report
-from diagnose.wording.words import first_sentence
+from diagnose.wording.words import first_sentence, joined
 from probes.result import DiagnosticError
 
 
@@ -99,7 +99,7 @@ def _outcomes(first: Report, second: Report) -> None:
     for report, other, when in ((first, second, "before"), (second, first, "now")):
         titles = alone(report, other)
         if titles:
-            st.caption(f"Only {when}: {listing(plain(title) for title in titles)}.")
+            st.caption(f"Only {when}: {joined(plain(title) for title in titles)}.")
 
 
 def change_sentence(first: Report, second: Report) -> str:

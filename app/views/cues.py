@@ -21,6 +21,7 @@ from app.panels.steps import finding_words
 from app.panels.wording import plain
 from app.run_store.reports import Run, records
 from diagnose.schema import Report
+from diagnose.wording.numbers import with_interval
 
 LIMITS = {"reliance": 0.4, "gap_closed": 1.0}
 """Size of a number that is drawn deepest: 40 points, the whole gap."""
@@ -137,7 +138,7 @@ def _one(report: Report, run: Run, student: str, edit: str) -> None:
     st.markdown(spread_words(held, student, edit))
     dots = accuracy_dots(held, student, edit, colour_of(student, report))
     if dots:
-        alt = "; ".join(f"{dot.row}, {dot.domain}: {100 * dot.value:.1f} % ({100 * dot.low:.1f} to {100 * dot.high:.1f})" for dot in dots)
+        alt = "; ".join(f"{dot.row}, {dot.domain}: {with_interval(dot, digits=1, percent=True, unit=' %')}" for dot in dots)
         when_opened("Accuracy before and after", "cue-accuracy-opened", partial(_accuracy, dots, alt, report))
     show_examples(run, report, student, edit)
 

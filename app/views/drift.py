@@ -8,7 +8,6 @@ import numpy as np
 import streamlit as st
 
 from app import charts
-from app.charts.frame import written
 from app.panels.choices import choose
 from app.panels.counts import counts_sentence
 from app.panels.ends import show_ends
@@ -18,6 +17,7 @@ from app.panels.notices import failed_probes, missing, report_or_notice
 from app.panels.wording import plain
 from app.run_store.reports import Run, finished, load_probe, records
 from diagnose.schema import Report
+from diagnose.wording.numbers import format_number
 from probes.result import DiagnosticError
 
 MEASURES = (
@@ -108,7 +108,7 @@ def domain_sentence(report: Report, measure: Measure) -> str:
     widest = max(titles, key=lambda title: abs(found[title, "synthetic"].mean - found[title, "real"].mean))
     real, synthetic = found[widest, "real"], found[widest, "synthetic"]
     n = f" (n = {real.n:,} images)" if real.n else ""
-    numbers = f"{real.mean:.2f} on real, {synthetic.mean:.2f} on synthetic images{n}"
+    numbers = f"{format_number(real.mean)} on real, {format_number(synthetic.mean)} on synthetic images{n}"
     return f"Here the two kinds of image differ most for **{plain(widest)}**: {numbers}."
 
 
@@ -161,7 +161,7 @@ def epoch_sentence(lines: list[charts.Line]) -> str:
         if line.domain == "real":
             ends.setdefault(line.name.rsplit(", ", 1)[0], []).append((line.y[0], line.y[-1]))
     parts = [
-        f"**{plain(title)}** from {written(float(np.mean([a for a, _ in pairs])), False)} to {written(float(np.mean([b for _, b in pairs])), False)}"
+        f"**{plain(title)}** from {format_number(float(np.mean([a for a, _ in pairs])))} to {format_number(float(np.mean([b for _, b in pairs])))}"
         for title, pairs in ends.items()
     ]
     return "From the first to the last checkpoint, on real images:\n\n" + "\n".join(f"- {part}" for part in parts) if parts else ""
@@ -198,8 +198,8 @@ def _images(report: Report, run: Run) -> None:
 def likeness_sentence(sides: Mapping[str, np.ndarray]) -> str:
     """Say what the likeness of single images is like: the middle one and the lowest twentieth of each kind, with n."""
     parts = [
-        f"of n = {len(values):,} {where} images the middle one has a cosine of {np.median(values):.2f}, and one in twenty has less than "
-        f"{np.quantile(values, 0.05):.2f}".replace("-", "−")
+        f"of n = {len(values):,} {where} images the middle one has a cosine of {format_number(np.median(values))}, and one in twenty has less than "
+        f"{format_number(np.quantile(values, 0.05))}"
         for where, values in sides.items()
     ]
     return f"Student and teacher look at one image after the other: {'; '.join(parts)}."

@@ -20,6 +20,7 @@ from app.panels.notices import failed_probes, missing, report_or_notice
 from app.panels.wording import plain
 from app.run_store.reports import Run, load_thumbnails
 from diagnose.schema import Report
+from diagnose.wording.numbers import in_percent
 from probes.result import DiagnosticError
 
 CONFIG = {"displayModeBar": True, "displaylogo": False, "scrollZoom": True, "modeBarButtonsToRemove": ["toImage", "autoScale2d"]}
@@ -150,10 +151,10 @@ def kept_sentence(data: RunMap, number: int, who: str, epoch: int | None) -> str
     when = "" if epoch is None else f" at epoch {epoch}"
     if score is None:
         return f"How many neighbours this map keeps is not stored (n = {len(data):,} images)."
-    chance = "" if score.chance is None else f"; by chance it would be {100 * score.chance:.0f} %"
+    chance = "" if score.chance is None else f"; by chance it would be {in_percent(score.chance, 0)} %"
     return (
         f"A flat map cannot keep everything: of an image's {count} nearest images in the embedding of {plain(who)}{when}, this one keeps "
-        f"{100 * score.value:.0f} % near (95 % interval {100 * score.low:.0f} to {100 * score.high:.0f}; n = {len(data):,} images{chance}). "
+        f"{in_percent(score.value, 0)} % near (95 % interval {in_percent(score.low, 0)} to {in_percent(score.high, 0)}; n = {len(data):,} images{chance}). "
         "Sizes of clusters and distances between them mean nothing."
     )
 

@@ -18,6 +18,7 @@ from app.panels.notices import failed_probes, missing, report_or_notice
 from app.panels.wording import plain
 from app.run_store.reports import Run, load_probe, records
 from diagnose.schema import Report
+from diagnose.wording.numbers import in_percent
 from probes.result import DiagnosticError, ProbeResult
 
 AUC = "AUC (0.5 = cannot tell, 1 = always tells)"
@@ -140,7 +141,7 @@ def _scores(report: Report, run: Run) -> None:
         return
     higher = float(np.mean(real > np.median(synthetic)))
     sentence = (
-        f"Each image gets a score for how synthetic it looks to this student, by classifiers that never saw it. {100 * higher:.1f} % of "
+        f"Each image gets a score for how synthetic it looks to this student, by classifiers that never saw it. {in_percent(higher)} % of "
         f"the n = {len(real):,} real images look more synthetic than the middle one of the n = {len(synthetic):,} "
         "synthetic images; 50 % would mean that it cannot tell."
     )

@@ -23,6 +23,7 @@ from app.panels.sizes import show_sizes
 from app.panels.wording import DOMAIN_WORDS, plain
 from app.run_store.reports import Run, load_probe, records
 from diagnose.schema import Estimate, Report, Student, Teacher
+from diagnose.wording.numbers import format_number, in_percent, with_interval
 from probes.result import DiagnosticError
 
 MOST_CLASSES = 40
@@ -58,11 +59,7 @@ def student_table(report: Report) -> pd.DataFrame:
     """Give one row an encoder: what it is and its two accuracies with intervals; the teacher first."""
 
     def cell(given: Estimate | None) -> str:
-        return (
-            "not measured"
-            if given is None
-            else f"{100 * given.value:.1f} ({100 * given.low:.1f} to {100 * given.high:.1f}), n = {given.n:,}"
-        )
+        return "not measured" if given is None else f"{with_interval(given, digits=1, percent=True)}, n = {given.n:,}"
 
     encoders: list[Teacher | Student] = [report.teacher, *report.students]
     rows = [
@@ -87,7 +84,10 @@ def grid_cells(groups: list[Group]) -> dict[tuple[str, str], tuple[float, str]]:
             found = over_seeds(group, lambda student, domain=domain: zero_shot(student, domain))  # type: ignore[misc]
             if found is not None and group.trained_on is not None:
                 low, high = found.span
-                cells[group.trained_on, domain] = (found.mean, f"<b>{100 * found.mean:.1f} %</b><br>{100 * low:.1f} to {100 * high:.1f}")
+                cells[group.trained_on, domain] = (
+                    found.mean,
+                    f"<b>{in_percent(found.mean)} %</b><br>{in_percent(low)} to {in_percent(high)}",
+                )
     return cells
 
 
@@ -98,9 +98,9 @@ def grid_sentence(label: str, cells: dict[tuple[str, str], tuple[float, str]]) -
         return f"**{plain(label)}**: only one of the two trainings is in this run, so the loss and the images cannot be told apart."
     points = 100 * (real[0] - synthetic[0])
     return (
-        f"**{plain(label)}** finds the class of {100 * real[0]:.1f} % of real images when trained on real ones and "
-        f"{100 * synthetic[0]:.1f} % when trained on synthetic ones: synthetic images {'cost' if points >= 0 else 'gain'} it "
-        f"{abs(points):.0f} points."
+        f"**{plain(label)}** finds the class of {in_percent(real[0])} % of real images when trained on real ones and "
+        f"{in_percent(synthetic[0])} % when trained on synthetic ones: synthetic images {'cost' if points >= 0 else 'gain'} it "
+        f"{format_number(abs(points), 0)} points."
     )
 
 
@@ -192,7 +192,7 @@ def _curves(report: Report, run: Run, shown: Sequence[str]) -> None:
 def _losses(losses: list[charts.Line]) -> None:
     relative = [charts.Line(line.name, line.x, [value / (abs(line.y[0]) or 1.0) for value in line.y], line.colour) for line in losses]
     st.markdown("The training loss, as a part of its value after the first epoch: a training that failed would not come down.")
-    ends = "; ".join(f"{line.name} {line.y[-1]:.2f}" for line in relative)
+    ends = "; ".join(f"{line.name} {format_number(line.y[-1])}" for line in relative)
     alt = f"Training loss by epoch, relative to the first; after the last epoch: {ends}"
     draw(charts.line_chart(relative, "loss / loss after the first epoch"), alt, "loss-curves")
     st.caption("One curve a seed; each loss has a scale of its own, so only the course of one curve means something.")
@@ -205,7 +205,7 @@ def curve_sentence(lines: list[charts.Line]) -> str:
         last.setdefault((line.name.rsplit(", ", 1)[0], line.domain), []).append(line.y[-1])
     means = {key: float(np.mean(values)) for key, values in last.items()}
     parts = [
-        f"- **{plain(title)}**: {100 * means[title, 'synthetic']:.0f} % on synthetic, {100 * means[title, 'real']:.0f} % on real"
+        f"- **{plain(title)}**: {in_percent(means[title, 'synthetic'], 0)} % on synthetic, {in_percent(means[title, 'real'], 0)} % on real"
         for title in dict.fromkeys(name for name, _ in means)
         if (title, "real") in means and (title, "synthetic") in means
     ]
@@ -269,7 +269,7 @@ def _classes(report: Report, run: Run, shown: Sequence[str]) -> None:
     st.markdown(words)
     draw(charts.mark_chart(class_marks(report, held, chosen, domain), f"zero-shot accuracy on {domain} images"), words, "classes")
     margin = (
-        f" At least n = {held.n:,} images a class: the 95 % interval of one seed's mark reaches ± {98 / held.n**0.5:.0f} points or less."
+        f" At least n = {held.n:,} images a class: the 95 % interval of one seed's mark reaches ± {format_number(98 / held.n**0.5, 0)} points or less."
         if held.n
         else ""
     )
@@ -301,7 +301,7 @@ def class_sentence(report: Report, found: dict[str, np.ndarray], domain: str) ->
         if not np.isfinite(values).any():
             continue
         worst, best = int(np.nanargmin(values)), int(np.nanargmax(values))
-        low, high = f"{100 * values[worst]:.0f} %", f"{100 * values[best]:.0f} %"
+        low, high = f"{in_percent(values[worst], 0)} %", f"{in_percent(values[best], 0)} %"
         names = [plain(report.class_names[index]) for index in (worst, best)]
         words = f"is worst on {names[0]} ({low}) and best on {names[1]} ({high})" if low != high else f"is right on {low} of every class"
         parts.append(f"- **{plain(title)}** {words}")
