@@ -5,11 +5,10 @@ from __future__ import annotations
 import streamlit as st
 
 from app import charts
-from app.panels.groups import keys_in_order
 from app.panels.measures import draw
-from app.panels.wording import plain
+from app.panels.report_view import ReportView
+from app.panels.wording import escape
 from app.run_store.stored_maps import METHODS, NUMBERS, Eyes
-from diagnose.schema import Report
 from diagnose.wording.numbers import format_number
 from diagnose.wording.words import joined
 
@@ -24,11 +23,11 @@ def believed_sentence(chosen: dict[str, Eyes], titles: dict[str, str], method: s
     good: dict[str, list[str]] = {}
     bad = []
     for name, eyes in chosen.items():
-        said = f"**{plain(titles.get(name, name))}**"
+        said = f"**{escape(titles.get(name, name))}**"
         for number, words in NUMBERS.items():
             doubt = eyes.believed(method, number)
             if doubt:
-                bad.append(f"- {said}, {words}: {plain(doubt)}")
+                bad.append(f"- {said}, {words}: {escape(doubt)}")
             else:
                 good.setdefault(said, []).append(words)
     how = f"maps by {METHODS[method]}"
@@ -39,7 +38,7 @@ def believed_sentence(chosen: dict[str, Eyes], titles: dict[str, str], method: s
     return f"{text}\n\nNot to be believed, whatever they look like:\n\n" + "\n".join(bad)
 
 
-def show_trust(report: Report, chosen: dict[str, Eyes], titles: dict[str, str], method: str) -> None:
+def show_trust(view: ReportView, chosen: dict[str, Eyes], titles: dict[str, str], method: str) -> None:
     """Chart how much more faithful the maps are than meaningless ones, and the curves of one encoder."""
     st.header("Can they be believed?")
     st.markdown(
@@ -51,7 +50,7 @@ def show_trust(report: Report, chosen: dict[str, Eyes], titles: dict[str, str], 
         "Maps of", list(NUMBERS), default="zero_shot", format_func=NUMBERS.__getitem__, key="attribution-trust", bind="query-params"
     )
     number = number or "zero_shot"
-    dots, words = trust_dots(report, chosen, titles, method, number)
+    dots, words = trust_dots(view, chosen, titles, method, number)
     if not dots:
         st.markdown(f"No test of {METHODS[method]} is stored for these encoders: " + _reasons(chosen, titles, method, number))
         return
@@ -64,14 +63,14 @@ def show_trust(report: Report, chosen: dict[str, Eyes], titles: dict[str, str], 
 
 def _reasons(chosen: dict[str, Eyes], titles: dict[str, str], method: str, number: str) -> str:
     return "; ".join(
-        f"{plain(titles.get(name, name))}: {plain(eyes.believed(method, number) or 'informative')}" for name, eyes in chosen.items()
+        f"{escape(titles.get(name, name))}: {escape(eyes.believed(method, number) or 'informative')}" for name, eyes in chosen.items()
     )
 
 
-def trust_dots(report: Report, chosen: dict[str, Eyes], titles: dict[str, str], method: str, number: str) -> tuple[list[charts.Dot], str]:
+def trust_dots(view: ReportView, chosen: dict[str, Eyes], titles: dict[str, str], method: str, number: str) -> tuple[list[charts.Dot], str]:
     """Make a row for each encoder and baseline, and say the same in words."""
-    colours = charts.colours(keys_in_order(report))
-    losses = {student.name: student.loss or student.name for student in report.students}
+    colours = view.colours
+    losses = {student.name: student.loss or student.name for student in view.report.students}
     dots, lines = [], []
     for name, eyes in chosen.items():
         title = titles.get(name, name)
@@ -84,7 +83,7 @@ def trust_dots(report: Report, chosen: dict[str, Eyes], titles: dict[str, str], 
             dots.append(charts.Dot(f"{title}, against {short}", score.value, score.low, score.high, colour, hover=title))
             sure = "more faithful" if score.low > 0 else "**not surely** more faithful"
             lines.append(
-                f"- **{plain(title)}**: {sure} {words}, by {format_number(score.value)} (95 % interval {format_number(score.low)} to {format_number(score.high)}; "
+                f"- **{escape(title)}**: {sure} {words}, by {format_number(score.value)} (95 % interval {format_number(score.low)} to {format_number(score.high)}; "
                 f"n = {count or 'unknown'} images)"
             )
     return dots, "\n".join(lines)

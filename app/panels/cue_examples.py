@@ -13,9 +13,10 @@ from app.panels.edits import kind_of
 from app.panels.groups import as_score
 from app.panels.images import SIDE
 from app.panels.notices import missing
-from app.panels.wording import NO_BREAK, plain
-from app.run_store.reports import Run, load_edited, load_probe, records
-from diagnose.schema import ProbeRecord, Report
+from app.panels.report_view import ReportView
+from app.panels.wording import NO_BREAK, escape
+from app.run_store.reports import Run, load_edited, load_probe
+from diagnose.schema import ProbeRecord
 from diagnose.wording.numbers import with_interval
 from probes.result import DiagnosticError, ProbeResult, Score
 
@@ -134,16 +135,16 @@ def _share(score: Score) -> str:
     return with_interval(score, digits=0, percent=True, unit=f"{NO_BREAK}%")
 
 
-def show_examples(run: Run, report: Report, student: str, edit: str, *, most: int = 16) -> None:
+def show_examples(run: Run, view: ReportView, student: str, edit: str, *, most: int = 16) -> None:
     """Put the images before and after an edit on the page, at most `most` of each domain, the telling ones first."""
     result, unread = None, None
-    st.markdown(use_sentence(records(report, "interventions"), student, edit))
+    st.markdown(use_sentence(view.records("interventions"), student, edit))
     try:
-        result = load_probe(run, records(report, "interventions")[student])
+        result = load_probe(run, view.records("interventions")[student])
     except (KeyError, FileNotFoundError, DiagnosticError) as error:
         unread = error
     try:
-        found = examples(load_edited(run), result, edit, report.class_names)
+        found = examples(load_edited(run), result, edit, view.report.class_names)
     except (FileNotFoundError, DiagnosticError) as error:
         missing("The images before and after the edit, and the answers to them, are not stored with this run.", run, error)
         return
@@ -177,7 +178,7 @@ def _card(example: Example) -> None:
     with st.container(border=True, width=CARD, gap="xsmall"):
         with st.container(horizontal=True, gap="xsmall"):
             for words, content, alt in images:
-                st.image(content, width=SIDE, caption=plain(words), alt=alt)
+                st.image(content, width=SIDE, caption=escape(words), alt=alt)
         st.markdown(
             f"{answer_words('Student', example.student, example.class_name)}  \n{answer_words('Teacher', example.teacher, example.class_name)}"
         )
@@ -187,5 +188,5 @@ def answer_words(who: str, given: Answer, truth: str) -> str:
     """Write an answer before and after: `Student: bird → **frog** ✗`; a cross where it is wrong, so that no colour is needed."""
     if not given.after:
         return f"{who}: not stored"
-    before, after = (f"{plain(name)} {'✓' if name == truth else '✗'}" for name in (given.before, given.after))
+    before, after = (f"{escape(name)} {'✓' if name == truth else '✗'}" for name in (given.before, given.after))
     return f"{who}: still {after}" if given.before == given.after else f"{who}: {before} → **{after}**"

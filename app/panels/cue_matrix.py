@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 
 from app import charts
 from app.panels.edits import KINDS, edit_name, edit_words, family_word, kind_of
-from app.panels.groups import Group, Over, as_score, over_seeds
+from app.panels.groups import SeedValues, StudentGroup, as_score, collect_seeds
 from app.panels.measures import images_behind, score_reader
-from app.panels.wording import plain
+from app.panels.wording import escape
 from diagnose.judge.verdict import ALARM
 from diagnose.schema import ProbeRecord
 from diagnose.wording.numbers import format_number, in_percent
@@ -33,17 +33,17 @@ def edits_of(held: Records, kind: str) -> list[str]:
     return sorted(most, key=lambda edit: (-families[family_word(edit)], family_word(edit), -most[edit]))
 
 
-def measured_groups(held: Records, groups: Sequence[Group]) -> list[Group]:
+def measured_groups(held: Records, groups: Sequence[StudentGroup]) -> list[StudentGroup]:
     """Keep the groups of which one student was asked."""
     return [group for group in groups if any(name in held and held[name].status == "done" for name in group.names)]
 
 
-def over(held: Records, group: Group, score: str) -> Over | None:
+def over(held: Records, group: StudentGroup, score: str) -> SeedValues | None:
     """Collect one score of a group's seeds."""
-    return over_seeds(group, score_reader(dict(held), score), images_behind(dict(held), group, score, "synthetic"))
+    return collect_seeds(group, score_reader(dict(held), score), images_behind(dict(held), group, score, "synthetic"))
 
 
-def alarms(held: Records, group: Group, edit: str) -> tuple[int, int]:
+def alarms(held: Records, group: StudentGroup, edit: str) -> tuple[int, int]:
     """Count the seeds whose use of a cue stands after the correction for all edits (adjusted p at most 0.05), and those tested."""
     reads = (as_score(held[name].scores.get(f"adjusted_p/{edit}")) for name in group.names if name in held)
     found = [score.value for score in reads if score is not None]
@@ -55,7 +55,7 @@ def row_label(edit: str) -> str:
     return f"{edit_name(edit)} ({family_word(edit)})"
 
 
-def cells(held: Records, groups: Sequence[Group], kind: str) -> list[charts.Cell]:
+def cells(held: Records, groups: Sequence[StudentGroup], kind: str) -> list[charts.Cell]:
     """Make the cells of one kind of edits; framed where the use stands in most seeds, or where the share is surely above nothing."""
     made = []
     for group in groups:
@@ -75,13 +75,13 @@ def cells(held: Records, groups: Sequence[Group], kind: str) -> list[charts.Cell
     return made
 
 
-def in_unit(found: Over, kind: str) -> str:
+def in_unit(found: SeedValues, kind: str) -> str:
     """Write what seeds measured with interval and n: points of reliance, or a share of the gap."""
     words = found.words(percent=True)
     return words if kind == "matched" else words.replace(" %", " points", 1)
 
 
-def matrix_sentence(held: Records, groups: Sequence[Group], kind: str) -> str:
+def matrix_sentence(held: Records, groups: Sequence[StudentGroup], kind: str) -> str:
     """Say which cells stand out, the largest first, or that none does."""
     made = cells(held, groups, kind)
     lines = []
@@ -92,11 +92,11 @@ def matrix_sentence(held: Records, groups: Sequence[Group], kind: str) -> str:
             parts = []
             for cell in strong[:3]:
                 found = over(held, group, f"{KINDS[kind].score}/{edits[cell.row]}")
-                parts.append(f"{plain(edit_name(edits[cell.row]))} {in_unit(found, kind)}" if found else "")
+                parts.append(f"{escape(edit_name(edits[cell.row]))} {in_unit(found, kind)}" if found else "")
             more = f", and {len(strong) - 3} more" if len(strong) > 3 else ""
-            lines.append(f"- **{plain(group.title)}** stands out with {joined(parts)}{more}")
+            lines.append(f"- **{escape(group.title)}** stands out with {joined(parts)}{more}")
         else:
-            lines.append(f"- **{plain(group.title)}**: nothing stands out in {sum(cell.column == group.title for cell in made)} tests")
+            lines.append(f"- **{escape(group.title)}**: nothing stands out in {sum(cell.column == group.title for cell in made)} tests")
     return "\n".join(lines)
 
 
@@ -133,4 +133,4 @@ def accuracy_dots(held: Records, student: str, edit: str, colour: str) -> list[c
 def edit_sentence(edit: str) -> str:
     """Say what an edit does and what its answer means."""
     kind = KINDS[kind_of(edit)]
-    return f"**{plain(edit_name(edit))}**: {plain(edit_words(edit))}. {kind.means}"
+    return f"**{escape(edit_name(edit))}**: {escape(edit_words(edit))}. {kind.means}"

@@ -10,7 +10,7 @@ import streamlit as st
 
 from app import charts
 from app.panels.measures import draw
-from app.panels.wording import loss_name, plain
+from app.panels.wording import escape, loss_name
 from app.run_store import new_run
 from app.run_store.reports import Run, load_progress
 from diagnose.wording.numbers import in_percent
@@ -29,7 +29,7 @@ def show_curves(run: Run) -> bool:
     for trained_on, lines in charted.items():
         title = f"Trained on {trained_on} images" if trained_on else "Zero-shot accuracy"
         st.caption(
-            f"**{plain(title)}**: share of held-out images whose class is found. Drawn through: real images; dashed: synthetic ones."
+            f"**{escape(title)}**: share of held-out images whose class is found. Drawn through: real images; dashed: synthetic ones."
         )
         ends = "; ".join(f"{line.name} {in_percent(line.y[-1], 0)} %" for line in lines)
         draw(charts.line_chart(lines, "zero-shot accuracy (%)", percent=True), f"{title}, by epoch; so far: {ends}", f"curves-{trained_on}")

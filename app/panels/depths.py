@@ -7,12 +7,13 @@ from collections.abc import Mapping
 import streamlit as st
 
 from app import charts
-from app.panels.groups import Group, group_students, keys_in_order, over_all, over_seeds
+from app.panels.groups import StudentGroup, collect_seeds, over_all
 from app.panels.measures import draw, score_reader
 from app.panels.notices import measured_or_notice
-from app.panels.wording import plain
+from app.panels.report_view import ReportView
+from app.panels.wording import escape
 from app.run_store.reports import Run
-from diagnose.schema import ProbeRecord, Report
+from diagnose.schema import ProbeRecord
 from diagnose.wording.numbers import format_number
 
 Curve = tuple[list[float], list[float], list[float], list[float]]
@@ -21,18 +22,18 @@ Curve = tuple[list[float], list[float], list[float], list[float]]
 APART, READABLE = "within_class/auc/{}", "refit/to_classes/{}/real"
 
 
-def show_depths(report: Report, run: Run) -> None:
+def show_depths(view: ReportView, run: Run) -> None:
     """Put the curves over depth on the page."""
     st.header("Where in the network?")
-    held = measured_or_notice(report, "depth", run, "The separability by depth is not in this report.")
+    held = measured_or_notice(view, "depth", run, "The separability by depth is not in this report.")
     if not held:
         return
     st.markdown(
         "The same question at several depths, from the first stage of the network to its embedding. All networks see the kind of image early, by its "
         "texture. **What counts is whether they give it up towards the end**, as a teacher does."
     )
-    lines = depth_lines(report, held, APART)
-    words = depth_sentence(report, held)
+    lines = depth_lines(view, held, APART)
+    words = depth_sentence(view, held)
     st.markdown(words)
     draw(
         charts.line_chart(lines, "AUC within a class", across="depth (1 = embedding)", step=0.25),
@@ -43,9 +44,9 @@ def show_depths(report: Report, run: Run) -> None:
     st.caption(
         f"0.5 = cannot tell, 1 = always tells. Dotted: trained on real images. Bands: lowest to highest seed, with one seed its 95 % interval; {n}."
     )
-    readable = depth_lines(report, held, READABLE)
+    readable = depth_lines(view, held, READABLE)
     if readable:
-        reads = readable_sentence(report, held)
+        reads = readable_sentence(view, held)
         st.markdown(reads)
         figure = charts.line_chart(readable, "accuracy on real images (%)", percent=True, across="depth (1 = embedding)", step=0.25)
         draw(figure, f"Classes readable by depth. {reads}", "depth-classes")
@@ -82,35 +83,33 @@ def curve(held: Mapping[str, ProbeRecord], names: tuple[str, ...], score: str) -
     return across, middle, low, high
 
 
-def depth_lines(report: Report, held: Mapping[str, ProbeRecord], score: str) -> list[charts.Line]:
+def depth_lines(view: ReportView, held: Mapping[str, ProbeRecord], score: str) -> list[charts.Line]:
     """Make the teacher's curve and one a group of students."""
-    colours = charts.colours(keys_in_order(report))
+    colours = view.colours
     curves = [("teacher", charts.TEACHER, curve(held, tuple(held)[:1], f"teacher/{score}"), False)]
-    curves += [
-        (group.title, colours[group.key], curve(held, group.names, score), group.trained_on == "real") for group in group_students(report)
-    ]
+    curves += [(group.title, colours[group.key], curve(held, group.names, score), group.trained_on == "real") for group in view.groups]
     return [charts.Line(title, x, y, colour, "", low, high, dotted) for title, colour, (x, y, low, high), dotted in curves if len(x) > 1]
 
 
-def depth_sentence(report: Report, held: Mapping[str, ProbeRecord]) -> str:
+def depth_sentence(view: ReportView, held: Mapping[str, ProbeRecord]) -> str:
     """Say of teacher and students how far the kinds come apart at most, and what is left at the embedding."""
     lines = []
-    for line in depth_lines(report, held, APART):
+    for line in depth_lines(view, held, APART):
         most = max(line.y)
         low, high = (ends[-1] if ends else 0.0 for ends in (line.low, line.high))
         lines.append(
-            f"- **{plain(line.name)}**: up to {format_number(most)}, {format_number(line.y[-1])} ({format_number(low)} to {format_number(high)}) at the embedding: {format_number(most - line.y[-1])} given up again"
+            f"- **{escape(line.name)}**: up to {format_number(most)}, {format_number(line.y[-1])} ({format_number(low)} to {format_number(high)}) at the embedding: {format_number(most - line.y[-1])} given up again"
         )
     return "\n".join(lines)
 
 
-def readable_sentence(report: Report, held: Mapping[str, ProbeRecord]) -> str:
+def readable_sentence(view: ReportView, held: Mapping[str, ProbeRecord]) -> str:
     """Say what can be read of the classes of real images just before the embedding, beside what the student reads, for each group."""
     lines = []
-    for group in group_students(report):
+    for group in view.groups:
         gain = gain_words(held, group)
         if gain:
-            lines.append(f"- **{plain(group.title)}**: {gain}")
+            lines.append(f"- **{escape(group.title)}**: {gain}")
     return (
         "\n".join(["Would another last layer do? A new projection on the same network changes accuracy on real images by:", "", *lines])
         if lines
@@ -118,9 +117,9 @@ def readable_sentence(report: Report, held: Mapping[str, ProbeRecord]) -> str:
     )
 
 
-def gain_words(held: Mapping[str, ProbeRecord], group: Group) -> str:
+def gain_words(held: Mapping[str, ProbeRecord], group: StudentGroup) -> str:
     """Write what a new projection gains on real images, over seeds; empty where it is not measured."""
-    found = over_seeds(group, score_reader(dict(held), "refit_gain/before_projection/real"))
+    found = collect_seeds(group, score_reader(dict(held), "refit_gain/before_projection/real"))
     if found is None:
         return ""
     mean, low, high = (100 * value for value in (found.mean, *found.span))

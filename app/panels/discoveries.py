@@ -15,9 +15,10 @@ from app.panels.choices import choose
 from app.panels.groups import as_score
 from app.panels.images import by_id, strip
 from app.panels.notices import measured_or_notice, missing
-from app.panels.wording import plain
+from app.panels.report_view import ReportView
+from app.panels.wording import escape
 from app.run_store.reports import Run, load_probe, load_thumbnails
-from diagnose.schema import ProbeRecord, Report
+from diagnose.schema import ProbeRecord
 from diagnose.wording.numbers import format_number, in_percent, with_interval
 from probes.result import DiagnosticError, ProbeResult, Score
 
@@ -69,10 +70,10 @@ class Slice:
     top: tuple[str, ...] = ()
 
 
-def show_discoveries(report: Report, run: Run) -> None:
+def show_discoveries(view: ReportView, run: Run) -> None:
     """Put names, components and slices of one student on the page."""
     st.header("What is found when no cue is asked for?")
-    held = measured_or_notice(report, "discovery", run, "Discovery is not in this report.")
+    held = measured_or_notice(view, "discovery", run, "Discovery is not in this report.")
     if not held:
         return
     student = choose("Student", list(held), "found-in", start=wide(held))
@@ -84,7 +85,7 @@ def show_discoveries(report: Report, run: Run) -> None:
     except (FileNotFoundError, DiagnosticError) as error:
         missing("The images behind what was found are not stored with this report.", run, error)
     _names(record, result)
-    _components(components(record, result, report.class_names), thumbnails, record)
+    _components(components(record, result, view.report.class_names), thumbnails, record)
     _slices(slices(record, result), thumbnails)
 
 
@@ -188,7 +189,7 @@ def _names(record: ProbeRecord, result: ProbeResult | None) -> None:
     known, tried = record.counts.get("words/known", 0), record.counts.get("words", 0)
     naming = result.params.get("naming") if result is not None else None
     if table.empty:
-        why = f" ({plain(naming)})" if isinstance(naming, str) and known else ""
+        why = f" ({escape(naming)})" if isinstance(naming, str) and known else ""
         st.markdown(
             f"No word was found for what the synthetic images have: the teacher's text tower knows {known:,} of the {tried:,} words that were "
             f"tried{why}. The pictures below have to speak."
@@ -206,9 +207,9 @@ def component_sentence(item: Component) -> str:
     """Say what one component does."""
     auc, effect = item.auc, item.effect
     beyond = "" if item.excess is None else f", {_plain_number(item.excess)} more than on its teacher"
-    word = f", called **{plain(item.word)}**" if item.word else ""
+    word = f", called **{escape(item.word)}**" if item.word else ""
     return (
-        f"**{plain(item.class_name)}**, component {item.index + 1}{word}: tells synthetic from real {plain(item.class_name)} with an AUC of {format_number(auc.value)} "
+        f"**{escape(item.class_name)}**, component {item.index + 1}{word}: tells synthetic from real {escape(item.class_name)} with an AUC of {format_number(auc.value)} "
         f"({format_number(auc.low)} to {format_number(auc.high)}; 0.5 = cannot) and changes the class's score on synthetic images by {_plain_number(effect)} of what "
         f"the right class has over the others{beyond}."
     )
@@ -250,8 +251,8 @@ def slice_sentence(item: Slice) -> str:
     """Say how often student and teacher err in a group, and what it holds."""
     error, its = item.error, item.teacher
     beside = "" if its is None else f"; its teacher on {with_interval(its, digits=0, percent=True, unit=' %')}"
-    about = f" ({plain(item.about)})" if item.about else ""
-    word = f", with **{plain(item.word)}**" if item.word else ""
+    about = f" ({escape(item.about)})" if item.about else ""
+    word = f", with **{escape(item.word)}**" if item.word else ""
     return f"**Group {item.number + 1}**{about}{word}: wrong on {with_interval(error, digits=0, percent=True, unit=' %')}{beside}."
 
 

@@ -7,21 +7,22 @@ import streamlit as st
 from app import charts
 from app.panels.choices import choose
 from app.panels.counts import counts_sentence
-from app.panels.groups import Over, group_students, keys_in_order, over_seeds
+from app.panels.groups import SeedValues, collect_seeds
 from app.panels.measures import draw, group_dots, images_behind, score_reader
 from app.panels.notices import failed_probes, missing
-from app.panels.wording import plain
-from app.run_store.reports import Run, finished
-from diagnose.schema import ProbeRecord, Report
+from app.panels.report_view import ReportView
+from app.panels.wording import escape
+from app.run_store.reports import Run
+from diagnose.schema import ProbeRecord
 
 ALL = "mean"
 
 
-def show_fragility(report: Report, run: Run) -> None:
+def show_fragility(view: ReportView, run: Run) -> None:
     """Put the excess drop under corruptions on the page."""
     st.header("Is it just fragile?")
-    failed_probes(report, "corruptions", run)
-    held = finished(report, "corruptions")
+    failed_probes(view, "corruptions", run)
+    held = view.finished("corruptions")
     kinds = corruption_kinds(held)
     if not kinds:
         missing("The common corruptions are not in this report.", run)
@@ -31,12 +32,12 @@ def show_fragility(report: Report, run: Run) -> None:
         "a student loses **than its teacher on the same disturbed images**. If that is little, fragility does not explain the gap."
     )
     kind = choose("Corruption", kinds, "corruption", words=kind_words)
-    words = fragility_sentence(report, held, kind)
+    words = fragility_sentence(view, held, kind)
     st.markdown(words)
-    colours, dots = charts.colours(keys_in_order(report)), []
-    for group in group_students(report):
+    colours, dots = view.colours, []
+    for group in view.groups:
         for domain in ("real", "synthetic"):
-            found = over_seeds(group, score_reader(held, f"excess/{kind}/{domain}"))
+            found = collect_seeds(group, score_reader(held, f"excess/{kind}/{domain}"))
             if found is not None:
                 dots += group_dots(group, found, colours[group.key], domain)
     figure = charts.dot_chart(
@@ -44,7 +45,7 @@ def show_fragility(report: Report, run: Run) -> None:
     )
     draw(figure, f"Lost under {kind_words(kind)} beyond the teacher. {words}".replace("*", "").replace("\\", ""), "fragility")
     st.caption(
-        f"Right of the line: loses more than its teacher. Who gets little right has little to lose. {counts_sentence(report, 'corruptions')}"
+        f"Right of the line: loses more than its teacher. Who gets little right has little to lose. {counts_sentence(view, 'corruptions')}"
     )
 
 
@@ -64,12 +65,12 @@ def kind_words(kind: str) -> str:
     return "all of them" if kind == ALL else kind.replace("_", " ")
 
 
-def fragility_sentence(report: Report, held: dict[str, ProbeRecord], kind: str) -> str:
+def fragility_sentence(view: ReportView, held: dict[str, ProbeRecord], kind: str) -> str:
     """Say how many points each group loses beyond its teacher on real images, the most first."""
-    found: list[tuple[str, Over]] = []
-    for group in group_students(report):
+    found: list[tuple[str, SeedValues]] = []
+    for group in view.groups:
         score = f"excess/{kind}/real"
-        over = over_seeds(group, score_reader(held, score), images_behind(held, group, score, "real"))
+        over = collect_seeds(group, score_reader(held, score), images_behind(held, group, score, "real"))
         if over is not None:
             found.append((group.title, over))
     lines = []
@@ -77,5 +78,5 @@ def fragility_sentence(report: Report, held: dict[str, ProbeRecord], kind: str) 
         above = all(low > 0 for _, low, _ in over.seeds)
         below = all(high < 0 for _, _, high in over.seeds)
         sure = "surely more than its teacher" if above else "less than its teacher" if below else "not surely more than its teacher"
-        lines.append(f"- **{plain(title)}**: {over.words(percent=True).replace(' %', ' points', 1)} on real images, {sure}")
+        lines.append(f"- **{escape(title)}**: {over.words(percent=True).replace(' %', ' points', 1)} on real images, {sure}")
     return "\n".join(lines)

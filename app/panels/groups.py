@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from app.panels.wording import loss_name
+from diagnose.judge.seeds import group_by_recipe
 from diagnose.schema import Estimate, ProbeRecord, Report, Student
 from diagnose.wording.numbers import format_value
 from probes.result import Score
 
 
 @dataclass(frozen=True)
-class Group:
+class StudentGroup:
     """Students that differ only in their seed.
 
     Args:
@@ -39,28 +40,15 @@ class Group:
         return tuple(student.name for student in self.students)
 
 
-def group_students(report: Report) -> list[Group]:
-    """Group the report's students by loss and training domain, synthetic first, else in the report's order."""
-    groups: dict[tuple[str, str | None], list[Student]] = {}
-    for student in report.students:
-        groups.setdefault((student.loss or student.name, student.trained_on), []).append(student)
-    made = [
-        Group(key, loss_name(key) if students[0].loss else key, trained_on, tuple(students))
-        for (key, trained_on), students in groups.items()
+def student_groups(report: Report) -> tuple[StudentGroup, ...]:
+    """Return the report's students by loss and training domain, those trained on real images last, else in the report's order."""
+    groups = [
+        StudentGroup(
+            students[0].loss or students[0].name, loss_name(students[0].loss) if students[0].loss else students[0].name, recipe[1], students
+        )
+        for recipe, students in group_by_recipe(report.students).items()
     ]
-    return sorted(made, key=lambda group: group.trained_on not in (None, "synthetic"))
-
-
-def grown_groups(report: Report) -> list[tuple[Group, str]]:
-    """Give the groups whose training is drawn as curves, those not trained on real images, with a name as short as it can be told apart by."""
-    groups = [group for group in group_students(report) if group.trained_on != "real"]
-    several = len({group.trained_on for group in groups}) > 1
-    return [(group, group.title if several else group.label) for group in groups]
-
-
-def keys_in_order(report: Report) -> list[str]:
-    """List what colours stand for, once each, in the report's order; the same on every page."""
-    return list(dict.fromkeys(student.loss or student.name for student in report.students))
+    return tuple(sorted(groups, key=lambda group: group.trained_on not in (None, "synthetic")))
 
 
 def zero_shot(student: Student, domain: str) -> Estimate | None:
@@ -69,7 +57,7 @@ def zero_shot(student: Student, domain: str) -> Estimate | None:
 
 
 @dataclass(frozen=True)
-class Over:
+class SeedValues:
     """What a group's seeds measured: the mean, each seed's own estimate, and n.
 
     Args:
@@ -103,7 +91,7 @@ class Over:
         return f"{mean}{' %' if percent else ''} ({len(self.seeds)} seeds, lowest {low_text}, highest {high_text}; {n} each)"
 
 
-def over_seeds(group: Group, read: Callable[[Student], Estimate | Score | None], n: int = 0) -> Over | None:
+def collect_seeds(group: StudentGroup, read: Callable[[Student], Estimate | Score | None], n: int = 0) -> SeedValues | None:
     """Collect one number from each of a group's seeds.
 
     Returns:
@@ -113,7 +101,7 @@ def over_seeds(group: Group, read: Callable[[Student], Estimate | Score | None],
     if not found:
         return None
     count = next((given.n for given in found if isinstance(given, Estimate)), n)
-    return Over(tuple((given.value, given.low, given.high) for given in found), count)
+    return SeedValues(tuple((given.value, given.low, given.high) for given in found), count)
 
 
 def as_score(raw: Mapping[str, object] | None) -> Score | None:
@@ -124,7 +112,7 @@ def as_score(raw: Mapping[str, object] | None) -> Score | None:
         return None
 
 
-def over_all(held: Mapping[str, ProbeRecord], names: Sequence[str], score: str) -> Over | None:
+def over_all(held: Mapping[str, ProbeRecord], names: Sequence[str], score: str) -> SeedValues | None:
     """Collect one score of several seeds; None where one that was measured lacks it, or none was measured.
 
     Args:
@@ -134,27 +122,10 @@ def over_all(held: Mapping[str, ProbeRecord], names: Sequence[str], score: str) 
     """
     found = [as_score(held[name].scores.get(score)) for name in names if name in held]
     given = [one for one in found if one is not None]
-    return Over(tuple((one.value, one.low, one.high) for one in given)) if given and len(given) == len(found) else None
+    return SeedValues(tuple((one.value, one.low, one.high) for one in given)) if given and len(given) == len(found) else None
 
 
-def short_titles(report: Report) -> dict[str, str]:
-    """Name teacher and students in a word or two, for captions: the loss, `real` where it was trained on such, the seed where there are several."""
-    short = {report.teacher.name: "teacher"}
-    for group in group_students(report):
-        name = group.label.removesuffix(" to the teacher").removesuffix(" contrastive")
-        where = "" if group.trained_on in (None, "synthetic") else f", {group.trained_on}-trained"
-        for student in group.students:
-            short[student.name] = f"{name}{where}" + (f" s{student.seed}" if len(group.students) > 1 else "")
-    return short
-
-
-def gap_of(group: Group) -> float:
+def gap_of(group: StudentGroup) -> float:
     """Give a group's accuracy on real minus on synthetic images, mean over seeds; 0 where one of them is not measured."""
-    real, synthetic = (over_seeds(group, lambda student, domain=domain: zero_shot(student, domain)) for domain in ("real", "synthetic"))  # type: ignore[misc]
+    real, synthetic = (collect_seeds(group, lambda student, domain=domain: zero_shot(student, domain)) for domain in ("real", "synthetic"))  # type: ignore[misc]
     return 0.0 if real is None or synthetic is None else real.mean - synthetic.mean
-
-
-def in_question(report: Report, names: Sequence[str]) -> str | None:
-    """Pick, among the names of students, the one with the widest gap, which a page opens with; None where none is a student's."""
-    ranked = [name for group in sorted(group_students(report), key=gap_of) for name in group.names]
-    return next((name for name in ranked if name in names), None)

@@ -9,12 +9,13 @@ import streamlit as st
 
 from app import charts
 from app.panels.depths import depth_n
-from app.panels.groups import as_score, group_students, keys_in_order, over_all
+from app.panels.groups import as_score, over_all
 from app.panels.measures import draw
 from app.panels.notices import measured_or_notice
-from app.panels.wording import plain
+from app.panels.report_view import ReportView
+from app.panels.wording import escape
 from app.run_store.reports import Run
-from diagnose.schema import ProbeRecord, Report
+from diagnose.schema import ProbeRecord
 from diagnose.wording.numbers import format_number, with_interval
 
 RUNGS = {
@@ -35,19 +36,19 @@ FALLS = {
 """Rung -> what a fall there says the kinds were told apart by."""
 
 
-def show_ladder(report: Report, run: Run) -> None:
+def show_ladder(view: ReportView, run: Run) -> None:
     """Put the confound ladder on the page."""
     st.header("Is it only the file, the size, the colour?")
-    held = measured_or_notice(report, "ladder", run, "The confound ladder is not in this report.")
+    held = measured_or_notice(view, "ladder", run, "The confound ladder is not in this report.")
     if not held:
         return
     st.markdown(
         "One thing after another is made alike in **all** images, and the question is asked again. Where a curve falls, that thing told the kinds apart. "
         "Each step keeps the ones before it."
     )
-    words = ladder_sentence(report, held)
+    words = ladder_sentence(view, held)
     st.markdown(words)
-    figure = charts.line_chart(ladder_lines(report, held), "AUC", across="made alike in all images", ticks=list(RUNGS.values()))
+    figure = charts.line_chart(ladder_lines(view, held), "AUC", across="made alike in all images", ticks=list(RUNGS.values()))
     draw(figure, f"Separability by step. {words}", "ladder")
     facts = next((found for record in held.values() if (found := as_score(record.scores.get("metadata/auc"))) is not None), None)
     files = "" if facts is None else f" By file facts alone, without pixels: {with_interval(facts, digits=2)}."
@@ -63,13 +64,13 @@ def rung_values(held: Mapping[str, ProbeRecord], names: tuple[str, ...], score: 
     return [(place, over.mean, *over.span) for place, over in found if over is not None]
 
 
-def ladder_lines(report: Report, held: Mapping[str, ProbeRecord]) -> list[charts.Line]:
+def ladder_lines(view: ReportView, held: Mapping[str, ProbeRecord]) -> list[charts.Line]:
     """Make the curves: the teacher, each group of students, and the pixels without a network."""
-    colours, first = charts.colours(keys_in_order(report)), tuple(held)[:1]
+    colours, first = view.colours, tuple(held)[:1]
     rows = [("teacher", charts.TEACHER, False, rung_values(held, first, "teacher/embedding/auc"))]
     rows += [
         (group.title, colours[group.key], group.trained_on == "real", rung_values(held, group.names, "embedding/auc"))
-        for group in group_students(report)
+        for group in view.groups
     ]
     rows += [("pixels alone", charts.NEUTRAL, False, rung_values(held, first, "pixels/auc"))]
     lines = []
@@ -80,10 +81,10 @@ def ladder_lines(report: Report, held: Mapping[str, ProbeRecord]) -> list[charts
     return lines
 
 
-def ladder_sentence(report: Report, held: Mapping[str, ProbeRecord]) -> str:
+def ladder_sentence(view: ReportView, held: Mapping[str, ProbeRecord]) -> str:
     """Say of each group what is left after the last step, and where its curve falls most."""
     rows = [("the teacher", rung_values(held, tuple(held)[:1], "teacher/embedding/auc"))]
-    rows += [(group.title, rung_values(held, group.names, "embedding/auc")) for group in group_students(report)]
+    rows += [(group.title, rung_values(held, group.names, "embedding/auc")) for group in view.groups]
     lines = []
     for title, values in rows:
         if len(values) < 2:
@@ -93,6 +94,6 @@ def ladder_sentence(report: Report, held: Mapping[str, ProbeRecord]) -> str:
         last = values[-1]
         most = f"falls most by {format_number(fall)} without {FALLS[rung]}" if fall > 0.02 else "hardly falls at any step"
         lines.append(
-            f"- **{plain(title)}**: {format_number(values[0][1])} as they are, {format_number(last[1])} ({format_number(last[2])} to {format_number(last[3])}) at the end; {most}"
+            f"- **{escape(title)}**: {format_number(values[0][1])} as they are, {format_number(last[1])} ({format_number(last[2])} to {format_number(last[3])}) at the end; {most}"
         )
     return "\n".join(lines)

@@ -41,13 +41,13 @@ STATUS_WORDS = {
 """Status of another explanation -> the answer to "is it that?"."""
 
 
-def plain(text: str) -> str:
+def escape(text: str) -> str:
     r"""Escape an outside string for Streamlit's markdown, so that it shows as it is and never as markup.
 
     Backslashes disarm the syntax; invisible word joiners stop what is replaced after parsing (`:emoji:`, bare links).
 
     Example:
-        >>> plain("*x* <b>")
+        >>> escape("*x* <b>")
         '\\*x\\* \\<b\\>'
     """
     text = re.sub(r"\s+", " ", str(text)).strip()

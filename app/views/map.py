@@ -15,11 +15,10 @@ from app.map.animate import CHART, move_points
 from app.map.chart import map_figure, moved_places
 from app.map.data import MOST_POINTS, Column, RunMap, columns, load_map, rows_of
 from app.map.selection import show_selection
-from app.panels.groups import in_question, short_titles
-from app.panels.notices import failed_probes, missing, report_or_notice
-from app.panels.wording import plain
+from app.panels.notices import failed_probes, missing, view_or_notice
+from app.panels.report_view import ReportView
+from app.panels.wording import escape
 from app.run_store.reports import Run, load_thumbnails
-from diagnose.schema import Report
 from diagnose.wording.numbers import in_percent
 from probes.result import DiagnosticError
 
@@ -36,20 +35,20 @@ SAME_FOR_ALL = ("Class", "Real or synthetic")
 def show(run: Run) -> None:
     """Show the page of one run."""
     st.title("Where does it put the images?")
-    report = report_or_notice(run)
-    if report is None:
+    view = view_or_notice(run)
+    if view is None:
         return
     st.markdown(
         "Every point is an image; near points are images that an encoder finds alike. All maps share their axes and hold the same images: "
         "**what moves when you change the encoder or the epoch has moved between them.** Circle a few points to see the images."
     )
-    failed_probes(report, "map", run)
+    failed_probes(view, "map", run)
     try:
-        data = load_map(run, report)
+        data = load_map(run, view.report)
     except (FileNotFoundError, DiagnosticError) as error:
         missing("There is no map to show.", run, error)
         return
-    _page(run, report, data, {})
+    _page(run, view, data, {})
 
 
 @dataclass
@@ -70,27 +69,27 @@ class Drawn:
 
 
 @st.fragment
-def _page(run: Run, report: Report, data: RunMap, seen: dict[str, dict[str, Column]]) -> None:
+def _page(run: Run, view: ReportView, data: RunMap, seen: dict[str, dict[str, Column]]) -> None:
     """Draw the part that a choice or a selection draws again; the rest of the page stays.
 
     Args:
         run: the run.
-        report: its report.
+        view: its report, with what pages read from it.
         data: its map.
         seen: encoder -> what is known of each image, kept from one choice to the next.
     """
-    titles = short_titles(report) | {report.teacher.name: "the teacher"}
-    subject, epoch = _choose(data, report, titles)
+    titles = view.short_titles | {view.report.teacher.name: "the teacher"}
+    subject, epoch = _choose(data, view, titles)
     number = data.number(subject, epoch)
     if subject not in seen:
-        seen[subject] = columns(run, report, data, subject)
+        seen[subject] = columns(run, view.report, data, subject)
     known = seen[subject]
     labels = list(known)
     label = st.selectbox("Colour", labels, key="map-colour", bind="query-params") or labels[0]
     place = f"map-chosen/{run.name}"
     chosen = _chosen(place, data)
     sentence = kept_sentence(data, number, titles.get(subject, subject), epoch)
-    drawn = _drawn(run, (report.created, label, "" if label in SAME_FOR_ALL else subject), number, len(data))
+    drawn = _drawn(run, (view.report.created, label, "" if label in SAME_FOR_ALL else subject), number, len(data))
     figure, cells = map_figure(data, drawn.number, known[label])
     st.plotly_chart(
         figure,
@@ -113,11 +112,11 @@ def _page(run: Run, report: Report, data: RunMap, seen: dict[str, dict[str, Colu
     st.caption(f"Circle: real image, diamond: synthetic image. {sentence}")
     named = st.text_input(
         "Or name the images", max_chars=2000, placeholder="a class, or ids with commas between them", key=NAMED,
-        on_change=partial(_name, place, data, report),
+        on_change=partial(_name, place, data, view),
     )  # fmt: skip
-    if named and not named_rows(named, data, report.class_names):
+    if named and not named_rows(named, data, view.report.class_names):
         st.caption("No image on this map, and no class, is called so.")
-    _show(run, report, data, number, known, chosen, titles)
+    _show(run, view, data, number, known, chosen, titles)
 
 
 def _drawn(run: Run, of: tuple[str, ...], number: int, count: int) -> Drawn:
@@ -128,8 +127,8 @@ def _drawn(run: Run, of: tuple[str, ...], number: int, count: int) -> Drawn:
     return drawn
 
 
-def _choose(data: RunMap, report: Report, titles: dict[str, str]) -> tuple[str, int | None]:
-    first = in_question(report, data.subjects)
+def _choose(data: RunMap, view: ReportView, titles: dict[str, str]) -> tuple[str, int | None]:
+    first = view.widest_gap(data.subjects)
     with st.container(horizontal=True, gap="medium"):
         subject = st.selectbox(
             "Seen by", data.subjects, index=data.subjects.index(first) if first else 0, format_func=lambda name: titles.get(name, name), key="map-by",
@@ -153,7 +152,7 @@ def kept_sentence(data: RunMap, number: int, who: str, epoch: int | None) -> str
         return f"How many neighbours this map keeps is not stored (n = {len(data):,} images)."
     chance = "" if score.chance is None else f"; by chance it would be {in_percent(score.chance, 0)} %"
     return (
-        f"A flat map cannot keep everything: of an image's {count} nearest images in the embedding of {plain(who)}{when}, this one keeps "
+        f"A flat map cannot keep everything: of an image's {count} nearest images in the embedding of {escape(who)}{when}, this one keeps "
         f"{in_percent(score.value, 0)} % near (95 % interval {in_percent(score.low, 0)} to {in_percent(score.high, 0)}; n = {len(data):,} images{chance}). "
         "Sizes of clusters and distances between them mean nothing."
     )
@@ -178,9 +177,9 @@ def _keep(place: str, data: RunMap, rows: list[int]) -> None:
             st.query_params.pop(name, None)
 
 
-def _name(place: str, data: RunMap, report: Report) -> None:
+def _name(place: str, data: RunMap, view: ReportView) -> None:
     """Select what the reader has named, without a mouse."""
-    rows = named_rows(st.session_state[NAMED], data, report.class_names)
+    rows = named_rows(st.session_state[NAMED], data, view.report.class_names)
     if rows:
         _keep(place, data, rows)
 
@@ -203,7 +202,7 @@ def _chosen(place: str, data: RunMap) -> list[int]:
     return [int(row) for row in found if row >= 0]
 
 
-def _show(run: Run, report: Report, data: RunMap, number: int, known: dict[str, Column], rows: list[int], titles: dict[str, str]) -> None:
+def _show(run: Run, view: ReportView, data: RunMap, number: int, known: dict[str, Column], rows: list[int], titles: dict[str, str]) -> None:
     try:
         thumbnails = load_thumbnails(run)
     except (FileNotFoundError, DiagnosticError) as error:
@@ -214,4 +213,4 @@ def _show(run: Run, report: Report, data: RunMap, number: int, known: dict[str, 
             "**Nothing is selected.** Draw around points with the lasso or a box (the buttons above the map), click one, or name some."
         )
         return
-    show_selection(run, report, data, number, known, rows, thumbnails, titles)
+    show_selection(run, view, data, number, known, rows, thumbnails, titles)

@@ -9,7 +9,7 @@ from typing import Any
 import streamlit as st
 
 from app.panels.curves import show_curves
-from app.panels.wording import plain
+from app.panels.wording import escape
 from app.run_store import jobs, new_run
 from app.run_store.reports import Run, is_run, load_progress
 from distill.errors import DistillError
@@ -22,7 +22,7 @@ LOOK = "2s"
 def show(run: Run) -> None:
     """Show the page of one run."""
     st.title("Train and judge students")
-    st.header(f"This run: {plain(run.name)}")
+    st.header(f"This run: {escape(run.name)}")
     going = jobs.is_alive(jobs.read_job(run.path))
     st.fragment(_watch, run_every=LOOK if going else None)(run, going)
     _new(run.root)
@@ -68,7 +68,7 @@ def state_words(run: Run, job: jobs.Job | None, going: bool) -> str:
         if job.stopped:
             return "**Stopping.** What is finished is kept; it is ended by force when it has not stopped in twenty seconds."
         what = "It is being diagnosed" if total and done >= total else "It is training" if done else "It is starting"
-        return f"**{what}**, since {plain(job.begun[:16].replace('T', ' '))} UTC, in a process of its own (number {job.pid}). You may close this page."
+        return f"**{what}**, since {escape(job.begun[:16].replace('T', ' '))} UTC, in a process of its own (number {job.pid}). You may close this page."
     if jobs.in_use(run.path):
         return (
             "**In use by another process**, which was not started from here: it can be watched here, and be stopped where it was started."
@@ -97,7 +97,7 @@ def _start(folder: Path, words: list[str]) -> None:
     try:
         jobs.start(folder, words)
     except (RuntimeError, OSError, DistillError) as error:
-        st.error(plain(str(error)), icon=":material/error:")
+        st.error(escape(str(error)), icon=":material/error:")
         return
     st.session_state["open_run"] = folder.name
     st.rerun(scope="app")
@@ -110,18 +110,18 @@ def _new(root: Path, first: bool = False) -> None:
         st.code("synthgap app path/to/runs", language="bash")
         return
     st.markdown(
-        f"Trains the students of an experiment and judges them, as `synthgap train` and `synthgap diagnose` do, in the folder {plain(shown(root))}."
+        f"Trains the students of an experiment and judges them, as `synthgap train` and `synthgap diagnose` do, in the folder {escape(shown(root))}."
     )
     choices = new_run.experiments()
     name = st.selectbox("Experiment to start from", list(choices), key="experiment", help="The pocket needs no data and takes minutes.")
     try:
         config = new_run.read_config(choices[name])
     except ValueError as error:
-        st.error(plain(str(error)), icon=":material/error:")
+        st.error(escape(str(error)), icon=":material/error:")
         return
     if config.get("about"):
         with st.expander("What it is about"):
-            st.markdown(plain(str(config["about"])))
+            st.markdown(escape(str(config["about"])))
     with st.form("new-run", border=True):
         asked = _form(config, name)
         if st.form_submit_button("Start", icon=":material/play_arrow:", type="primary" if first else "secondary"):
@@ -184,6 +184,6 @@ def _begin(root: Path, config: dict[str, Any], asked: dict[str, Any]) -> None:
         folder = new_run.new_folder(root, asked["name"].strip())
         new_run.write_config(folder, made)
     except (ValueError, OSError, DistillError) as error:
-        st.error(plain(str(error)), icon=":material/error:")
+        st.error(escape(str(error)), icon=":material/error:")
         return
     _start(folder, new_run.command(folder, at_once=int(asked["at_once"]), probes=() if asked["all"] else QUICK))

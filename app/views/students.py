@@ -14,15 +14,16 @@ from app import charts
 from app.panels.choices import choose
 from app.panels.confusions import show_confusions
 from app.panels.fragility import show_fragility
-from app.panels.groups import Group, group_students, grown_groups, keys_in_order, over_seeds, zero_shot
+from app.panels.groups import StudentGroup, collect_seeds, zero_shot
 from app.panels.measures import draw
-from app.panels.notices import failed_probes, missing, report_or_notice
+from app.panels.notices import failed_probes, missing, view_or_notice
 from app.panels.opened import when_opened
 from app.panels.outcome import show_outcome
+from app.panels.report_view import ReportView
 from app.panels.sizes import show_sizes
-from app.panels.wording import DOMAIN_WORDS, plain
-from app.run_store.reports import Run, load_probe, records
-from diagnose.schema import Estimate, Report, Student, Teacher
+from app.panels.wording import DOMAIN_WORDS, escape
+from app.run_store.reports import Run, load_probe
+from diagnose.schema import Estimate, Student, Teacher
 from diagnose.wording.numbers import format_number, in_percent, with_interval
 from probes.result import DiagnosticError
 
@@ -38,30 +39,30 @@ MOST_GROUPS = 6
 def show(run: Run) -> None:
     """Show the page of one run."""
     st.title("The students, side by side")
-    report = report_or_notice(run)
-    if report is None:
+    view = view_or_notice(run)
+    if view is None:
         return
-    show_outcome(report, "students-outcome")
-    when_opened("Every student in a table", "students-table", partial(_table, report))
-    _grid(report)
-    show_sizes(report)
-    shown = shown_groups(report)
-    _curves(report, run, shown)
-    _classes(report, run, shown)
-    show_fragility(report, run)
+    show_outcome(view, "students-outcome")
+    when_opened("Every student in a table", "students-table", partial(_table, view))
+    _grid(view)
+    show_sizes(view)
+    shown = shown_groups(view)
+    _curves(view, run, shown)
+    _classes(view, run, shown)
+    show_fragility(view, run)
 
 
-def _table(report: Report) -> None:
-    st.dataframe(student_table(report), hide_index=True, alt="Zero-shot accuracy of every student with its 95 % interval")
+def _table(view: ReportView) -> None:
+    st.dataframe(student_table(view), hide_index=True, alt="Zero-shot accuracy of every student with its 95 % interval")
 
 
-def student_table(report: Report) -> pd.DataFrame:
+def student_table(view: ReportView) -> pd.DataFrame:
     """Give one row an encoder: what it is and its two accuracies with intervals; the teacher first."""
 
     def cell(given: Estimate | None) -> str:
         return "not measured" if given is None else f"{with_interval(given, digits=1, percent=True)}, n = {given.n:,}"
 
-    encoders: list[Teacher | Student] = [report.teacher, *report.students]
+    encoders: list[Teacher | Student] = [view.report.teacher, *view.report.students]
     rows = [
         {
             "name": encoder.name,
@@ -76,12 +77,12 @@ def student_table(report: Report) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def grid_cells(groups: list[Group]) -> dict[tuple[str, str], tuple[float, str]]:
+def grid_cells(groups: list[StudentGroup]) -> dict[tuple[str, str], tuple[float, str]]:
     """Give the cells of one loss's grid: (trained on, tested on) -> accuracy and its text."""
     cells = {}
     for group in groups:
         for domain in ("real", "synthetic"):
-            found = over_seeds(group, lambda student, domain=domain: zero_shot(student, domain))  # type: ignore[misc]
+            found = collect_seeds(group, lambda student, domain=domain: zero_shot(student, domain))  # type: ignore[misc]
             if found is not None and group.trained_on is not None:
                 low, high = found.span
                 cells[group.trained_on, domain] = (
@@ -95,19 +96,19 @@ def grid_sentence(label: str, cells: dict[tuple[str, str], tuple[float, str]]) -
     """Say whether a loss fails everywhere or only after training on synthetic images."""
     real, synthetic = cells.get(("real", "real")), cells.get(("synthetic", "real"))
     if real is None or synthetic is None:
-        return f"**{plain(label)}**: only one of the two trainings is in this run, so the loss and the images cannot be told apart."
+        return f"**{escape(label)}**: only one of the two trainings is in this run, so the loss and the images cannot be told apart."
     points = 100 * (real[0] - synthetic[0])
     return (
-        f"**{plain(label)}** finds the class of {in_percent(real[0])} % of real images when trained on real ones and "
+        f"**{escape(label)}** finds the class of {in_percent(real[0])} % of real images when trained on real ones and "
         f"{in_percent(synthetic[0])} % when trained on synthetic ones: synthetic images {'cost' if points >= 0 else 'gain'} it "
         f"{format_number(abs(points), 0)} points."
     )
 
 
-def _grid(report: Report) -> None:
+def _grid(view: ReportView) -> None:
     st.header("Does the loss fail, or does it fail on synthetic images?")
-    groups = group_students(report)
-    by_key = {key: [group for group in groups if group.key == key and group.trained_on] for key in keys_in_order(report)}
+    groups = view.groups
+    by_key = {key: [group for group in groups if group.key == key and group.trained_on] for key in view.keys}
     both = {key: members for key, members in by_key.items() if {"real", "synthetic"} <= {group.trained_on for group in members}}
     if not both:
         st.info(
@@ -125,41 +126,43 @@ def _grid(report: Report) -> None:
         trained += sorted({where for where, _ in cells} - set(trained))
         sentence = grid_sentence(members[0].label, cells)
         with column:
-            st.markdown(f"##### {plain(members[0].label)}")
+            st.markdown(f"##### {escape(members[0].label)}")
             draw(charts.grid_chart(cells, trained), f"Accuracy by training and test images. {sentence}", f"grid-{key}")
     for members in both.values():
         st.markdown(f"- {grid_sentence(members[0].label, grid_cells(members))}")
-    st.caption(f"Means over seeds; below each, the lowest and highest seed (with one seed: its 95 % interval). {_tested(report)}")
+    st.caption(f"Means over seeds; below each, the lowest and highest seed (with one seed: its 95 % interval). {_tested(view)}")
 
 
-def _tested(report: Report) -> str:
+def _tested(view: ReportView) -> str:
     counts = [
-        f"n = {own.n:,} {DOMAIN_WORDS[domain]}" for domain in ("real", "synthetic") if (own := getattr(report.teacher.zero_shot, domain))
+        f"n = {own.n:,} {DOMAIN_WORDS[domain]}"
+        for domain in ("real", "synthetic")
+        if (own := getattr(view.report.teacher.zero_shot, domain))
     ]
     return f"Tested on {' and '.join(counts)}." if counts else ""
 
 
-def shown_groups(report: Report) -> list[str]:
+def shown_groups(view: ReportView) -> list[str]:
     """Let the reader choose whose curves and classes are drawn where there are too many kinds of students for one chart."""
-    titles = [group.title for group in group_students(report) if group.trained_on != "real"]
+    titles = [group.title for group in view.groups if group.trained_on != "real"]
     if len(titles) <= MOST_GROUPS:
         return titles
     label = f"Drawn in the charts below, of {len(titles)} kinds of students"
     return st.multiselect(label, titles, titles[:MOST_GROUPS], key="drawn") or titles[:MOST_GROUPS]
 
 
-def curve_lines(report: Report, column: str, domain: str = "", shown: Sequence[str] | None = None) -> list[charts.Line]:
+def curve_lines(view: ReportView, column: str, domain: str = "", shown: Sequence[str] | None = None) -> list[charts.Line]:
     """Give one curve a student not trained on real images, of a column of its training curve; seeds share a name, short where it can be.
 
     Args:
-        report: the report.
+        view: the report, with what pages read from it.
         column: of the training curve.
         domain: `real`, `synthetic`, or empty.
         shown: titles of the groups; all where None.
     """
-    colours = charts.colours(keys_in_order(report))
+    colours = view.colours
     lines = []
-    for group, title in grown_groups(report):
+    for group, title in view.curve_groups:
         if shown is not None and group.title not in shown:
             continue
         for student in group.students:
@@ -170,10 +173,10 @@ def curve_lines(report: Report, column: str, domain: str = "", shown: Sequence[s
     return lines
 
 
-def _curves(report: Report, run: Run, shown: Sequence[str]) -> None:
+def _curves(view: ReportView, run: Run, shown: Sequence[str]) -> None:
     st.header("Was it just not trained long enough?")
-    lines = [line for domain in ("real", "synthetic") for line in curve_lines(report, f"zero_shot_{domain}", domain, shown)]
-    losses = curve_lines(report, "loss", shown=shown)
+    lines = [line for domain in ("real", "synthetic") for line in curve_lines(view, f"zero_shot_{domain}", domain, shown)]
+    losses = curve_lines(view, "loss", shown=shown)
     if not lines and not losses:
         missing("The training curves are not stored in this report.", run)
         return
@@ -205,7 +208,7 @@ def curve_sentence(lines: list[charts.Line]) -> str:
         last.setdefault((line.name.rsplit(", ", 1)[0], line.domain), []).append(line.y[-1])
     means = {key: float(np.mean(values)) for key, values in last.items()}
     parts = [
-        f"- **{plain(title)}**: {in_percent(means[title, 'synthetic'], 0)} % on synthetic, {in_percent(means[title, 'real'], 0)} % on real"
+        f"- **{escape(title)}**: {in_percent(means[title, 'synthetic'], 0)} % on synthetic, {in_percent(means[title, 'real'], 0)} % on real"
         for title in dict.fromkeys(name for name, _ in means)
         if (title, "real") in means and (title, "synthetic") in means
     ]
@@ -230,12 +233,12 @@ class ClassAccuracy:
     reason: str = ""
 
 
-def class_accuracy(report: Report, run: Run, domain: str) -> ClassAccuracy:
+def class_accuracy(view: ReportView, run: Run, domain: str) -> ClassAccuracy:
     """Read accuracy by class from the stored results of `transfer`; arrays of another length are passed over."""
     found: dict[str, np.ndarray] = {}
-    teacher, n, reason, held = None, 0, "", records(report, "transfer")
-    shape = (len(report.class_names),)
-    for group in group_students(report):
+    teacher, n, reason, held = None, 0, "", view.records("transfer")
+    shape = (len(view.report.class_names),)
+    for group in view.groups:
         rows = []
         for name in group.names:
             try:
@@ -255,19 +258,19 @@ def class_accuracy(report: Report, run: Run, domain: str) -> ClassAccuracy:
     return ClassAccuracy(found, teacher, n, reason)
 
 
-def _classes(report: Report, run: Run, shown: Sequence[str]) -> None:
+def _classes(view: ReportView, run: Run, shown: Sequence[str]) -> None:
     st.header("Which classes suffer?")
-    failed_probes(report, "transfer", run)
+    failed_probes(view, "transfer", run)
     domain = choose("Tested on", ["real", "synthetic"], "tested-on", buttons=True)
-    held = class_accuracy(report, run, domain)
+    held = class_accuracy(view, run, domain)
     if not held.groups:
         missing("Accuracy by class is not stored with this report.", run, DiagnosticError(held.reason) if held.reason else None)
         return
-    groups = [group for group in group_students(report) if group.title in held.groups]
+    groups = [group for group in view.groups if group.title in held.groups]
     chosen = [group for group in groups if group.title in shown] or groups[:MOST_GROUPS]
-    words = class_sentence(report, {group.title: held.groups[group.title] for group in chosen}, domain)
+    words = class_sentence(view, {group.title: held.groups[group.title] for group in chosen}, domain)
     st.markdown(words)
-    draw(charts.mark_chart(class_marks(report, held, chosen, domain), f"zero-shot accuracy on {domain} images"), words, "classes")
+    draw(charts.mark_chart(class_marks(view, held, chosen, domain), f"zero-shot accuracy on {domain} images"), words, "classes")
     margin = (
         f" At least n = {held.n:,} images a class: the 95 % interval of one seed's mark reaches ± {format_number(98 / held.n**0.5, 0)} points or less."
         if held.n
@@ -275,26 +278,26 @@ def _classes(report: Report, run: Run, shown: Sequence[str]) -> None:
     )
     st.caption(f"Means over seeds, the worst class first, at most {MOST_CLASSES} classes.{margin}")
     lowest = np.min([held.groups[group.title] for group in chosen], axis=0)
-    show_confusions(report, run, domain, report.class_names[int(np.nanargmin(lowest))] if np.isfinite(lowest).any() else "")
+    show_confusions(view, run, domain, view.report.class_names[int(np.nanargmin(lowest))] if np.isfinite(lowest).any() else "")
 
 
-def class_marks(report: Report, held: ClassAccuracy, groups: list[Group], domain: str) -> list[charts.Mark]:
+def class_marks(view: ReportView, held: ClassAccuracy, groups: list[StudentGroup], domain: str) -> list[charts.Mark]:
     """Make the marks of all classes, the worst first; classes without images are left out."""
-    colours = charts.colours(keys_in_order(report))
+    colours = view.colours
     lowest = np.min([held.groups[group.title] for group in groups], axis=0)
     marks = []
     for index in np.argsort(np.nan_to_num(lowest, nan=2.0))[:MOST_CLASSES]:
         named = [("teacher", held.teacher, charts.TEACHER)] if held.teacher is not None else []
         named += [(group.title, held.groups[group.title], colours[group.key]) for group in groups]
         marks += [
-            charts.Mark(report.class_names[index], float(values[index]), colour, domain, name)
+            charts.Mark(view.report.class_names[index], float(values[index]), colour, domain, name)
             for name, values, colour in named
             if np.isfinite(values[index])
         ]
     return marks
 
 
-def class_sentence(report: Report, found: dict[str, np.ndarray], domain: str) -> str:
+def class_sentence(view: ReportView, found: dict[str, np.ndarray], domain: str) -> str:
     """Name each group's worst and best class."""
     parts = []
     for title, values in found.items():
@@ -302,7 +305,7 @@ def class_sentence(report: Report, found: dict[str, np.ndarray], domain: str) ->
             continue
         worst, best = int(np.nanargmin(values)), int(np.nanargmax(values))
         low, high = f"{in_percent(values[worst], 0)} %", f"{in_percent(values[best], 0)} %"
-        names = [plain(report.class_names[index]) for index in (worst, best)]
+        names = [escape(view.report.class_names[index]) for index in (worst, best)]
         words = f"is worst on {names[0]} ({low}) and best on {names[1]} ({high})" if low != high else f"is right on {low} of every class"
-        parts.append(f"- **{plain(title)}** {words}")
+        parts.append(f"- **{escape(title)}** {words}")
     return "\n".join([f"On {domain} images:", "", *parts])

@@ -9,6 +9,7 @@ import numpy as np
 
 from diagnose.inputs.subjects import Subject
 from diagnose.judge.intervals import Sample
+from diagnose.judge.seeds import group_by_recipe
 from probes.result import DiagnosticError, ProbeResult
 
 
@@ -75,10 +76,7 @@ def group_students(students: Sequence[Subject], transfers: Mapping[str, ProbeRes
     Raises:
         DiagnosticError: when two results are not about the same images.
     """
-    members: dict[tuple[str, str | None], list[Subject]] = {}
-    for student in students:
-        if student.name in transfers:
-            members.setdefault((student.loss or student.name, student.trained_on), []).append(student)
+    members = group_by_recipe(student for student in students if student.name in transfers)
     if members:
         _same_images([transfers[student.name] for group in members.values() for student in group])
     return [_group(loss, trained_on, group, transfers) for (loss, trained_on), group in members.items()]

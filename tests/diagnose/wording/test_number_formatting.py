@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.panels.groups import Over
+from app.panels.groups import SeedValues
 from app.panels.targets import cost_words
 from app.panels.wording import estimate as with_n
 from app.panels.wording import number as in_unit
@@ -45,7 +45,7 @@ FORMATTERS: dict[str, Callable[[], str]] = {
     "page: cosine": lambda: in_unit(TINY.value, "cosine"),
     "page: estimate": lambda: with_n(TINY, "points") + with_n(TINY, "AUC"),
     "page: cost": lambda: cost_words(TINY),
-    "page: seeds": lambda: Over(((TINY.value, TINY.low, TINY.high),) * 2, 7).words(percent=True),
+    "page: seeds": lambda: SeedValues(((TINY.value, TINY.low, TINY.high),) * 2, 7).words(percent=True),
 }
 
 
