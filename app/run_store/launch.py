@@ -30,7 +30,7 @@ def serve_command(runs: Path, port: int) -> list[str]:
     """Give the command that serves the dashboard: bound to this machine, without a browser and without usage statistics."""
     return [
         # -P: a folder `app` or `probes` in the working directory must not hide the installed packages
-        *(sys.executable, "-P", "-m", "app.run_store.serve", "run", str(Path(__file__).with_name("dashboard.py"))),
+        *(sys.executable, "-P", "-m", "app.run_store.serve", "run", str(Path(__file__).parents[1] / "dashboard.py")),
         *(f"--server.address={ADDRESS}", f"--server.port={port}", "--server.headless=true", "--server.fileWatcherType=none"),
         *("--browser.gatherUsageStats=false", "--client.toolbarMode=minimal", "--client.showErrorDetails=none"),
         f"--server.maxUploadSize={MAX_UPLOAD_MIB}",
