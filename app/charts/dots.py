@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import plotly.graph_objects as go
 
-from app.charts.frame import built, marker, safe, whiskers
+from app.charts.frame import Properties, built, marker, safe, whiskers
 from app.charts.palette import GUIDE, MARKERS, TEACHER
 from diagnose.wording.numbers import format_value, with_interval
 
@@ -81,7 +80,7 @@ def _dot_chart(
         for domain in filter(None, domains):
             marker = {"symbol": MARKERS[domain], "size": 11, "color": TEACHER}
             traces.append({"x": [None], "y": [None], "mode": "markers", "marker": marker, "name": f"{domain} images"})
-    shapes: list[dict[str, Any]] = [
+    shapes: list[Properties] = [
         {
             "type": "line",
             "xref": "x domain",
@@ -95,7 +94,7 @@ def _dot_chart(
         for index in range(len(rows))
     ]
     label = {"xref": "paper", "x": 0, "yshift": 38, "showarrow": False, "xanchor": "left", "align": "left", "font": {"size": 13}}
-    notes: list[dict[str, Any]] = [label | {"y": -index, "text": safe(row)} for index, row in enumerate(rows)]
+    notes: list[Properties] = [label | {"y": -index, "text": safe(row)} for index, row in enumerate(rows)]
     ends = _range(dots, guide, bounds, scale)
     if guide is not None:
         lines, note = _guide(scale * guide, guide_label, len(rows), sum(ends) / 2)
@@ -106,9 +105,9 @@ def _dot_chart(
     return built(traces, 92 + ROW_PIXELS * len(rows), shapes=shapes, annotations=notes, xaxis=across, yaxis=up)
 
 
-def _bars(dots: Sequence[Dot], rows: list[str], scale: float) -> list[dict[str, Any]]:
+def _bars(dots: Sequence[Dot], rows: list[str], scale: float) -> list[Properties]:
     """Join a row's mean on real and on synthetic images."""
-    made: list[dict[str, Any]] = []
+    made: list[Properties] = []
     for index, row in enumerate(rows):
         means = {dot.domain: dot for dot in dots if dot.row == row and dot.main and dot.domain}
         if len(means) == 2:
@@ -120,7 +119,7 @@ def _bars(dots: Sequence[Dot], rows: list[str], scale: float) -> list[dict[str, 
     return made
 
 
-def _guide(x: float, label: str, rows: int, middle: float) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+def _guide(x: float, label: str, rows: int, middle: float) -> tuple[list[Properties], Properties]:
     """Make a vertical line in pieces, so that it does not strike through the rows' labels, and the words on its side with more room."""
     line = {"color": TEACHER, "width": 1.5, "dash": "dot"}
     pieces = [{"type": "line", "x0": x, "x1": x, "y0": -index - 0.42, "y1": -index + 0.1, "line": line} for index in range(rows)]
@@ -149,7 +148,7 @@ def _height(dot: Dot, dots: Sequence[Dot], rows: list[str], domains: list[str]) 
     return base + 0.05 * (seeds.index(dot) - (len(seeds) - 1) / 2)
 
 
-def _marks(dots: Sequence[Dot], heights: Sequence[float], percent: bool, scale: float) -> dict[str, Any]:
+def _marks(dots: Sequence[Dot], heights: Sequence[float], percent: bool, scale: float) -> Properties:
     """Make one trace of marks that look alike."""
     first = dots[0]
     values, lows, highs = ([scale * getattr(dot, end) for dot in dots] for end in ("value", "low", "high"))

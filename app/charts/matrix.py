@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import plotly.graph_objects as go
 
-from app.charts.frame import built, safe
+from app.charts.frame import Properties, built, safe
 from app.charts.palette import GUIDE, TEACHER
 
 ABOVE, BELOW = (213, 94, 0), (0, 114, 178)
@@ -61,8 +60,8 @@ def matrix_chart(
     """
     known = [cell for cell in cells if cell.row in rows and cell.column in columns]
     places = [(list(columns).index(cell.column), -list(rows).index(cell.row)) for cell in known]
-    boxes: list[dict[str, Any]] = []
-    notes: list[dict[str, Any]] = []
+    boxes: list[Properties] = []
+    notes: list[Properties] = []
     for cell, (x, y) in zip(known, places, strict=True):
         opened = chosen == (cell.row, cell.column)
         line = {"color": TEACHER if cell.strong or opened else GUIDE, "width": 3 if opened else 2 if cell.strong else 0.5}

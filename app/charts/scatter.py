@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import plotly.graph_objects as go
 
-from app.charts.frame import built, marker, safe, whiskers
+from app.charts.frame import Properties, built, marker, safe, whiskers
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,7 @@ class Point:
 
 def scatter_chart(points: Sequence[Point], across: str, axis: str, *, log: bool = False) -> go.Figure:
     """Draw points with vertical whiskers, values in percent, one legend entry a name."""
-    traces: list[dict[str, Any]] = []
+    traces: list[Properties] = []
     named: set[str] = set()
     for point in points:
         traces.append(

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from app.terminal.console import validated
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from distill.generate.settings import Codec
+    from distill.text.contexts import Prompt
 
 
 def synthesize(
@@ -67,11 +73,11 @@ def synthesize(
     with progress_bars() as progress:
         if train_on is not None:
             trained = _train(train_on, train_limit, train_steps, classes, per_class, out, seed=seed, resume=resume, progress=progress)
-            generator, class_names = trained
+            source, class_names = trained
             changes = {**changes, "steps": steps or 20, "guidance": 1.5 if guidance is None else guidance}
         else:
-            class_names = read_classes(classes)
-        settings = validated(GeneratorConfig.named, generator, **changes)
+            source, class_names = generator or "", read_classes(classes)
+        settings = validated(GeneratorConfig.named, source, **changes)
         chosen = _codec(codec, real)
         words = _prompts(class_names, prompts, template, contexts, llm, out, superclass, options, seed, allow_download=allow_download)
         config = validated(
@@ -132,7 +138,7 @@ def _size(size: str | None) -> tuple[int | None, int | None]:
     return int(parts[0]), int(parts[-1])
 
 
-def _codec(codec: str, real: str | None) -> Any:
+def _codec(codec: str, real: str | None) -> Codec:
     from distill.generate.real_codec import check_codec, codec_of
     from distill.generate.settings import Codec
 
@@ -158,7 +164,7 @@ def _prompts(
     seed: int,
     *,
     allow_download: bool,
-) -> Mapping[str, Any]:
+) -> Mapping[str, Sequence[Prompt]]:
     from distill.text.contexts import diverse_prompts, plain_prompts, read_contexts
     from distill.text.prompts import PROMPT_SETS
 
@@ -189,7 +195,7 @@ def _train(
     *,
     seed: int,
     resume: bool,
-    progress: Any,
+    progress: Progress,
 ) -> tuple[str, tuple[str, ...]]:
     """Train the class-conditional generator in `out/generator`, or take the one that is finished there."""
     from distill.distributed.sharding import place_in_launch

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import streamlit as st
 
@@ -36,7 +35,7 @@ def show_curves(run: Run) -> bool:
     return bool(charted)
 
 
-def curves(progress: Progress, config: Mapping[str, Any]) -> dict[str, list[charts.Line]]:
+def curves(progress: Progress, config: new_run.Config) -> dict[str, list[charts.Line]]:
     """Turn rows of `metrics.jsonl` into curves.
 
     Args:

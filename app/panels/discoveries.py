@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -136,19 +135,20 @@ def slices(record: ProbeRecord, result: ProbeResult | None) -> list[Slice]:
     tops = {
         int(n): tuple(top.astype(str)) for n, top in zip(arrays.get("slice/number", ()), arrays.get("slice/top_images", ()), strict=False)
     }
-    said: dict[int, Mapping[str, Any]] = {}
+    names: dict[int, Mapping[str, object]] = {}
     for entry in result.params.get("slice_names", []) if result is not None else []:
         if isinstance(entry, Mapping) and isinstance(entry.get("slice"), int):
-            said[entry["slice"]] = entry
+            names[entry["slice"]] = entry
     found = []
     for key in record.scores:
         parts = key.split("/")
         error = as_score(record.scores[key])
         if parts[0] == "slice" and parts[2:] == ["error", "real"] and parts[1].isdigit() and error is not None:
-            number, entry = int(parts[1]), said.get(int(parts[1]), {})
+            number, entry = int(parts[1]), names.get(int(parts[1]), {})
             about = ""
-            if "class" in entry and "images" in entry:
-                about = f"n = {entry['images']:,}, {in_percent(float(entry.get('class_share', 0)), 0)} % of them {entry['class']}"
+            images, share = entry.get("images"), entry.get("class_share", 0)
+            if "class" in entry and isinstance(images, int) and isinstance(share, int | float):
+                about = f"n = {images:,}, {in_percent(share, 0)} % of them {entry['class']}"
             teacher = as_score(record.scores.get(f"teacher/{key}"))
             found.append(Slice(number, error, teacher, about, str(entry.get("word", "")), tops.get(number, ())))
     return sorted(found, key=lambda item: -item.error.value)

@@ -18,6 +18,9 @@ import app
 from app.run_store import jobs
 from distill.system.atomic_files import write_then_rename
 
+Config = dict[str, Any]
+"""An experiment as its TOML file says it; `synthgap train` checks it."""
+
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 MAX_CONFIG_BYTES = 2**20
 OURS = {"config.toml", jobs.STATE, jobs.LOG, ".lock"}
@@ -73,7 +76,7 @@ def _is_experiment(path: Path) -> bool:
     return True
 
 
-def read_config(path: Path) -> dict[str, Any]:
+def read_config(path: Path) -> Config:
     """Read an experiment's file as plain values; `synthgap train` checks them.
 
     Raises:
@@ -93,13 +96,13 @@ def read_config(path: Path) -> dict[str, Any]:
     return data
 
 
-def changed(config: Mapping[str, Any], changes: Changes) -> dict[str, Any]:
+def changed(config: Config, changes: Changes) -> Config:
     """Give an experiment with a reader's choices put in.
 
     Raises:
         ValueError: for a choice that cannot be, naming it.
     """
-    made = copy.deepcopy(dict(config))
+    made = copy.deepcopy(config)
     if changes.teacher:
         made["teacher"]["model"] = _line("teacher", changes.teacher)
     if changes.folder:
@@ -169,7 +172,7 @@ def _is_taken(folder: Path) -> bool:
     return folder.exists() and (bool({path.name for path in folder.iterdir()} - OURS) or jobs.is_alive(jobs.read_job(folder)))
 
 
-def write_config(folder: Path, config: Mapping[str, Any]) -> None:
+def write_config(folder: Path, config: Config) -> None:
     """Write the experiment into its run folder, from where it is trained and resumed.
 
     Raises:
@@ -203,14 +206,14 @@ def command_again(folder: Path, before: Sequence[str]) -> list[str]:
     return command(folder, at_once=max(at_once, 1), probes=probes)
 
 
-def expected(config: Mapping[str, Any]) -> tuple[int, int]:
+def expected(config: Config) -> tuple[int, int]:
     """Count the students an experiment trains, and the epochs of each; 0 where the file does not say."""
     cells = config.get("students", {}).values()
     sets = sum(len(cell.get("trained_on", ["synthetic"])) for cell in cells if isinstance(cell, dict))
     return sets * len(config.get("seeds", [0])), int(config.get("training", {}).get("epochs", 0))
 
 
-def students_of(config: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
+def students_of(config: Config) -> dict[str, tuple[str, str]]:
     """List an experiment's students: name -> (its loss's name, what it is trained on); empty where the file does not say."""
     cells = {name: cell for name, cell in config.get("students", {}).items() if isinstance(cell, dict)}
     return {

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import pandas as pd
 import pyarrow.parquet as pq
@@ -278,7 +278,7 @@ def _load_images(stamp: tuple[str, int, int], columns: tuple[str, ...]) -> pd.Da
     return table.loc[[bool(_is_small_image(content)) for content in table["image"]]] if len(table) else table
 
 
-def _is_small_image(content: Any) -> bool:
+def _is_small_image(content: object) -> bool:
     if not isinstance(content, bytes) or len(content) > MAX_THUMBNAIL_BYTES:
         return False
     try:
