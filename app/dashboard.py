@@ -81,10 +81,10 @@ def main() -> None:
     runs = find_runs(root)
     bar = st.container()
     run = pick_run(runs) if runs else None
-    shown = {
+    functions = {
         name: partial(show_page, name, run) if run else partial(show_first, name, root) for name in PAGES if run or name in ("why", "run")
     }
-    pages = {name: st.Page(show, title=PAGES[name], url_path=name, default=name == "why") for name, show in shown.items()}
+    pages = {name: st.Page(show, title=PAGES[name], url_path=name, default=name == "why") for name, show in functions.items()}
     page = st.navigation(list(pages.values()), position="hidden")
     place = {"run": run.name} if run else {}
     if (asked_page := st.query_params.get("page")) in pages:

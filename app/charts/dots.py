@@ -107,16 +107,16 @@ def _dot_chart(
 
 def _bars(dots: Sequence[Dot], rows: list[str], scale: float) -> list[Properties]:
     """Join a row's mean on real and on synthetic images."""
-    made: list[Properties] = []
+    traces: list[Properties] = []
     for index, row in enumerate(rows):
         means = {dot.domain: dot for dot in dots if dot.row == row and dot.main and dot.domain}
         if len(means) == 2:
             ends = [scale * means[domain].value for domain in ("real", "synthetic")]
             line = {"color": means["real"].colour, "width": 3}
-            made.append(
+            traces.append(
                 {"x": ends, "y": [-index] * 2, "mode": "lines", "line": line, "opacity": 0.35, "showlegend": False, "hoverinfo": "skip"}
             )
-    return made
+    return traces
 
 
 def _guide(x: float, label: str, rows: int, middle: float) -> tuple[list[Properties], Properties]:

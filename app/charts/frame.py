@@ -53,13 +53,13 @@ def built(
 
 
 def marker(domain: str, colour: str, size: float, *, hollow: bool = False) -> Properties:
-    """Give the look of a mark: its domain decides the shape, a white rim parts it from what lies under it; a hollow one is a rim alone."""
+    """Return the look of a mark: its domain decides the shape, a white rim parts it from what lies under it; a hollow one is a rim alone."""
     line = {"width": 2, "color": colour} if hollow else {"width": 1, "color": "white"}
     return {"symbol": MARKERS[domain] + ("-open" if hollow else ""), "size": size, "color": colour, "line": line}
 
 
 def whiskers(values: Sequence[float], lows: Sequence[float], highs: Sequence[float], colour: str, *, main: bool = True) -> Properties:
-    """Give the intervals of marks, in the unit of the axis; thin for what is not a main mark."""
+    """Return the intervals of marks, in the unit of the axis; thin for what is not a main mark."""
     return {
         "type": "data",
         "symmetric": False,

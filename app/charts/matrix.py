@@ -93,7 +93,7 @@ def matrix_chart(
 
 
 def shade(value: float, limit: float) -> str:
-    """Give the colour of a cell: paper for nothing, mixed with vermilion above and blue below."""
+    """Return the colour of a cell: paper for nothing, mixed with vermilion above and blue below."""
     depth = DEEPEST * min(abs(value) / limit, 1.0)
     mixed = [round(PAPER + depth * (part - PAPER)) for part in (ABOVE if value >= 0 else BELOW)]
     return f"rgb({mixed[0]},{mixed[1]},{mixed[2]})"

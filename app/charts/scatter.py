@@ -61,7 +61,7 @@ def scatter_chart(points: Sequence[Point], across: str, axis: str, *, log: bool 
 
 
 def _around(points: Sequence[Point]) -> dict[str, object]:
-    """Give a logarithmic axis room of a factor of two on both sides, and ticks in whole words."""
+    """Set a logarithmic axis with room of a factor of two on both sides, and ticks in whole words."""
     from math import floor, log10
 
     low, high = min(point.x for point in points) / 2, max(point.x for point in points) * 2

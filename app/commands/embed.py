@@ -131,9 +131,9 @@ def embed_in_parts(
         state.update(column.tobytes())
     passes = passes_at_once(subject.embed, images=len(split), batch_size=batch_size, size=size)
     parts = TableParts(out, rows=len(split), made_of=state.hexdigest())
-    own = shard_of(len(split), rank, world)
-    todo = parts.missing(own)
-    task = None if progress is None else progress.add_task("embedding", total=len(own), completed=len(own) - sum(map(len, todo)))
+    share = shard_of(len(split), rank, world)
+    todo = parts.missing(share)
+    task = None if progress is None else progress.add_task("embedding", total=len(share), completed=len(share) - sum(map(len, todo)))
     for rows in (piece for stretch in todo for piece in pieces(stretch, max(PIECE // batch_size, 1) * batch_size)):
         unit, columns = _embed_rows(subject, split, rows, size=size, batch_size=batch_size, passes=passes)
         here = slice(rows.start, rows.stop)
@@ -199,9 +199,9 @@ def _embed_rows(
     batches = list(whole_batches(rows, batch_size, len(split)))
     first = batches[0].start
     with eval_mode(subject.embed):
-        found, facts = zip(*_in_order(embedded, prefetched(split, size, batches), passes), strict=True)
+        embeddings, facts = zip(*_in_order(embedded, prefetched(split, size, batches), passes), strict=True)
     keep = slice(rows.start - first, rows.stop - first)
-    return np.concatenate(found)[keep], {name: np.concatenate([each[name] for each in facts])[keep] for name in facts[0]}
+    return np.concatenate(embeddings)[keep], {name: np.concatenate([each[name] for each in facts])[keep] for name in facts[0]}
 
 
 def _in_order(work: Callable[[Given], Made], items: Iterable[Given], passes: int) -> Iterator[Made]:

@@ -90,7 +90,7 @@ def synthesize(
             save_size=save_size,
             teacher=keep_if_seen_by,
         )
-        made = run(
+        result = run(
             config,
             words,
             out,
@@ -101,12 +101,12 @@ def synthesize(
             allow_download=allow_download,
             progress=progress,
         )
-    for reason, count in made.rejected.items():
-        say(f"left out: {count} of {made.done}: {reason}")
-    if made.manifest is None:
-        typer.echo(f"{made.done} of {made.wanted} pictures are there; other processes draw the rest.")
+    for reason, count in result.rejected.items():
+        say(f"left out: {count} of {result.done}: {reason}")
+    if result.manifest is None:
+        typer.echo(f"{result.done} of {result.wanted} pictures are there; other processes draw the rest.")
     else:
-        typer.echo(f"manifest: {made.manifest} ({made.done - sum(made.rejected.values())} pictures of {len(class_names)} classes)")
+        typer.echo(f"manifest: {result.manifest} ({result.done - sum(result.rejected.values())} pictures of {len(class_names)} classes)")
 
 
 def read_classes(classes: str | None) -> tuple[str, ...]:

@@ -35,11 +35,11 @@ def unpacked(text: str, ids: np.ndarray) -> list[int]:
     if not 0 < len(text) <= MOST_LETTERS:
         return []
     try:
-        held = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-        bits = zlib.decompressobj().decompress(held[MARK:], len(ids) // 8 + 1)
+        content = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+        bits = zlib.decompressobj().decompress(content[MARK:], len(ids) // 8 + 1)
     except (binascii.Error, ValueError, zlib.error):
         return []
-    if held[:MARK] != _mark(ids) or len(bits) != -(-len(ids) // 8):
+    if content[:MARK] != _mark(ids) or len(bits) != -(-len(ids) // 8):
         return []
     return [int(row) for row in np.flatnonzero(np.unpackbits(np.frombuffer(bits, np.uint8), count=len(ids)))]
 

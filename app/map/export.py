@@ -15,7 +15,7 @@ from app.map.data import Column, RunMap
 
 
 def selection_table(data: RunMap, rows: list[int], known: dict[str, Column], number: int) -> pd.DataFrame:
-    """Give one row an image: id, domain, place on the map that is shown, and all that is known of it."""
+    """Return one row an image: id, domain, place on the map that is shown, and all that is known of it."""
     table = {"id": data.ids[rows], "domain": data.domain[rows], "label": data.labels[rows]}
     table |= {"x": data.places[number][rows, 0], "y": data.places[number][rows, 1]}
     table |= {label: column.values[rows] for label, column in known.items() if label != "Real or synthetic"}

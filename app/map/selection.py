@@ -52,9 +52,9 @@ def show_selection(
     st.header("What you selected")
     st.markdown(selection_sentence(data, rows, known, view))
     if thumbnails is not None:
-        shown = by_id(thumbnails, ids, SHOWN)
-        more = f" The first {len(shown)} of {len(ids):,}." if len(ids) > len(shown) else ""
-        strip(shown, f"The pictures, in the order of the selection.{more}")
+        pictures = by_id(thumbnails, ids, SHOWN)
+        more = f" The first {len(pictures)} of {len(ids):,}." if len(ids) > len(pictures) else ""
+        strip(pictures, f"The pictures, in the order of the selection.{more}")
     _exports(run, data, number, known, rows, thumbnails)
     if thumbnails is not None:
         _focus(run, view, data, number, rows, thumbnails, titles)
@@ -63,13 +63,13 @@ def show_selection(
 def selection_sentence(data: RunMap, rows: list[int], known: dict[str, Column], view: ReportView) -> str:
     """Say in words what a selection is made of, beside the whole map."""
     chosen = np.array(rows)
-    made = int((data.domain[chosen] == "synthetic").sum())
+    synthetic = int((data.domain[chosen] == "synthetic").sum())
     overall = float((data.domain == "synthetic").mean())
     classes = Counter(class_names(data.labels[chosen], view.report.class_names).tolist()).most_common(3)
     parts = [f"{escape(name)} ({count:,})" for name, count in classes]
     text = (
-        f"**{len(rows):,} of {len(data):,} images**: {len(rows) - made:,} real and {made:,} synthetic "
-        f"({in_percent(made / len(rows), 0)} % synthetic; {in_percent(overall, 0)} % on the whole map). Commonest classes: {joined(parts)}."
+        f"**{len(rows):,} of {len(data):,} images**: {len(rows) - synthetic:,} real and {synthetic:,} synthetic "
+        f"({in_percent(synthetic / len(rows), 0)} % synthetic; {in_percent(overall, 0)} % on the whole map). Commonest classes: {joined(parts)}."
     )
     errors = known.get("Right or wrong")
     if errors is not None:

@@ -29,28 +29,28 @@ VALUES = {
 }
 
 
-def show_means(view: ReportView, chosen: dict[str, Eyes], found: dict[str, Eyes], titles: dict[str, str], method: str) -> None:
+def show_means(view: ReportView, chosen: dict[str, Eyes], eyes_by_encoder: dict[str, Eyes], titles: dict[str, str], method: str) -> None:
     """Show the aggregates of one method."""
     st.header("Over many pictures")
     number = st.segmented_control(
         "Means of", list(NUMBERS), default="zero_shot", format_func=NUMBERS.__getitem__, key="attribution-means", bind="query-params"
     )
     number = number or "zero_shot"
-    _mean_maps(view, found, titles, method, number)
+    _mean_maps(view, eyes_by_encoder, titles, method, number)
     _values(view, method, number)
     _by_class(view, chosen, titles, method, number)
 
 
-def _mean_maps(view: ReportView, found: dict[str, Eyes], titles: dict[str, str], method: str, number: str) -> None:
+def _mean_maps(view: ReportView, eyes_by_encoder: dict[str, Eyes], titles: dict[str, str], method: str, number: str) -> None:
     labels = {"All classes": None} | {
         view.report.class_names[label]: label
-        for label in sorted({int(v) for eyes in found.values() for v in eyes.result.arrays.get("mean_map/classes", ())})
+        for label in sorted({int(v) for eyes in eyes_by_encoder.values() for v in eyes.result.arrays.get("mean_map/classes", ())})
         if 0 <= label < len(view.report.class_names)
     }
     label = st.selectbox("Mean maps of", list(labels), key="attribution-mean-class") or "All classes"
     for domain in ("real", "synthetic"):
         with st.container(horizontal=True, gap="small"):
-            for title, members in _sides(view, found, titles):
+            for title, members in _sides(view, eyes_by_encoder, titles):
                 values = mean_over(members, method, number, domain, labels[label])
                 if values is None:
                     continue
@@ -61,11 +61,11 @@ def _mean_maps(view: ReportView, found: dict[str, Eyes], titles: dict[str, str],
     st.caption("Every image counts alike, then every class, then every seed. Orange speaks for it, blue against it; each scaled by itself.")
 
 
-def _sides(view: ReportView, found: dict[str, Eyes], titles: dict[str, str]) -> list[tuple[str, list[Eyes]]]:
-    """Give the teacher, and each loss with the seeds that have maps."""
-    sides = [("teacher", [found[view.report.teacher.name]])] if view.report.teacher.name in found else []
+def _sides(view: ReportView, eyes_by_encoder: dict[str, Eyes], titles: dict[str, str]) -> list[tuple[str, list[Eyes]]]:
+    """Return the teacher, and each loss with the seeds that have maps."""
+    sides = [("teacher", [eyes_by_encoder[view.report.teacher.name]])] if view.report.teacher.name in eyes_by_encoder else []
     for group in view.groups:
-        members = [found[name] for name in group.names if name in found]
+        members = [eyes_by_encoder[name] for name in group.names if name in eyes_by_encoder]
         if members:
             short = titles.get(members[0].name, group.title)
             sides.append((short.rsplit(" s", 1)[0] if len(group.students) > 1 else short, members))
@@ -94,8 +94,8 @@ def measures(method: str, number: str) -> list[Measure]:
 
 
 def _values(view: ReportView, method: str, number: str) -> None:
-    held = view.records("attribution")
-    choices = available(measures(method, number), held)
+    records = view.records("attribution")
+    choices = available(measures(method, number), records)
     if not choices:
         st.markdown("Where their energy lies is not reported: no student's maps of this kind passed both tests.")
         return

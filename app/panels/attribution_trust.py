@@ -23,18 +23,18 @@ def believed_sentence(chosen: dict[str, Eyes], titles: dict[str, str], method: s
     good: dict[str, list[str]] = {}
     bad = []
     for name, eyes in chosen.items():
-        said = f"**{escape(titles.get(name, name))}**"
+        encoder = f"**{escape(titles.get(name, name))}**"
         for number, words in NUMBERS.items():
             doubt = eyes.believed(method, number)
             if doubt:
-                bad.append(f"- {said}, {words}: {escape(doubt)}")
+                bad.append(f"- {encoder}, {words}: {escape(doubt)}")
             else:
-                good.setdefault(said, []).append(words)
-    how = f"maps by {METHODS[method]}"
+                good.setdefault(encoder, []).append(words)
+    maps = f"maps by {METHODS[method]}"
     if not bad:
-        return f"All {how} of {joined(good)} passed both tests of whether they can be believed."
-    parts = [f"{said} ({' and '.join(words)})" for said, words in good.items()]
-    text = f"These {how} passed both tests: {joined(parts)}." if good else "None of these maps passed both tests."
+        return f"All {maps} of {joined(good)} passed both tests of whether they can be believed."
+    parts = [f"{encoder} ({' and '.join(words)})" for encoder, words in good.items()]
+    text = f"These {maps} passed both tests: {joined(parts)}." if good else "None of these maps passed both tests."
     return f"{text}\n\nNot to be believed, whatever they look like:\n\n" + "\n".join(bad)
 
 

@@ -39,16 +39,16 @@ def choose(
     state = state_key(key)
     if st.session_state.get(state) not in (None, *options):
         del st.session_state[state]  # an option of another run or kind
-    given: dict[str, object] = {}
+    preset: dict[str, object] = {}
     if state in st.session_state:
         st.session_state[state] = st.session_state[state] or usual  # buttons can be unpressed; then the usual choice holds
     else:
         asked = str(st.query_params.get(key, usual))
         first = asked if asked in options else usual
-        given = {"default": first} if buttons else {"index": list(options).index(first)}
+        preset = {"default": first} if buttons else {"index": list(options).index(first)}
     container = st if place is None else place
     draw = container.segmented_control if buttons else container.selectbox
-    chosen = draw(label, list(options), format_func=words, key=state, **given) or usual
+    chosen = draw(label, list(options), format_func=words, key=state, **preset) or usual
     if chosen == usual:
         st.query_params.pop(key, None)
     elif st.query_params.get(key) != chosen:
@@ -57,5 +57,5 @@ def choose(
 
 
 def state_key(key: str) -> str:
-    """Give the name under which the session keeps a choice."""
+    """Return the name under which the session keeps a choice."""
     return f"chosen-{key}"

@@ -53,15 +53,15 @@ def confusions(result: ProbeResult, class_names: list[str], label: int, domain: 
     if any(name not in arrays for name in needed) or len({len(arrays[name]) for name in needed}) > 1:
         return []
     here = (arrays["labels"] == label) & (arrays["domain"].astype(str) == domain)
-    said, theirs = arrays["prediction"], arrays.get("teacher/prediction")
-    found = []
-    for other in np.unique(said[here]):
-        rows = np.flatnonzero(here & (said == other))
+    predictions, theirs = arrays["prediction"], arrays.get("teacher/prediction")
+    confused = []
+    for other in np.unique(predictions[here]):
+        rows = np.flatnonzero(here & (predictions == other))
         if other == label or not 0 <= other < len(class_names):
             continue
-        its = int((theirs[rows] == other).sum()) if theirs is not None and len(theirs) == len(said) else -1
-        found.append(Confusion(class_names[int(other)], len(rows), int(here.sum()), its, tuple(arrays["ids"][rows].astype(str))))
-    return sorted(found, key=lambda item: -item.count)
+        its = int((theirs[rows] == other).sum()) if theirs is not None and len(theirs) == len(predictions) else -1
+        confused.append(Confusion(class_names[int(other)], len(rows), int(here.sum()), its, tuple(arrays["ids"][rows].astype(str))))
+    return sorted(confused, key=lambda item: -item.count)
 
 
 def confusion_words(item: Confusion, class_name: str, domain: str) -> str:
@@ -75,7 +75,7 @@ def confusion_words(item: Confusion, class_name: str, domain: str) -> str:
 
 
 def share_interval(count: int, of: int) -> tuple[float, float]:
-    """Give the 95 % interval of a share, in [0, 1].
+    """Compute the 95 % interval of a share, in [0, 1].
 
     Source: Wilson (1927).
     """
@@ -93,21 +93,21 @@ def show_confusions(view: ReportView, run: Run, domain: str, worst: str) -> None
         domain: `real` or `synthetic`.
         worst: class to begin with.
     """
-    held = {name: record for name, record in view.finished("transfer").items() if name != view.report.teacher.name}
-    if not held or not view.report.class_names:
+    records = {name: record for name, record in view.finished("transfer").items() if name != view.report.teacher.name}
+    if not records or not view.report.class_names:
         return
     st.subheader("What does it take them for?")
     left, right = st.columns(2)
-    student = choose("Student", list(held), "student", start=view.widest_gap(list(held)), place=left)
+    student = choose("Student", list(records), "student", start=view.widest_gap(list(records)), place=left)
     start = view.report.class_names.index(worst) if worst in view.report.class_names else 0
     numbers = [str(number) for number in range(len(view.report.class_names))]
     label = int(choose("Class", numbers, "class", start=str(start), words=lambda number: view.report.class_names[int(number)], place=right))
     try:
-        found = confusions(load_probe(run, held[student]), view.report.class_names, label, domain)
+        confused = confusions(load_probe(run, records[student]), view.report.class_names, label, domain)
     except (FileNotFoundError, DiagnosticError) as error:
         missing("What each image was taken for is not stored with this report.", run, error)
         return
-    if not found:
+    if not confused:
         missing(f"No {domain} image of this class was taken for another, or the answers are not stored.", run)
         return
     try:
@@ -115,7 +115,7 @@ def show_confusions(view: ReportView, run: Run, domain: str, worst: str) -> None
     except (FileNotFoundError, DiagnosticError) as error:
         missing("The pictures are not stored with this run.", run, error)
         thumbnails = None
-    for item in found[:SHOWN]:
+    for item in confused[:SHOWN]:
         st.markdown(confusion_words(item, view.report.class_names[label], domain))
         if thumbnails is not None:
             stored = by_id(thumbnails, list(item.ids), 8)

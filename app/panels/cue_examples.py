@@ -69,12 +69,12 @@ def examples(edited: pd.DataFrame, result: ProbeResult | None, edit: str, class_
         class_names: C names.
     """
     whole = edited[edited["edit"] == "none"].drop_duplicates("id").set_index("id")
-    found = []
+    collected = []
     for row in edited[edited["edit"] == edit].drop_duplicates("id").itertuples():
         if row.id not in whole.index:
             continue
         partner = whole.loc[row.partner] if row.partner in whole.index else None
-        found.append(
+        collected.append(
             Example(
                 whole.loc[row.id, "image"],
                 row.image,
@@ -87,20 +87,20 @@ def examples(edited: pd.DataFrame, result: ProbeResult | None, edit: str, class_
                 answer(result, row.id, edit, class_names, "teacher/"),
             )
         )
-    return found
+    return collected
 
 
 def answer(result: ProbeResult | None, name: str, edit: str, class_names: Sequence[str], prefix: str) -> Answer:
     """Look up what an encoder calls an image unchanged and under an edit; arrays of other shapes give empty names."""
     arrays = {} if result is None else result.arrays
-    said, ids, edits = (arrays.get(key) for key in (f"{prefix}prediction", "ids", "edits"))
-    if said is None or ids is None or edits is None or said.shape != (len(edits), len(ids)):
+    predictions, ids, edits = (arrays.get(key) for key in (f"{prefix}prediction", "ids", "edits"))
+    if predictions is None or ids is None or edits is None or predictions.shape != (len(edits), len(ids)):
         return Answer("", "")
     column = np.flatnonzero(ids.astype(str) == name)
     words = []
     for wanted in ("none", edit):
         row = np.flatnonzero(edits.astype(str) == wanted)
-        label = int(said[row[0], column[0]]) if len(row) and len(column) else -1
+        label = int(predictions[row[0], column[0]]) if len(row) and len(column) else -1
         words.append(class_names[label] if 0 <= label < len(class_names) else "")
     return Answer(*words)
 
@@ -114,10 +114,10 @@ USES = {
 """Kind of edits -> the score that says what one encoder shows, before the edit's name; and words for it."""
 
 
-def use_sentence(held: Mapping[str, ProbeRecord], student: str, edit: str) -> str:
+def use_sentence(records: Mapping[str, ProbeRecord], student: str, edit: str) -> str:
     """Say how far student and teacher use what an edit changes, by domain with interval and n; empty where it was not measured."""
     score, words = USES[kind_of(edit)]
-    record, parts = held.get(student), []
+    record, parts = records.get(student), []
     if record is None:
         return ""
     for domain in ("synthetic", "real"):
@@ -144,17 +144,17 @@ def show_examples(run: Run, view: ReportView, student: str, edit: str, *, most: 
     except (KeyError, FileNotFoundError, DiagnosticError) as error:
         unread = error
     try:
-        found = examples(load_edited(run), result, edit, view.report.class_names)
+        collected = examples(load_edited(run), result, edit, view.report.class_names)
     except (FileNotFoundError, DiagnosticError) as error:
         missing("The images before and after the edit, and the answers to them, are not stored with this run.", run, error)
         return
     if unread is not None:
         missing("What was answered is not stored with this report.", run, None if isinstance(unread, KeyError) else unread)
-    if not found:
+    if not collected:
         missing("No images before and after this edit are stored with this run.", run)
         return
     for domain in ("synthetic", "real"):
-        here = sorted((example for example in found if example.domain == domain), key=lambda example: not example.telling)[:most]
+        here = sorted((example for example in collected if example.domain == domain), key=lambda example: not example.telling)[:most]
         if here:
             telling = sum(example.telling for example in here)
             st.caption(f"{domain.capitalize()} images{chosen_words(telling, len(here) - telling)}.")
@@ -184,9 +184,9 @@ def _card(example: Example) -> None:
         )
 
 
-def answer_words(who: str, given: Answer, truth: str) -> str:
+def answer_words(who: str, answers: Answer, truth: str) -> str:
     """Write an answer before and after: `Student: bird → **frog** ✗`; a cross where it is wrong, so that no colour is needed."""
-    if not given.after:
+    if not answers.after:
         return f"{who}: not stored"
-    before, after = (f"{escape(name)} {'✓' if name == truth else '✗'}" for name in (given.before, given.after))
-    return f"{who}: still {after}" if given.before == given.after else f"{who}: {before} → **{after}**"
+    before, after = (f"{escape(name)} {'✓' if name == truth else '✗'}" for name in (answers.before, answers.after))
+    return f"{who}: still {after}" if answers.before == answers.after else f"{who}: {before} → **{after}**"

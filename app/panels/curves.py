@@ -48,15 +48,17 @@ def curves(progress: Progress, config: new_run.Config) -> dict[str, list[charts.
     known = new_run.students_of(config)
     whose = {student: known.get(student) or _guessed(student) for student in progress}
     colour = charts.colours(list(dict.fromkeys(loss for loss, _ in whose.values())))
-    made: dict[str, list[charts.Line]] = {}
+    curves_by_set: dict[str, list[charts.Line]] = {}
     for student, rows in progress.items():
         loss, trained_on = whose[student]
         for domain in ("real", "synthetic"):
             points = [(row["epoch"], row[f"zero_shot_{domain}"]) for row in rows if "epoch" in row and f"zero_shot_{domain}" in row]
             if points:
                 x, y = zip(*points)
-                made.setdefault(trained_on, []).append(charts.Line(f"{loss_name(loss)}, {domain} images", x, y, colour[loss], domain))
-    return made
+                curves_by_set.setdefault(trained_on, []).append(
+                    charts.Line(f"{loss_name(loss)}, {domain} images", x, y, colour[loss], domain)
+                )
+    return curves_by_set
 
 
 def _guessed(student: str) -> tuple[str, str]:

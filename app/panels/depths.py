@@ -25,28 +25,28 @@ APART, READABLE = "within_class/auc/{}", "refit/to_classes/{}/real"
 def show_depths(view: ReportView, run: Run) -> None:
     """Put the curves over depth on the page."""
     st.header("Where in the network?")
-    held = measured_or_notice(view, "depth", run, "The separability by depth is not in this report.")
-    if not held:
+    records = measured_or_notice(view, "depth", run, "The separability by depth is not in this report.")
+    if not records:
         return
     st.markdown(
         "The same question at several depths, from the first stage of the network to its embedding. All networks see the kind of image early, by its "
         "texture. **What counts is whether they give it up towards the end**, as a teacher does."
     )
-    lines = depth_lines(view, held, APART)
-    words = depth_sentence(view, held)
+    lines = depth_lines(view, records, APART)
+    words = depth_sentence(view, records)
     st.markdown(words)
     draw(
         charts.line_chart(lines, "AUC within a class", across="depth (1 = embedding)", step=0.25),
         f"Separability by depth. {words}",
         "depth-auc",
     )
-    n = depth_n(held)
+    n = depth_n(records)
     st.caption(
         f"0.5 = cannot tell, 1 = always tells. Dotted: trained on real images. Bands: lowest to highest seed, with one seed its 95 % interval; {n}."
     )
-    readable = depth_lines(view, held, READABLE)
+    readable = depth_lines(view, records, READABLE)
     if readable:
-        reads = readable_sentence(view, held)
+        reads = readable_sentence(view, records)
         st.markdown(reads)
         figure = charts.line_chart(readable, "accuracy on real images (%)", percent=True, across="depth (1 = embedding)", step=0.25)
         draw(figure, f"Classes readable by depth. {reads}", "depth-classes")
@@ -55,46 +55,46 @@ def show_depths(view: ReportView, run: Run) -> None:
         )
 
 
-def depth_n(held: Mapping[str, ProbeRecord]) -> str:
+def depth_n(records: Mapping[str, ProbeRecord]) -> str:
     """Say how many images are behind the curves."""
-    counts = next((record.counts for record in held.values() if record.counts), {})
+    counts = next((record.counts for record in records.values() if record.counts), {})
     return f"n = {counts.get('images/real', 0):,} real and {counts.get('images/synthetic', 0):,} synthetic images"
 
 
-def curve(held: Mapping[str, ProbeRecord], names: tuple[str, ...], score: str) -> Curve:
+def curve(records: Mapping[str, ProbeRecord], names: tuple[str, ...], score: str) -> Curve:
     """Average a score over seeds at every depth that all of them have.
 
     Args:
-        held: student -> record.
+        records: student -> record.
         names: the seeds.
         score: its name with `{}` for the depth, e.g. `auc/{}`.
     """
     stages: list[int] = []
-    while over_all(held, names, score.format(f"at_{len(stages) + 1}")) is not None:
+    while over_all(records, names, score.format(f"at_{len(stages) + 1}")) is not None:
         stages.append(len(stages) + 1)
     across, middle, low, high = [], [], [], []
     for place, name in [*((stage / (len(stages) + 1), f"at_{stage}") for stage in stages), (1.0, "at_end")]:
-        found = over_all(held, names, score.format(name))
-        if found is not None:
+        values = over_all(records, names, score.format(name))
+        if values is not None:
             across.append(place)
-            middle.append(found.mean)
-            low.append(found.span[0])
-            high.append(found.span[1])
+            middle.append(values.mean)
+            low.append(values.span[0])
+            high.append(values.span[1])
     return across, middle, low, high
 
 
-def depth_lines(view: ReportView, held: Mapping[str, ProbeRecord], score: str) -> list[charts.Line]:
+def depth_lines(view: ReportView, records: Mapping[str, ProbeRecord], score: str) -> list[charts.Line]:
     """Make the teacher's curve and one a group of students."""
     colours = view.colours
-    curves = [("teacher", charts.TEACHER, curve(held, tuple(held)[:1], f"teacher/{score}"), False)]
-    curves += [(group.title, colours[group.key], curve(held, group.names, score), group.trained_on == "real") for group in view.groups]
+    curves = [("teacher", charts.TEACHER, curve(records, tuple(records)[:1], f"teacher/{score}"), False)]
+    curves += [(group.title, colours[group.key], curve(records, group.names, score), group.trained_on == "real") for group in view.groups]
     return [charts.Line(title, x, y, colour, "", low, high, dotted) for title, colour, (x, y, low, high), dotted in curves if len(x) > 1]
 
 
-def depth_sentence(view: ReportView, held: Mapping[str, ProbeRecord]) -> str:
+def depth_sentence(view: ReportView, records: Mapping[str, ProbeRecord]) -> str:
     """Say of teacher and students how far the kinds come apart at most, and what is left at the embedding."""
     lines = []
-    for line in depth_lines(view, held, APART):
+    for line in depth_lines(view, records, APART):
         most = max(line.y)
         low, high = (ends[-1] if ends else 0.0 for ends in (line.low, line.high))
         lines.append(
@@ -103,11 +103,11 @@ def depth_sentence(view: ReportView, held: Mapping[str, ProbeRecord]) -> str:
     return "\n".join(lines)
 
 
-def readable_sentence(view: ReportView, held: Mapping[str, ProbeRecord]) -> str:
+def readable_sentence(view: ReportView, records: Mapping[str, ProbeRecord]) -> str:
     """Say what can be read of the classes of real images just before the embedding, beside what the student reads, for each group."""
     lines = []
     for group in view.groups:
-        gain = gain_words(held, group)
+        gain = gain_words(records, group)
         if gain:
             lines.append(f"- **{escape(group.title)}**: {gain}")
     return (
@@ -117,11 +117,11 @@ def readable_sentence(view: ReportView, held: Mapping[str, ProbeRecord]) -> str:
     )
 
 
-def gain_words(held: Mapping[str, ProbeRecord], group: StudentGroup) -> str:
+def gain_words(records: Mapping[str, ProbeRecord], group: StudentGroup) -> str:
     """Write what a new projection gains on real images, over seeds; empty where it is not measured."""
-    found = collect_seeds(group, score_reader(dict(held), "refit_gain/before_projection/real"))
-    if found is None:
+    gains = collect_seeds(group, score_reader(dict(records), "refit_gain/before_projection/real"))
+    if gains is None:
         return ""
-    mean, low, high = (100 * value for value in (found.mean, *found.span))
-    over = "95 % interval" if len(found.seeds) == 1 else f"{len(found.seeds)} seeds,"
+    mean, low, high = (100 * value for value in (gains.mean, *gains.span))
+    over = "95 % interval" if len(gains.seeds) == 1 else f"{len(gains.seeds)} seeds,"
     return f"{format_number(mean, 1, signed=True)} points ({over} {format_number(low, 1, signed=True)} to {format_number(high, 1, signed=True)})"

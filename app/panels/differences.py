@@ -49,7 +49,7 @@ class Outcome:
 
 
 def difference(one: Interval, other: Interval) -> Interval:
-    """Give one minus other with the 95 % interval of independent estimates; where they share images it is wide rather than narrow.
+    """Compute one minus other with the 95 % interval of independent estimates; where they share images it is wide rather than narrow.
 
     Source: Zou & Donner (2008), "MOVER", equation 1.
     """
@@ -58,7 +58,7 @@ def difference(one: Interval, other: Interval) -> Interval:
 
 
 def accuracy(group: StudentGroup, domain: str) -> tuple[Interval, int] | None:
-    """Give a group's mean accuracy with an interval over seeds and images, and the images behind it; None where it is not measured.
+    """Compute a group's mean accuracy with an interval over seeds and images, and the images behind it; None where it is not measured.
 
     As in docs/verdict.md: Student's t over seeds and the interval over images, squared half-widths added. With one seed: its own.
     """

@@ -52,7 +52,7 @@ DISTANCES = (
 def show_direction(view: ReportView, run: Run) -> None:
     """Put on the page what is lost when the difference between the kinds is erased."""
     st.header("Is the difference used?")
-    held = view.records("separability")
+    records = view.records("separability")
     words = direction_sentence(view)
     if not words:
         missing("Whether the difference is used is not in this report.", run)
@@ -64,14 +64,14 @@ def show_direction(view: ReportView, run: Run) -> None:
     st.markdown(words)
     colours, dots = view.colours, []
     for domain in ("real", "synthetic"):
-        own = view.teacher_score("separability", f"{ERASED}/{domain}")
-        if own is not None:
-            dots.append(charts.Dot("teacher", own.value, own.low, own.high, charts.TEACHER, domain))
+        teacher = view.teacher_score("separability", f"{ERASED}/{domain}")
+        if teacher is not None:
+            dots.append(charts.Dot("teacher", teacher.value, teacher.low, teacher.high, charts.TEACHER, domain))
     for group in view.groups:
         for domain in ("real", "synthetic"):
-            found = collect_seeds(group, score_reader(held, f"{ERASED}/{domain}"))
-            if found is not None:
-                dots += group_dots(group, found, colours[group.key], domain)
+            values = collect_seeds(group, score_reader(records, f"{ERASED}/{domain}"))
+            if values is not None:
+                dots += group_dots(group, values, colours[group.key], domain)
     figure = charts.dot_chart(dots, "change in accuracy, percentage points", percent=True, guide=0.0, guide_label="nothing lost")
     draw(figure, f"Accuracy after erasing the difference. {words}".replace("*", "").replace("\\", ""), "direction")
     st.caption(
@@ -82,17 +82,17 @@ def show_direction(view: ReportView, run: Run) -> None:
 
 def direction_sentence(view: ReportView) -> str:
     """Say for each group what erasing the difference changes on synthetic and on real images; empty where it is not measured."""
-    held = view.records("separability")
+    records = view.records("separability")
     lines = []
     for group in view.groups:
         parts = []
         for domain in ("synthetic", "real"):
             score = f"{ERASED}/{domain}"
-            found = collect_seeds(group, score_reader(held, score), images_behind(held, group, score, domain))
-            if found is not None:
-                chance = next((s.chance for n in group.names if n in held and (s := as_score(held[n].scores.get(score)))), None)
+            values = collect_seeds(group, score_reader(records, score), images_behind(records, group, score, domain))
+            if values is not None:
+                chance = next((s.chance for n in group.names if n in records and (s := as_score(records[n].scores.get(score)))), None)
                 lot = "" if chance is None else f", {in_percent(chance)} by a random direction"
-                parts.append(f"{found.words(percent=True).replace(' %', ' points', 1)}{lot} on {domain} images")
+                parts.append(f"{values.words(percent=True).replace(' %', ' points', 1)}{lot} on {domain} images")
         if parts:
             lines.append(f"- **{escape(group.title)}**: {'; '.join(parts)}")
     return "\n".join(lines)
@@ -100,8 +100,8 @@ def direction_sentence(view: ReportView) -> str:
 
 def show_distances(view: ReportView) -> None:
     """Put the distances between the two clouds on the page; nothing where they are not measured."""
-    held = view.records("separability")
-    choices = available(DISTANCES, held)
+    records = view.records("separability")
+    choices = available(DISTANCES, records)
     if not choices:
         return
     st.header("How far apart are the two clouds?")
@@ -119,20 +119,20 @@ def show_distances(view: ReportView) -> None:
 
 def floor_sentence(view: ReportView, measure: Measure) -> str:
     """Say what half of the real images measure against the other half, for the teacher and for the group furthest from that."""
-    held = view.records("separability")
+    records = view.records("separability")
     parts = []
-    own = view.teacher_score("separability", measure.score)
-    if own is not None and own.chance is not None:
-        parts.append(f"the teacher {format_number(own.value, 3)} against {format_number(own.chance, 3)}")
+    teacher = view.teacher_score("separability", measure.score)
+    if teacher is not None and teacher.chance is not None:
+        parts.append(f"the teacher {format_number(teacher.value, 3)} against {format_number(teacher.chance, 3)}")
     best: tuple[float, str] | None = None
     for group in view.groups:
-        given = next((s for n in group.names if n in held and (s := as_score(held[n].scores.get(measure.score)))), None)
-        if given is not None and given.chance is not None:
-            apart = abs(given.value - given.chance)
+        distance = next((s for n in group.names if n in records and (s := as_score(records[n].scores.get(measure.score)))), None)
+        if distance is not None and distance.chance is not None:
+            apart = abs(distance.value - distance.chance)
             if best is None or apart > best[0]:
                 best = (
                     apart,
-                    f"**{escape(group.title)}**, furthest from its floor, {format_number(given.value, 3)} against {format_number(given.chance, 3)}",
+                    f"**{escape(group.title)}**, furthest from its floor, {format_number(distance.value, 3)} against {format_number(distance.chance, 3)}",
                 )
     parts += [best[1]] if best else []
     return f"Real images against other real images give the floor: {'; '.join(parts)}." if parts else ""

@@ -72,11 +72,11 @@ class Slice:
 def show_discoveries(view: ReportView, run: Run) -> None:
     """Put names, components and slices of one student on the page."""
     st.header("What is found when no cue is asked for?")
-    held = measured_or_notice(view, "discovery", run, "Discovery is not in this report.")
-    if not held:
+    records = measured_or_notice(view, "discovery", run, "Discovery is not in this report.")
+    if not records:
         return
-    student = choose("Student", list(held), "found-in", start=wide(held))
-    record = held[student]
+    student = choose("Student", list(records), "found-in", start=wide(records))
+    record = records[student]
     result, thumbnails = None, pd.DataFrame()
     try:
         result = load_probe(run, record)
@@ -109,7 +109,7 @@ def components(record: ProbeRecord, result: ProbeResult | None, class_names: Seq
     }
     by_stem = {(in_key(name), index): value for (name, index), value in stored.items()}
     called = {in_key(name): name for name in class_names}
-    found = []
+    collected = []
     for key in record.scores:
         parts = key.split("/")
         if parts[0] != "component" or parts[-1] != "auc" or not parts[-2].isdigit():
@@ -118,10 +118,10 @@ def components(record: ProbeRecord, result: ProbeResult | None, class_names: Seq
         auc, effect = as_score(record.scores[key]), as_score(record.scores.get(f"{stem}/effect"))
         if auc is not None and effect is not None:
             word, top = by_stem.get((name, index), ("", ()))
-            found.append(
+            collected.append(
                 Component(called.get(name, name), index, auc, effect, as_score(record.scores.get(f"excess/{stem}/effect")), word, top)
             )
-    return sorted(found, key=lambda item: -(item.excess or item.effect).value)
+    return sorted(collected, key=lambda item: -(item.excess or item.effect).value)
 
 
 def in_key(name: str) -> str:
@@ -139,7 +139,7 @@ def slices(record: ProbeRecord, result: ProbeResult | None) -> list[Slice]:
     for entry in result.params.get("slice_names", []) if result is not None else []:
         if isinstance(entry, Mapping) and isinstance(entry.get("slice"), int):
             names[entry["slice"]] = entry
-    found = []
+    collected = []
     for key in record.scores:
         parts = key.split("/")
         error = as_score(record.scores[key])
@@ -150,12 +150,12 @@ def slices(record: ProbeRecord, result: ProbeResult | None) -> list[Slice]:
             if "class" in entry and isinstance(images, int) and isinstance(share, int | float):
                 about = f"n = {images:,}, {in_percent(share, 0)} % of them {entry['class']}"
             teacher = as_score(record.scores.get(f"teacher/{key}"))
-            found.append(Slice(number, error, teacher, about, str(entry.get("word", "")), tops.get(number, ())))
-    return sorted(found, key=lambda item: -item.error.value)
+            collected.append(Slice(number, error, teacher, about, str(entry.get("word", "")), tops.get(number, ())))
+    return sorted(collected, key=lambda item: -item.error.value)
 
 
 def name_table(record: ProbeRecord) -> pd.DataFrame:
-    """Give one row a name: the word, where it stands, its effect and whether the student uses it, the most used first."""
+    """Return one row a name: the word, where it stands, its effect and whether the student uses it, the most used first."""
 
     def cell(score: Score | None, scale: float, p: Score | None) -> str:
         if score is None:
@@ -167,8 +167,8 @@ def name_table(record: ProbeRecord) -> pd.DataFrame:
 
     rows: list[tuple[float, dict[str, str]]] = []
     for key in record.scores:
-        how, _, rest = key.partition("/")
-        if how not in ("word", "tied"):
+        scope, _, rest = key.partition("/")
+        if scope not in ("word", "tied"):
             continue
         of, _, word = rest.rpartition("/")
         effect, p = as_score(record.scores[key]), as_score(record.scores.get(f"adjusted_p/{key}"))
@@ -219,8 +219,8 @@ def _plain_number(score: Score) -> str:
     return with_interval(score, digits=2)
 
 
-def _components(found: list[Component], thumbnails: pd.DataFrame, record: ProbeRecord) -> None:
-    if not found:
+def _components(shown_components: list[Component], thumbnails: pd.DataFrame, record: ProbeRecord) -> None:
+    if not shown_components:
         return
     st.subheader("In pictures: what lifts a class's score on synthetic images")
     n = (
@@ -232,17 +232,17 @@ def _components(found: list[Component], thumbnails: pd.DataFrame, record: ProbeR
         "Each component is one direction in which the images of a class differ. The pictures are those in which it is strongest, towards the "
         f"synthetic side. If they share something that is not the object, it may be the cue. {n}; half found the components, half measured them."
     )
-    for item in found[:SHOWN]:
+    for item in shown_components[:SHOWN]:
         st.markdown(component_sentence(item))
         _pictures(item.top, thumbnails)
 
 
-def _slices(found: list[Slice], thumbnails: pd.DataFrame) -> None:
-    if not found:
+def _slices(shown_slices: list[Slice], thumbnails: pd.DataFrame) -> None:
+    if not shown_slices:
         return
     st.subheader("Groups of real images on which it errs most")
     st.markdown("Real images that lie together, found on one half and measured on the other. They say where to look, not why.")
-    for item in found[:SHOWN]:
+    for item in shown_slices[:SHOWN]:
         st.markdown(slice_sentence(item))
         _pictures(item.top, thumbnails)
 

@@ -117,7 +117,7 @@ SHORT = {
 
 
 def kind_of(edit: str) -> str:
-    """Give the kind of an edit; one of another version counts as `removes`."""
+    """Return the kind of an edit; one of another version counts as `removes`."""
     return EDITS[edit].kind if edit in EDITS else "removes"
 
 

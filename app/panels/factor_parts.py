@@ -32,7 +32,7 @@ PART_COLOURS = {"text_target": "#D55E00", "negatives": "#0072B2", "synthetic_ima
 
 
 def kind_of(group: StudentGroup) -> Kind | None:
-    """Give the kind of a group's loss, or None where it is not known."""
+    """Return the kind of a group's loss, or None where it is not known."""
     target, negatives = group.students[0].target, group.students[0].negatives
     return None if target is None or negatives is None else (target, negatives)
 
@@ -148,7 +148,7 @@ def factor_label(factor: str) -> str:
 
 
 def level_table(view: ReportView) -> pd.DataFrame:
-    """Give one row a group of students: its levels and its mean accuracies over seeds; only factors in which groups differ."""
+    """Return one row a group of students: its levels and its mean accuracies over seeds; only factors in which groups differ."""
     groups = view.groups
     levels = [group.students[0].levels for group in groups]
     factors = [name for name in FACTORS if len({level.get(name, "") for level in levels}) > 1]

@@ -22,8 +22,8 @@ def show_fragility(view: ReportView, run: Run) -> None:
     """Put the excess drop under corruptions on the page."""
     st.header("Is it just fragile?")
     failed_probes(view, "corruptions", run)
-    held = view.finished("corruptions")
-    kinds = corruption_kinds(held)
+    records = view.finished("corruptions")
+    kinds = corruption_kinds(records)
     if not kinds:
         missing("The common corruptions are not in this report.", run)
         return
@@ -32,14 +32,14 @@ def show_fragility(view: ReportView, run: Run) -> None:
         "a student loses **than its teacher on the same disturbed images**. If that is little, fragility does not explain the gap."
     )
     kind = choose("Corruption", kinds, "corruption", words=kind_words)
-    words = fragility_sentence(view, held, kind)
+    words = fragility_sentence(view, records, kind)
     st.markdown(words)
     colours, dots = view.colours, []
     for group in view.groups:
         for domain in ("real", "synthetic"):
-            found = collect_seeds(group, score_reader(held, f"excess/{kind}/{domain}"))
-            if found is not None:
-                dots += group_dots(group, found, colours[group.key], domain)
+            values = collect_seeds(group, score_reader(records, f"excess/{kind}/{domain}"))
+            if values is not None:
+                dots += group_dots(group, values, colours[group.key], domain)
     figure = charts.dot_chart(
         dots, "points lost beyond the teacher, percentage points", percent=True, guide=0.0, guide_label="as its teacher"
     )
@@ -49,15 +49,15 @@ def show_fragility(view: ReportView, run: Run) -> None:
     )
 
 
-def corruption_kinds(held: dict[str, ProbeRecord]) -> list[str]:
+def corruption_kinds(records: dict[str, ProbeRecord]) -> list[str]:
     """List the corruptions of which an excess is stored, all of them together first."""
-    found = {
+    kinds = {
         parts[1]
-        for record in held.values()
+        for record in records.values()
         for name in record.scores
         if (parts := name.split("/"))[0] == "excess" and len(parts) == 3 and parts[2] in ("real", "synthetic")
     }
-    return [ALL, *sorted(found - {ALL})] if ALL in found else sorted(found)
+    return [ALL, *sorted(kinds - {ALL})] if ALL in kinds else sorted(kinds)
 
 
 def kind_words(kind: str) -> str:

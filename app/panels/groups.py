@@ -36,7 +36,7 @@ class StudentGroup:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Give the names of the group's students."""
+        """Return the names of the group's students."""
         return tuple(student.name for student in self.students)
 
 
@@ -52,7 +52,7 @@ def student_groups(report: Report) -> tuple[StudentGroup, ...]:
 
 
 def zero_shot(student: Student, domain: str) -> Estimate | None:
-    """Give a student's zero-shot accuracy on `real` or `synthetic`."""
+    """Return a student's zero-shot accuracy on `real` or `synthetic`."""
     return student.zero_shot.real if domain == "real" else student.zero_shot.synthetic
 
 
@@ -75,7 +75,7 @@ class SeedValues:
 
     @property
     def span(self) -> tuple[float, float]:
-        """Give the lowest and highest seed, or the one seed's own 95 % interval."""
+        """Return the lowest and highest seed, or the one seed's own 95 % interval."""
         if len(self.seeds) == 1:
             return self.seeds[0][1:]
         values = [value for value, _, _ in self.seeds]
@@ -97,11 +97,11 @@ def collect_seeds(group: StudentGroup, read: Callable[[Student], Estimate | Scor
     Returns:
         The seeds that have the number, or None where none has.
     """
-    found = [given for student in group.students if (given := read(student)) is not None]
-    if not found:
+    estimates = [estimate for student in group.students if (estimate := read(student)) is not None]
+    if not estimates:
         return None
-    count = next((given.n for given in found if isinstance(given, Estimate)), n)
-    return SeedValues(tuple((given.value, given.low, given.high) for given in found), count)
+    count = next((estimate.n for estimate in estimates if isinstance(estimate, Estimate)), n)
+    return SeedValues(tuple((estimate.value, estimate.low, estimate.high) for estimate in estimates), count)
 
 
 def as_score(raw: Mapping[str, object] | None) -> Score | None:
@@ -112,20 +112,20 @@ def as_score(raw: Mapping[str, object] | None) -> Score | None:
         return None
 
 
-def over_all(held: Mapping[str, ProbeRecord], names: Sequence[str], score: str) -> SeedValues | None:
+def over_all(records: Mapping[str, ProbeRecord], names: Sequence[str], score: str) -> SeedValues | None:
     """Collect one score of several seeds; None where one that was measured lacks it, or none was measured.
 
     Args:
-        held: student -> record.
+        records: student -> record.
         names: the seeds; those without a record are passed over.
         score: name of the score.
     """
-    found = [as_score(held[name].scores.get(score)) for name in names if name in held]
-    given = [one for one in found if one is not None]
-    return SeedValues(tuple((one.value, one.low, one.high) for one in given)) if given and len(given) == len(found) else None
+    scores = [as_score(records[name].scores.get(score)) for name in names if name in records]
+    known = [one for one in scores if one is not None]
+    return SeedValues(tuple((one.value, one.low, one.high) for one in known)) if known and len(known) == len(scores) else None
 
 
 def gap_of(group: StudentGroup) -> float:
-    """Give a group's accuracy on real minus on synthetic images, mean over seeds; 0 where one of them is not measured."""
+    """Compute a group's accuracy on real minus on synthetic images, mean over seeds; 0 where one of them is not measured."""
     real, synthetic = (collect_seeds(group, lambda student, domain=domain: zero_shot(student, domain)) for domain in ("real", "synthetic"))  # type: ignore[misc]
     return 0.0 if real is None or synthetic is None else real.mean - synthetic.mean

@@ -39,40 +39,40 @@ FALLS = {
 def show_ladder(view: ReportView, run: Run) -> None:
     """Put the confound ladder on the page."""
     st.header("Is it only the file, the size, the colour?")
-    held = measured_or_notice(view, "ladder", run, "The confound ladder is not in this report.")
-    if not held:
+    records = measured_or_notice(view, "ladder", run, "The confound ladder is not in this report.")
+    if not records:
         return
     st.markdown(
         "One thing after another is made alike in **all** images, and the question is asked again. Where a curve falls, that thing told the kinds apart. "
         "Each step keeps the ones before it."
     )
-    words = ladder_sentence(view, held)
+    words = ladder_sentence(view, records)
     st.markdown(words)
-    figure = charts.line_chart(ladder_lines(view, held), "AUC", across="made alike in all images", ticks=list(RUNGS.values()))
+    figure = charts.line_chart(ladder_lines(view, records), "AUC", across="made alike in all images", ticks=list(RUNGS.values()))
     draw(figure, f"Separability by step. {words}", "ladder")
-    facts = next((found for record in held.values() if (found := as_score(record.scores.get("metadata/auc"))) is not None), None)
+    facts = next((auc for record in records.values() if (auc := as_score(record.scores.get("metadata/auc"))) is not None), None)
     files = "" if facts is None else f" By file facts alone, without pixels: {with_interval(facts, digits=2)}."
     st.caption(
-        f"0.5 = cannot tell. Dotted: trained on real images. Bands: lowest to highest seed, with one seed its 95 % interval; {depth_n(held)}. *Pixels alone*: no network, about a "
+        f"0.5 = cannot tell. Dotted: trained on real images. Bands: lowest to highest seed, with one seed its 95 % interval; {depth_n(records)}. *Pixels alone*: no network, about a "
         f"hundred numbers of the picture itself.{files}"
     )
 
 
-def rung_values(held: Mapping[str, ProbeRecord], names: tuple[str, ...], score: str) -> list[tuple[int, float, float, float]]:
+def rung_values(records: Mapping[str, ProbeRecord], names: tuple[str, ...], score: str) -> list[tuple[int, float, float, float]]:
     """Average a score over seeds at every rung: place, mean, low, high; rungs that a seed lacks are left out."""
-    found = [(place, over_all(held, names, f"{score}/{rung}")) for place, rung in enumerate(RUNGS)]
-    return [(place, over.mean, *over.span) for place, over in found if over is not None]
+    values = [(place, over_all(records, names, f"{score}/{rung}")) for place, rung in enumerate(RUNGS)]
+    return [(place, over.mean, *over.span) for place, over in values if over is not None]
 
 
-def ladder_lines(view: ReportView, held: Mapping[str, ProbeRecord]) -> list[charts.Line]:
+def ladder_lines(view: ReportView, records: Mapping[str, ProbeRecord]) -> list[charts.Line]:
     """Make the curves: the teacher, each group of students, and the pixels without a network."""
-    colours, first = view.colours, tuple(held)[:1]
-    rows = [("teacher", charts.TEACHER, False, rung_values(held, first, "teacher/embedding/auc"))]
+    colours, first = view.colours, tuple(records)[:1]
+    rows = [("teacher", charts.TEACHER, False, rung_values(records, first, "teacher/embedding/auc"))]
     rows += [
-        (group.title, colours[group.key], group.trained_on == "real", rung_values(held, group.names, "embedding/auc"))
+        (group.title, colours[group.key], group.trained_on == "real", rung_values(records, group.names, "embedding/auc"))
         for group in view.groups
     ]
-    rows += [("pixels alone", charts.NEUTRAL, False, rung_values(held, first, "pixels/auc"))]
+    rows += [("pixels alone", charts.NEUTRAL, False, rung_values(records, first, "pixels/auc"))]
     lines = []
     for title, colour, dotted, values in rows:
         if len(values) > 1:
@@ -81,10 +81,10 @@ def ladder_lines(view: ReportView, held: Mapping[str, ProbeRecord]) -> list[char
     return lines
 
 
-def ladder_sentence(view: ReportView, held: Mapping[str, ProbeRecord]) -> str:
+def ladder_sentence(view: ReportView, records: Mapping[str, ProbeRecord]) -> str:
     """Say of each group what is left after the last step, and where its curve falls most."""
-    rows = [("the teacher", rung_values(held, tuple(held)[:1], "teacher/embedding/auc"))]
-    rows += [(group.title, rung_values(held, group.names, "embedding/auc")) for group in view.groups]
+    rows = [("the teacher", rung_values(records, tuple(records)[:1], "teacher/embedding/auc"))]
+    rows += [(group.title, rung_values(records, group.names, "embedding/auc")) for group in view.groups]
     lines = []
     for title, values in rows:
         if len(values) < 2:

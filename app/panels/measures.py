@@ -46,7 +46,7 @@ class Measure:
     guide_label: str = ""
 
     def names(self) -> dict[str, str]:
-        """Give domain -> score name; the empty domain where the measure has none."""
+        """Return domain -> score name; the empty domain where the measure has none."""
         return {domain: f"{self.score}/{domain}" for domain in ("real", "synthetic")} if self.domains else {"": self.score}
 
 
@@ -55,28 +55,28 @@ def draw(figure: charts.Figure, alt: str, key: str) -> None:
     st.plotly_chart(figure, config=CONFIG, alt=alt, key=key)
 
 
-def group_dots(group: StudentGroup, found: SeedValues, colour: str, domain: str = "", row: str | None = None) -> list[charts.Dot]:
+def group_dots(group: StudentGroup, values: SeedValues, colour: str, domain: str = "", row: str | None = None) -> list[charts.Dot]:
     """Make the marks of one group: the mean, and each seed where there are several."""
-    row, low_high = row or group.title, found.span
+    row, low_high = row or group.title, values.span
     hover = f"{group.title}{f', {domain} images' if domain else ''}"
-    dots = [charts.Dot(row, found.mean, *low_high, colour, domain, hover)]
-    if len(found.seeds) > 1:
+    dots = [charts.Dot(row, values.mean, *low_high, colour, domain, hover)]
+    if len(values.seeds) > 1:
         dots += [
-            charts.Dot(row, *seed, colour, domain, f"{hover}, seed {index + 1} of {len(found.seeds)}", main=False)
-            for index, seed in enumerate(found.seeds)
+            charts.Dot(row, *seed, colour, domain, f"{hover}, seed {index + 1} of {len(values.seeds)}", main=False)
+            for index, seed in enumerate(values.seeds)
         ]
     return dots
 
 
 def score_reader(records: dict[str, ProbeRecord], name: str) -> Callable[[Student], Score | None]:
-    """Give a function that reads one score of a student from the report's records."""
+    """Return a function that reads one score of a student from the report's records."""
     return lambda student: as_score(records[student.name].scores.get(name)) if student.name in records else None
 
 
 def available(measures: Sequence[Measure], records: dict[str, ProbeRecord]) -> list[Measure]:
     """Keep the measures of which the report holds at least one score."""
-    held = {name for record in records.values() for name in record.scores}
-    return [measure for measure in measures if held & set(measure.names().values())]
+    names = {name for record in records.values() for name in record.scores}
+    return [measure for measure in measures if names & set(measure.names().values())]
 
 
 def measured(view: ReportView, probe: str, measure: Measure) -> dict[tuple[str, str], SeedValues]:
@@ -131,6 +131,6 @@ def measure_sentence(view: ReportView, probe: str, measure: Measure) -> str:
     return "\n".join(f"- {part}" for part in parts)
 
 
-def estimate_words(given: Estimate) -> str:
+def estimate_words(accuracy: Estimate) -> str:
     """Write an accuracy with its interval and n."""
-    return f"{in_percent(given.value)} % (95 % interval {in_percent(given.low)} to {in_percent(given.high)}; n = {given.n:,} {given.over})"
+    return f"{in_percent(accuracy.value)} % (95 % interval {in_percent(accuracy.low)} to {in_percent(accuracy.high)}; n = {accuracy.n:,} {accuracy.over})"

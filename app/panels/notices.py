@@ -66,7 +66,7 @@ def missing(what: str, run: Run, error: Exception | None = None) -> None:
 
 
 def how_to_make(run: Run) -> None:
-    """Give the command that diagnoses a run; where its trained students are elsewhere, say so instead of a command that would fail."""
+    """Return the command that diagnoses a run; where its trained students are elsewhere, say so instead of a command that would fail."""
     if not run.has_students:
         st.caption("It cannot be made here, since the trained students are not in this folder. Where the whole run is:")
     st.code(run.diagnose_command if run.has_students else "synthgap diagnose RUN", language="bash")
@@ -83,7 +83,7 @@ def failed_probes(view: ReportView, probe: str, run: Run) -> None:
 
 
 def measured_or_notice(view: ReportView, probe: str, run: Run, absent: str) -> dict[str, ProbeRecord]:
-    """Give the records of a probe that has run; say for whom it failed, and what is missing where it has run for nobody.
+    """Return the records of a probe that has run; say for whom it failed, and what is missing where it has run for nobody.
 
     Args:
         view: the report, with what pages read from it.
@@ -92,10 +92,10 @@ def measured_or_notice(view: ReportView, probe: str, run: Run, absent: str) -> d
         absent: what to say where there is no record: a whole sentence of ours.
     """
     failed_probes(view, probe, run)
-    held = view.finished(probe)
-    if not held:
+    records = view.finished(probe)
+    if not records:
         missing(absent, run)
-    return held
+    return records
 
 
 def _no_report(run: Run) -> None:

@@ -20,17 +20,25 @@ HOW_TO_READ = (
 def outcome_dots(view: ReportView) -> list[charts.Dot]:
     """Make the marks: the teacher first, then each loss and training domain."""
     dots = []
-    for domain, own in (("real", view.report.teacher.zero_shot.real), ("synthetic", view.report.teacher.zero_shot.synthetic)):
-        if own is not None:
+    for domain, accuracy in (("real", view.report.teacher.zero_shot.real), ("synthetic", view.report.teacher.zero_shot.synthetic)):
+        if accuracy is not None:
             dots.append(
-                charts.Dot("teacher", own.value, own.low, own.high, charts.TEACHER, domain, f"{view.report.teacher.name}, {domain} images")
+                charts.Dot(
+                    "teacher",
+                    accuracy.value,
+                    accuracy.low,
+                    accuracy.high,
+                    charts.TEACHER,
+                    domain,
+                    f"{view.report.teacher.name}, {domain} images",
+                )
             )
     colours = view.colours
     for group in view.groups:
         for domain in ("real", "synthetic"):
-            found = collect_seeds(group, lambda student, domain=domain: zero_shot(student, domain))  # type: ignore[misc]
-            if found is not None:
-                dots += group_dots(group, found, colours[group.key], domain)
+            values = collect_seeds(group, lambda student, domain=domain: zero_shot(student, domain))  # type: ignore[misc]
+            if values is not None:
+                dots += group_dots(group, values, colours[group.key], domain)
     return dots
 
 
@@ -57,9 +65,11 @@ def gap_words(group: StudentGroup) -> str | None:
 def outcome_sentences(view: ReportView) -> list[str]:
     """Say every group's outcome, the one with the largest gap first, then the teacher's."""
     sentences = [words for group in sorted(view.groups, key=gap_of) if (words := gap_words(group))]
-    own = view.report.teacher.zero_shot
-    if own.real is not None and own.synthetic is not None:
-        sentences.append(f"**The teacher**: {estimate_words(own.real)} on real images, {estimate_words(own.synthetic)} on synthetic ones.")
+    accuracy = view.report.teacher.zero_shot
+    if accuracy.real is not None and accuracy.synthetic is not None:
+        sentences.append(
+            f"**The teacher**: {estimate_words(accuracy.real)} on real images, {estimate_words(accuracy.synthetic)} on synthetic ones."
+        )
     return sentences
 
 

@@ -44,7 +44,10 @@ class ReportView:
 
     @cached_property
     def _finished(self) -> Mapping[str, dict[str, ProbeRecord]]:
-        return {probe: {name: record for name, record in held.items() if record.status == "done"} for probe, held in self._records.items()}
+        return {
+            probe: {name: record for name, record in by_subject.items() if record.status == "done"}
+            for probe, by_subject in self._records.items()
+        }
 
     def records(self, probe: str) -> dict[str, ProbeRecord]:
         """Return the records of one probe by subject, the teacher's first, failed ones among them; empty where there are none."""

@@ -81,12 +81,12 @@ class Step:
 
     @property
     def question(self) -> str:
-        """Give the question as a heading; a step of another version shows its own id."""
+        """Return the question as a heading; a step of another version shows its own id."""
         return QUESTIONS.get(self.key, self.key.replace("_", " "))
 
     @property
     def charted(self) -> list[tuple[Finding, Evidence]]:
-        """Give the numbers the chart shows."""
+        """Return the numbers the chart shows."""
         pairs = [(finding, evidence) for finding in self.findings for evidence in finding.evidence]
         if self.key in READING:  # one chart that can be read in one way; the other numbers stand in words
             wanted = CHARTED.get(self.key)
@@ -103,10 +103,10 @@ class Step:
 
 def steps(view: ReportView) -> list[Step]:
     """Gather the report's findings into steps, in the report's order."""
-    found: dict[str, list[Finding]] = {}
+    by_step: dict[str, list[Finding]] = {}
     for finding in view.report.findings:
-        found.setdefault(finding.id.split("/", 1)[0], []).append(finding)
-    return [Step(key, tuple(findings)) for key, findings in found.items()]
+        by_step.setdefault(finding.id.split("/", 1)[0], []).append(finding)
+    return [Step(key, tuple(findings)) for key, findings in by_step.items()]
 
 
 def group_of(finding: Finding, groups: Sequence[StudentGroup]) -> StudentGroup | None:
@@ -124,10 +124,10 @@ def step_dots(pairs: list[tuple[Finding, Evidence]], view: ReportView) -> list[c
         colour = colours[group.key] if group else charts.NEUTRAL
         domain = _domain(evidence)
         if evidence.teacher is not None:
-            own = evidence.teacher
-            dots.append(charts.Dot(row, own.value, own.low, own.high, charts.TEACHER, domain, f"teacher, {evidence.what}"))
-        given = evidence.estimate
-        dots.append(charts.Dot(row, given.value, given.low, given.high, colour, domain, f"{row}: {evidence.what}"))
+            teacher = evidence.teacher
+            dots.append(charts.Dot(row, teacher.value, teacher.low, teacher.high, charts.TEACHER, domain, f"teacher, {evidence.what}"))
+        estimate = evidence.estimate
+        dots.append(charts.Dot(row, estimate.value, estimate.low, estimate.high, colour, domain, f"{row}: {evidence.what}"))
     return dots
 
 

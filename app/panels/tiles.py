@@ -33,15 +33,15 @@ class Tile:
     doubt: str = ""
 
 
-def stored_tiles(found: Sequence[tuple[str, Eyes]], image: str, method: str, numbers: Sequence[str]) -> list[Tile]:
+def stored_tiles(encoders: Sequence[tuple[str, Eyes]], image: str, method: str, numbers: Sequence[str]) -> list[Tile]:
     """Collect the stored maps of an image, encoder after encoder."""
-    made = []
-    for title, eyes in found:
+    tiles = []
+    for title, eyes in encoders:
         for number in numbers:
             values = eyes.map_of(image, method, number)
             if values is not None:
-                made.append(Tile(title, number, values, eyes.believed(method, number)))
-    return made
+                tiles.append(Tile(title, number, values, eyes.believed(method, number)))
+    return tiles
 
 
 def show_tiles(content: bytes, tiles: Sequence[Tile], strength: float, words: str) -> None:
@@ -54,12 +54,12 @@ def show_tiles(content: bytes, tiles: Sequence[Tile], strength: float, words: st
         words: what the picture is, for those who cannot see it.
     """
     for number, meaning in NUMBERS.items():
-        own = [tile for tile in tiles if tile.number == number]
-        if not own:
+        of_number = [tile for tile in tiles if tile.number == number]
+        if not of_number:
             continue
         with st.container(horizontal=True, gap="small"):
             st.image(png(decode(content)), width=WIDTH, caption=f"→ {meaning}", alt=words)
-            for tile in own:
+            for tile in of_number:
                 caption = escape(tile.who) + (" (uninformative)" if tile.doubt else "")
                 alt = f"Map of {meaning} for {tile.who} over {words}" + (", uninformative" if tile.doubt else "")
                 st.image(overlay(content, tile.values, strength), width=WIDTH, caption=caption, alt=alt)
@@ -98,9 +98,9 @@ def on_demand(run: Run, view: ReportView, content: bytes, label: int | None, *, 
             except DiagnosticError as error:
                 st.session_state.pop(place, None)
                 st.error(f"**The maps could not be computed.** {escape(str(error))}")
-    held = st.session_state.get(place)
-    if held is not None and held[0] == content:
-        _show_answers(content, held[2], titles, view, strength)
+    stored = st.session_state.get(place)
+    if stored is not None and stored[0] == content:
+        _show_answers(content, stored[2], titles, view, strength)
 
 
 def _show_answers(content: bytes, answers: Sequence[Answer], titles: dict[str, str], view: ReportView, strength: float) -> None:

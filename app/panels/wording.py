@@ -78,8 +78,8 @@ def number(value: float, unit: str) -> str:
     return format_number(value, 3)
 
 
-def estimate(given: Estimate, unit: str) -> str:
+def estimate(value: Estimate, unit: str) -> str:
     """Write an estimate with its interval and n, e.g. `43.3 % (95 % interval 41.9 to 44.7; n = 5,000 images)`."""
-    low, high = (in_percent(end) if unit in ("share", "points") else format_number(end, 3) for end in (given.low, given.high))
-    over, what = (" over seeds and images", "seeds") if given.over == "seeds and images" else ("", given.over)
-    return f"{number(given.value, unit)} (95 % interval{over} {low} to {high}; n = {given.n:,} {what})"
+    low, high = (in_percent(end) if unit in ("share", "points") else format_number(end, 3) for end in (value.low, value.high))
+    over, what = (" over seeds and images", "seeds") if value.over == "seeds and images" else ("", value.over)
+    return f"{number(value.value, unit)} (95 % interval{over} {low} to {high}; n = {value.n:,} {what})"

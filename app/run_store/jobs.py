@@ -140,7 +140,7 @@ def stop_soon(folder: Path) -> None:
 
 
 def last_words(folder: Path, lines: int = 15) -> list[str]:
-    """Give the last lines of a run's log as plain text, without the codes that colour a terminal."""
+    """Return the last lines of a run's log as plain text, without the codes that colour a terminal."""
     path = folder / LOG
     if not path.is_file():
         return []

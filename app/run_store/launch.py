@@ -27,7 +27,7 @@ MAX_UPLOAD_MIB = 20
 
 
 def serve_command(runs: Path, port: int) -> list[str]:
-    """Give the command that serves the dashboard: bound to this machine, without a browser and without usage statistics."""
+    """Return the command that serves the dashboard: bound to this machine, without a browser and without usage statistics."""
     return [
         # -P: a folder `app` or `probes` in the working directory must not hide the installed packages
         *(sys.executable, "-P", "-m", "app.run_store.serve", "run", str(Path(__file__).parents[1] / "dashboard.py")),

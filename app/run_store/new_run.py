@@ -59,13 +59,13 @@ def experiments(folders: Sequence[Path] | None = None) -> dict[str, Path]:
         name -> file, the pocket first; files that are no experiments are left out.
     """
     package = Path(app.__file__).resolve().parents[1]
-    found = {"pocket": package / "distill" / "packs" / "pocket" / "pocket.toml"}
+    files = {"pocket": package / "distill" / "packs" / "pocket" / "pocket.toml"}
     for folder in folders if folders is not None else (Path.cwd() / "configs", package / "configs"):
         for path in sorted([*folder.glob("*.toml"), *folder.glob("*/*.toml")]):
             name = str(path.relative_to(folder).with_suffix(""))
-            if name not in found and _is_experiment(path):
-                found[name] = path
-    return found
+            if name not in files and _is_experiment(path):
+                files[name] = path
+    return files
 
 
 def _is_experiment(path: Path) -> bool:
@@ -97,32 +97,32 @@ def read_config(path: Path) -> Config:
 
 
 def changed(config: Config, changes: Changes) -> Config:
-    """Give an experiment with a reader's choices put in.
+    """Return an experiment with a reader's choices put in.
 
     Raises:
         ValueError: for a choice that cannot be, naming it.
     """
-    made = copy.deepcopy(config)
+    experiment = copy.deepcopy(config)
     if changes.teacher:
-        made["teacher"]["model"] = _line("teacher", changes.teacher)
+        experiment["teacher"]["model"] = _line("teacher", changes.teacher)
     if changes.folder:
-        made["data"]["folder"] = _line("data folder", changes.folder)
-    for part, given in (("train", changes.train), ("test", changes.test)):
-        for name, spec in given.items():
-            made["data"][part][name] = _line(f"{part} {name}", spec)
+        experiment["data"]["folder"] = _line("data folder", changes.folder)
+    for part, chosen in (("train", changes.train), ("test", changes.test)):
+        for name, spec in chosen.items():
+            experiment["data"][part][name] = _line(f"{part} {name}", spec)
     if changes.students is not None:
-        if not changes.students or set(changes.students) - set(made["students"]):
+        if not changes.students or set(changes.students) - set(experiment["students"]):
             raise ValueError(
-                f"`losses` must be some of {', '.join(made['students'])}, got {', '.join(changes.students) or 'none'}; choose."
+                f"`losses` must be some of {', '.join(experiment['students'])}, got {', '.join(changes.students) or 'none'}; choose."
             )
-        made["students"] = {name: cell for name, cell in made["students"].items() if name in changes.students}
+        experiment["students"] = {name: cell for name, cell in experiment["students"].items() if name in changes.students}
     if changes.seeds:
-        made["seeds"] = list(changes.seeds)
+        experiment["seeds"] = list(changes.seeds)
     if changes.epochs is not None:
-        made.setdefault("training", {})["epochs"] = _least("epochs", changes.epochs, 1)
+        experiment.setdefault("training", {})["epochs"] = _least("epochs", changes.epochs, 1)
     if changes.limit is not None:
-        made["data"]["limit"] = _least("images", changes.limit, 2)
-    return made
+        experiment["data"]["limit"] = _least("images", changes.limit, 2)
+    return experiment
 
 
 def _line(what: str, text: str) -> str:
@@ -153,7 +153,7 @@ def read_seeds(text: str) -> list[int]:
 
 
 def new_folder(root: Path, name: str) -> Path:
-    """Give the folder of a new run, directly below the runs folder.
+    """Return the folder of a new run, directly below the runs folder.
 
     Raises:
         ValueError: when the name is not a plain folder name, or taken.
@@ -182,7 +182,7 @@ def write_config(folder: Path, config: Config) -> None:
 
 
 def command(folder: Path, *, at_once: int = 1, probes: Sequence[str] = ()) -> list[str]:
-    """Give the words that train a run folder's experiment, go on where it was interrupted, and judge what came out.
+    """Return the words that train a run folder's experiment, go on where it was interrupted, and judge what came out.
 
     Args:
         folder: run folder with `config.toml`.
@@ -196,7 +196,7 @@ def command(folder: Path, *, at_once: int = 1, probes: Sequence[str] = ()) -> li
 
 
 def command_again(folder: Path, before: Sequence[str]) -> list[str]:
-    """Give the words that go on with a run as it was started before.
+    """Return the words that go on with a run as it was started before.
 
     Only the number of students at once and the probes are taken from `before`, which is read from a file that may come from elsewhere.
     """

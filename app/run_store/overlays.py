@@ -38,22 +38,22 @@ def overlay(content: bytes, values: np.ndarray, strength: float, *, side: int = 
         PNG bytes.
     """
     picture = decode(content, side).astype(np.float64)
-    shown = enlarged(values, picture.shape[:2])
-    largest = np.abs(shown).max()
-    size = np.sqrt(np.abs(shown) / largest) if largest > 0 else np.zeros_like(shown)
+    heat = enlarged(values, picture.shape[:2])
+    largest = np.abs(heat).max()
+    size = np.sqrt(np.abs(heat) / largest) if largest > 0 else np.zeros_like(heat)
     cover = (strength * size)[..., None]
     grey = picture.mean(axis=2, keepdims=True)
     base = picture + min(1.0, 2 * strength) * (grey - picture)
-    colour = np.where(shown[..., None] >= 0, np.array(FOR), np.array(AGAINST))
+    colour = np.where(heat[..., None] >= 0, np.array(FOR), np.array(AGAINST))
     return png((1 - cover) * base + cover * colour)
 
 
 def map_alone(values: np.ndarray, *, side: int = SIDE) -> bytes:
     """Draw a map without a picture, on white."""
-    shown = enlarged(values, (side, side))
-    largest = np.abs(shown).max()
-    size = (np.sqrt(np.abs(shown) / largest) if largest > 0 else np.zeros_like(shown))[..., None]
-    colour = np.where(shown[..., None] >= 0, np.array(FOR), np.array(AGAINST))
+    heat = enlarged(values, (side, side))
+    largest = np.abs(heat).max()
+    size = (np.sqrt(np.abs(heat) / largest) if largest > 0 else np.zeros_like(heat))[..., None]
+    colour = np.where(heat[..., None] >= 0, np.array(FOR), np.array(AGAINST))
     return png((1 - size) * 255 + size * colour)
 
 

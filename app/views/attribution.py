@@ -40,9 +40,9 @@ def show(run: Run) -> None:
         "not why; and some maps mean nothing, which is said beside them."
     )
     failed_probes(view, "attribution", run)
-    found, reason = load_eyes(run, view.report)
+    eyes_by_encoder, reason = load_eyes(run, view.report)
     titles = view.short_titles
-    methods = [name for name in METHODS if any(name in eyes.methods() for eyes in found.values())]
+    methods = [name for name in METHODS if any(name in eyes.methods() for eyes in eyes_by_encoder.values())]
     if not methods:
         missing("Attribution maps are not stored with this report.", run, DiagnosticError(reason) if reason else None)
         _any_picture(run, view)
@@ -52,10 +52,10 @@ def show(run: Run) -> None:
     )
     method = method or methods[0]
     names = st.multiselect(
-        "Encoders", list(found), default=default_encoders(view, found), format_func=lambda name: titles.get(name, name),
+        "Encoders", list(eyes_by_encoder), default=default_encoders(view, eyes_by_encoder), format_func=lambda name: titles.get(name, name),
         key="attribution-encoders",
     )  # fmt: skip
-    chosen = {name: found[name] for name in names}
+    chosen = {name: eyes_by_encoder[name] for name in names}
     if not chosen:
         st.markdown("**Choose at least one encoder.**")
         return
@@ -66,16 +66,16 @@ def show(run: Run) -> None:
     elif part == PARTS[1]:
         show_trust(view, chosen, titles, method)
     elif part == PARTS[2]:
-        show_means(view, chosen, found, titles, method)
+        show_means(view, chosen, eyes_by_encoder, titles, method)
     else:
         _any_picture(run, view)
 
 
-def default_encoders(view: ReportView, found: dict[str, Eyes]) -> list[str]:
+def default_encoders(view: ReportView, eyes_by_encoder: dict[str, Eyes]) -> list[str]:
     """Choose the teacher and the first seed of up to three groups, those trained on synthetic images first."""
-    firsts = [next((name for name in group.names if name in found), None) for group in view.groups]
-    wanted = [name for name in [view.report.teacher.name, *firsts] if name in found]
-    return wanted[:4] or list(found)[:4]
+    firsts = [next((name for name in group.names if name in eyes_by_encoder), None) for group in view.groups]
+    wanted = [name for name in [view.report.teacher.name, *firsts] if name in eyes_by_encoder]
+    return wanted[:4] or list(eyes_by_encoder)[:4]
 
 
 def _gallery(run: Run, view: ReportView, chosen: dict[str, Eyes], titles: dict[str, str], method: str) -> None:
@@ -150,20 +150,20 @@ def _any_picture(run: Run, view: ReportView) -> None:
             row = thumbnails.loc[image]
             on_demand(run, view, bytes(row["image"]), int(row["label"]), key="attribution-stored", titles=students, strength=strength)
         return
-    given = st.file_uploader(
+    upload = st.file_uploader(
         "A picture of your own", type=["png", "jpg", "jpeg", "webp"], max_upload_size=MOST_UPLOAD, key="attribution-upload"
     )
     st.caption(
         f"PNG, JPEG or WebP, at most {MOST_UPLOAD} MiB and 16 megapixels; its middle square is brought to the students' size. It stays on "
         "this machine. Each encoder's map is of the class it takes the picture for."
     )
-    if given is None:
+    if upload is None:
         return
     from diagnose.stored_images.picture import read_picture
 
     try:
-        read_picture(given.getvalue(), 8)
+        read_picture(upload.getvalue(), 8)
     except ValueError as error:
         st.error(escape(str(error)))
         return
-    on_demand(run, view, given.getvalue(), None, key="attribution-own", titles=students, strength=strength)
+    on_demand(run, view, upload.getvalue(), None, key="attribution-own", titles=students, strength=strength)

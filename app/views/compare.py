@@ -73,20 +73,20 @@ def _verdicts(first: ReportView, first_name: str, second: ReportView, second_nam
                     st.markdown(escape(rest))
     same = first.report.verdict.label == second.report.verdict.label
     st.markdown("Both runs come to the same verdict." if same else "The two runs come to **different verdicts**.")
-    own = [view.report.teacher.zero_shot.real for view in (first, second)]
-    if own[0] is not None and own[1] is not None:
-        st.caption(f"The teacher on real images: {estimate(own[0], 'share')} before, {estimate(own[1], 'share')} now.")
+    teachers = [view.report.teacher.zero_shot.real for view in (first, second)]
+    if teachers[0] is not None and teachers[1] is not None:
+        st.caption(f"The teacher on real images: {estimate(teachers[0], 'share')} before, {estimate(teachers[1], 'share')} now.")
 
 
 def _outcomes(first: ReportView, second: ReportView) -> None:
     st.header("The outcomes, loss by loss")
-    found = outcomes(first, second)
-    if not found:
+    pairs = outcomes(first, second)
+    if not pairs:
         st.info("The two runs have no loss in common that was trained on the same kind of images.", icon=":material/info:")
     else:
-        lines = [outcome_words(given) for given in found]
+        lines = [outcome_words(pair) for pair in pairs]
         st.markdown(change_sentence(first, second))
-        dots = outcome_dots(found, first.colours)
+        dots = outcome_dots(pairs, first.colours)
         figure = charts.dot_chart(dots, "change in accuracy, percentage points", percent=True, guide=0.0, guide_label="no change")
         draw(figure, "Accuracy now minus before. " + " ".join(lines).replace("*", "").replace("\\", ""), "compare-outcomes")
         st.caption(
@@ -103,12 +103,12 @@ def _outcomes(first: ReportView, second: ReportView) -> None:
 
 def change_sentence(first: ReportView, second: ReportView) -> str:
     """Say on how many losses real accuracy surely changed."""
-    found = [given for given in outcomes(first, second) if given.domain == "real"]
-    better = [escape(given.title) for given in found if given.change[1] > 0]
-    worse = [escape(given.title) for given in found if given.change[2] < 0]
+    pairs = [pair for pair in outcomes(first, second) if pair.domain == "real"]
+    better = [escape(pair.title) for pair in pairs if pair.change[1] > 0]
+    worse = [escape(pair.title) for pair in pairs if pair.change[2] < 0]
     parts = [f"- surely **{word}** for {'; '.join(titles)}" for word, titles in (("better", better), ("worse", worse)) if titles]
-    rest = len(found) - len(better) - len(worse)
-    parts += [f"- not surely changed for {rest} of {len(found)} losses"] if rest else []
+    rest = len(pairs) - len(better) - len(worse)
+    parts += [f"- not surely changed for {rest} of {len(pairs)} losses"] if rest else []
     return "\n".join(["Accuracy on real images is", "", *parts]) if parts else "Accuracy on real images is in one of the two runs only."
 
 

@@ -52,9 +52,9 @@ def _findings(view: ReportView) -> None:
 def _interventions(view: ReportView, run: Run) -> None:
     st.header("Student by edit")
     failed_probes(view, "interventions", run)
-    held = view.records("interventions")
-    groups = measured_groups(held, view.groups)
-    kinds = [kind for kind in KINDS if edits_of(held, kind)]
+    records = view.records("interventions")
+    groups = measured_groups(records, view.groups)
+    kinds = [kind for kind in KINDS if edits_of(records, kind)]
     if not groups or not kinds:
         missing("The interventions are not in this report.", run)
         return
@@ -65,21 +65,21 @@ def _interventions(view: ReportView, run: Run) -> None:
         st.session_state[state_key("kind")] = kind_of(asked)  # a link to an edit need not name its kind
     kind = choose("How the cue is changed", kinds, "kind", words=lambda name: KINDS[name].label, buttons=True)
     st.markdown(f"{KINDS[kind].does} {KINDS[kind].means}")
-    sentence = matrix_sentence(held, groups, kind)
+    sentence = matrix_sentence(records, groups, kind)
     st.markdown(sentence)
     with st.expander("What each edit does"):
-        st.markdown("\n".join(f"- **{escape(edit_name(edit))}**: {escape(edit_words(edit))}" for edit in edits_of(held, kind)))
-    student, edit = _chosen(view, groups, kind, edits_of(held, kind))
+        st.markdown("\n".join(f"- **{escape(edit_name(edit))}**: {escape(edit_words(edit))}" for edit in edits_of(records, kind)))
+    student, edit = _chosen(view, groups, kind, edits_of(records, kind))
     _matrix(view, groups, kind, sentence, (student, edit))
     _one(view, run, student, edit)
 
 
 def _matrix(view: ReportView, groups: list[StudentGroup], kind: str, sentence: str, opened: tuple[str, str]) -> None:
-    held = view.records("interventions")
-    edits = edits_of(held, kind)
+    records = view.records("interventions")
+    edits = edits_of(records, kind)
     column = next((group.title for group in groups if opened[0] in group.names), "")
     figure = charts.matrix_chart(
-        cells(held, groups, kind),
+        cells(records, groups, kind),
         [row_label(edit) for edit in edits],
         [group.title for group in groups],
         limit=LIMITS[KINDS[kind].score],
@@ -121,22 +121,22 @@ def _chosen(view: ReportView, groups: list[StudentGroup], kind: str, edits: list
 
 def strongest(view: ReportView, groups: list[StudentGroup], kind: str) -> tuple[str, str] | None:
     """Find the student and edit of the framed cell with the largest number, so that the page opens with it."""
-    held = view.records("interventions")
-    made = [cell for cell in cells(held, groups, kind) if cell.strong] or cells(held, groups, kind)
-    if not made:
+    records = view.records("interventions")
+    candidates = [cell for cell in cells(records, groups, kind) if cell.strong] or cells(records, groups, kind)
+    if not candidates:
         return None
-    best = max(made, key=lambda cell: cell.value)
+    best = max(candidates, key=lambda cell: cell.value)
     group = next(group for group in groups if group.title == best.column)
-    edit = next(edit for edit in edits_of(held, kind) if row_label(edit) == best.row)
-    return next(name for name in group.names if name in held), edit
+    edit = next(edit for edit in edits_of(records, kind) if row_label(edit) == best.row)
+    return next(name for name in group.names if name in records), edit
 
 
 def _one(view: ReportView, run: Run, student: str, edit: str) -> None:
-    held = view.records("interventions")
+    records = view.records("interventions")
     st.subheader("One cell, and its images")
     st.markdown(f"**{escape(student)}**, {edit_sentence(edit)}")
-    st.markdown(spread_words(held, student, edit))
-    dots = accuracy_dots(held, student, edit, view.colour_of(student))
+    st.markdown(spread_words(records, student, edit))
+    dots = accuracy_dots(records, student, edit, view.colour_of(student))
     if dots:
         alt = "; ".join(f"{dot.row}, {dot.domain}: {with_interval(dot, digits=1, percent=True, unit=' %')}" for dot in dots)
         when_opened("Accuracy before and after", "cue-accuracy-opened", partial(_accuracy, dots, alt, view))

@@ -79,8 +79,8 @@ def show(run: Run) -> None:
         "A student that stays near its teacher only on synthetic images has learnt those images, not the teacher."
     )
     failed_probes(view, "drift", run)
-    held = view.records("drift")
-    choices = available(MEASURES, held)
+    records = view.records("drift")
+    choices = available(MEASURES, records)
     if not choices:
         missing("Drift is not in this report.", run)
         return
@@ -99,12 +99,12 @@ def show(run: Run) -> None:
 
 def domain_sentence(view: ReportView, measure: Measure) -> str:
     """Say for which group real and synthetic images differ most."""
-    found = measured(view, "drift", measure)
-    titles = [title for title, domain in found if domain == "real" and (title, "synthetic") in found]
+    values = measured(view, "drift", measure)
+    titles = [title for title, domain in values if domain == "real" and (title, "synthetic") in values]
     if not titles:
         return ""
-    widest = max(titles, key=lambda title: abs(found[title, "synthetic"].mean - found[title, "real"].mean))
-    real, synthetic = found[widest, "real"], found[widest, "synthetic"]
+    widest = max(titles, key=lambda title: abs(values[title, "synthetic"].mean - values[title, "real"].mean))
+    real, synthetic = values[widest, "real"], values[widest, "synthetic"]
     n = f" (n = {real.n:,} images)" if real.n else ""
     numbers = f"{format_number(real.mean)} on real, {format_number(synthetic.mean)} on synthetic images{n}"
     return f"Here the two kinds of image differ most for **{escape(widest)}**: {numbers}."
@@ -117,11 +117,11 @@ def epoch_lines(view: ReportView, run: Run, measure: Measure) -> tuple[list[char
         Curves with bands, one a student and domain; and the first reason why one is missing.
     """
     colours, lines, reason = view.colours, [], ""
-    held = view.records("drift")
+    records = view.records("drift")
     for group, title in view.curve_groups:
         for name in group.names:
             try:
-                arrays = load_probe(run, held[name]).arrays
+                arrays = load_probe(run, records[name]).arrays
             except (KeyError, FileNotFoundError, DiagnosticError) as error:
                 reason = reason or (str(error) if not isinstance(error, KeyError) else "")
                 continue
@@ -167,13 +167,13 @@ def epoch_sentence(lines: list[charts.Line]) -> str:
 
 def _images(view: ReportView, run: Run) -> None:
     st.header("Which images does it see otherwise than its teacher?")
-    held = {name: record for name, record in view.finished("drift").items() if name != view.report.teacher.name}
-    if not held:
+    records = {name: record for name, record in view.finished("drift").items() if name != view.report.teacher.name}
+    if not records:
         missing("The likeness of each image is not in this report.", run)
         return
-    student = choose("Student", list(held), "student", start=view.widest_gap(list(held)))
+    student = choose("Student", list(records), "student", start=view.widest_gap(list(records)))
     try:
-        arrays = load_probe(run, held[student]).arrays
+        arrays = load_probe(run, records[student]).arrays
     except (FileNotFoundError, DiagnosticError) as error:
         missing("The likeness of each image is not stored with this report.", run, error)
         return

@@ -120,7 +120,7 @@ def _page(run: Run, view: ReportView, data: RunMap, seen: dict[str, dict[str, Co
 
 
 def _drawn(run: Run, of: tuple[str, ...], number: int, count: int) -> Drawn:
-    """Give the chart on the page; one that cannot become the wanted one by moving its points is drawn anew."""
+    """Return the chart on the page; one that cannot become the wanted one by moving its points is drawn anew."""
     drawn: Drawn = st.session_state.setdefault(f"map-drawn/{run.name}", Drawn())
     if drawn.of != of or drawn.stuck or count > MOST_POINTS:
         drawn.of, drawn.number, drawn.moved = of, number, False
@@ -169,10 +169,10 @@ def _keep(place: str, data: RunMap, rows: list[int]) -> None:
     """Keep a selection by its ids, and in the address: a few as they are, many as one short text."""
     ids = data.ids[rows].tolist()
     st.session_state[place] = ids
-    few = len(ids) <= MOST_IN_ADDRESS
-    for name, held in (("image", ids if few else []), ("selected", "" if few else packed(rows, data.ids))):
-        if held:
-            st.query_params[name] = held
+    fits = len(ids) <= MOST_IN_ADDRESS
+    for name, value in (("image", ids if fits else []), ("selected", "" if fits else packed(rows, data.ids))):
+        if value:
+            st.query_params[name] = value
         else:
             st.query_params.pop(name, None)
 
@@ -189,17 +189,17 @@ def named_rows(text: str, data: RunMap, names: Sequence[str]) -> list[int]:
     asked = text.strip()
     if asked in names:
         return np.flatnonzero(data.labels == list(names).index(asked)).tolist()
-    found = pd.Index(data.ids).get_indexer(pd.Index(list(dict.fromkeys(part.strip() for part in asked.split(","))), dtype=object))
-    return [int(row) for row in found if row >= 0]
+    rows = pd.Index(data.ids).get_indexer(pd.Index(list(dict.fromkeys(part.strip() for part in asked.split(","))), dtype=object))
+    return [int(row) for row in rows if row >= 0]
 
 
 def _chosen(place: str, data: RunMap) -> list[int]:
-    """Give the rows that are selected: those of this visit, or those in the address."""
+    """Return the rows that are selected: those of this visit, or those in the address."""
     if place not in st.session_state:
         many = data.ids[unpacked(st.query_params.get("selected", ""), data.ids)].tolist()
         st.session_state[place] = many or st.query_params.get_all("image")[:MOST_IN_ADDRESS]
-    found = pd.Index(data.ids).get_indexer(pd.Index(list(dict.fromkeys(st.session_state[place])), dtype=object))
-    return [int(row) for row in found if row >= 0]
+    rows = pd.Index(data.ids).get_indexer(pd.Index(list(dict.fromkeys(st.session_state[place])), dtype=object))
+    return [int(row) for row in rows if row >= 0]
 
 
 def _show(run: Run, view: ReportView, data: RunMap, number: int, known: dict[str, Column], rows: list[int], titles: dict[str, str]) -> None:

@@ -88,8 +88,8 @@ def _buttons(run: Run, job: jobs.Job | None, going: bool) -> None:
         st.button("Stop", icon=":material/stop:", on_click=jobs.stop_soon, args=(run.path,), disabled=stopping, key="stop")
         return
     unfinished = (run.path / "config.toml").is_file() and not (run.path / "done").is_file() and not jobs.in_use(run.path)
-    said = "Takes up each student at its last finished epoch, then judges them."
-    if unfinished and st.button("Go on with it", icon=":material/resume:", key="resume", help=said):
+    help_text = "Takes up each student at its last finished epoch, then judges them."
+    if unfinished and st.button("Go on with it", icon=":material/resume:", key="resume", help=help_text):
         _start(run.path, new_run.command_again(run.path, job.command if job is not None else ()))
 
 

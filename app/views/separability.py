@@ -79,8 +79,8 @@ def show(run: Run) -> None:
 
 def _told_apart(view: ReportView, run: Run) -> None:
     failed_probes(view, "separability", run)
-    held = view.records("separability")
-    choices = available(MEASURES, held)
+    records = view.records("separability")
+    choices = available(MEASURES, records)
     if not choices:
         missing("Separability is not in this report.", run)
         return
@@ -98,9 +98,9 @@ def _told_apart(view: ReportView, run: Run) -> None:
 
 def excess_sentence(view: ReportView, measure: Measure) -> str:
     """Say how much more each group separates than its teacher, and whether every seed's interval lies on one side of zero."""
-    found = measured(view, "separability", measure)
+    values = measured(view, "separability", measure)
     lines = []
-    for (title, _), over in sorted(found.items(), key=lambda item: -item[1].mean):
+    for (title, _), over in sorted(values.items(), key=lambda item: -item[1].mean):
         above, below = (all(end > 0 for end in ends) for ends in zip(*((low, -high) for _, low, high in over.seeds), strict=True))
         sure = (
             "more than its teacher by every interval" if above else "less than its teacher" if below else "not surely more than its teacher"
@@ -110,8 +110,8 @@ def excess_sentence(view: ReportView, measure: Measure) -> str:
 
 
 def _excess(view: ReportView) -> None:
-    held = view.records("separability")
-    choices = available(EXCESS, held)
+    records = view.records("separability")
+    choices = available(EXCESS, records)
     if not choices:
         return
     st.header("More than its teacher?")

@@ -46,9 +46,9 @@ def show(run: Run) -> None:
     when_opened("Every student in a table", "students-table", partial(_table, view))
     _grid(view)
     show_sizes(view)
-    shown = shown_groups(view)
-    _curves(view, run, shown)
-    _classes(view, run, shown)
+    titles = shown_groups(view)
+    _curves(view, run, titles)
+    _classes(view, run, titles)
     show_fragility(view, run)
 
 
@@ -57,10 +57,10 @@ def _table(view: ReportView) -> None:
 
 
 def student_table(view: ReportView) -> pd.DataFrame:
-    """Give one row an encoder: what it is and its two accuracies with intervals; the teacher first."""
+    """Return one row an encoder: what it is and its two accuracies with intervals; the teacher first."""
 
-    def cell(given: Estimate | None) -> str:
-        return "not measured" if given is None else f"{with_interval(given, digits=1, percent=True)}, n = {given.n:,}"
+    def cell(accuracy: Estimate | None) -> str:
+        return "not measured" if accuracy is None else f"{with_interval(accuracy, digits=1, percent=True)}, n = {accuracy.n:,}"
 
     encoders: list[Teacher | Student] = [view.report.teacher, *view.report.students]
     rows = [
@@ -78,16 +78,16 @@ def student_table(view: ReportView) -> pd.DataFrame:
 
 
 def grid_cells(groups: list[StudentGroup]) -> dict[tuple[str, str], tuple[float, str]]:
-    """Give the cells of one loss's grid: (trained on, tested on) -> accuracy and its text."""
+    """Return the cells of one loss's grid: (trained on, tested on) -> accuracy and its text."""
     cells = {}
     for group in groups:
         for domain in ("real", "synthetic"):
-            found = collect_seeds(group, lambda student, domain=domain: zero_shot(student, domain))  # type: ignore[misc]
-            if found is not None and group.trained_on is not None:
-                low, high = found.span
+            values = collect_seeds(group, lambda student, domain=domain: zero_shot(student, domain))  # type: ignore[misc]
+            if values is not None and group.trained_on is not None:
+                low, high = values.span
                 cells[group.trained_on, domain] = (
-                    found.mean,
-                    f"<b>{in_percent(found.mean)} %</b><br>{in_percent(low)} to {in_percent(high)}",
+                    values.mean,
+                    f"<b>{in_percent(values.mean)} %</b><br>{in_percent(low)} to {in_percent(high)}",
                 )
     return cells
 
@@ -135,9 +135,9 @@ def _grid(view: ReportView) -> None:
 
 def _tested(view: ReportView) -> str:
     counts = [
-        f"n = {own.n:,} {DOMAIN_WORDS[domain]}"
+        f"n = {accuracy.n:,} {DOMAIN_WORDS[domain]}"
         for domain in ("real", "synthetic")
-        if (own := getattr(view.report.teacher.zero_shot, domain))
+        if (accuracy := getattr(view.report.teacher.zero_shot, domain))
     ]
     return f"Tested on {' and '.join(counts)}." if counts else ""
 
@@ -151,19 +151,19 @@ def shown_groups(view: ReportView) -> list[str]:
     return st.multiselect(label, titles, titles[:MOST_GROUPS], key="drawn") or titles[:MOST_GROUPS]
 
 
-def curve_lines(view: ReportView, column: str, domain: str = "", shown: Sequence[str] | None = None) -> list[charts.Line]:
-    """Give one curve a student not trained on real images, of a column of its training curve; seeds share a name, short where it can be.
+def curve_lines(view: ReportView, column: str, domain: str = "", titles: Sequence[str] | None = None) -> list[charts.Line]:
+    """Return one curve a student not trained on real images, of a column of its training curve; seeds share a name, short where it can be.
 
     Args:
         view: the report, with what pages read from it.
         column: of the training curve.
         domain: `real`, `synthetic`, or empty.
-        shown: titles of the groups; all where None.
+        titles: titles of the groups; all where None.
     """
     colours = view.colours
     lines = []
     for group, title in view.curve_groups:
-        if shown is not None and group.title not in shown:
+        if titles is not None and group.title not in titles:
             continue
         for student in group.students:
             rows = [row for row in student.curve if "epoch" in row and column in row]
@@ -173,10 +173,10 @@ def curve_lines(view: ReportView, column: str, domain: str = "", shown: Sequence
     return lines
 
 
-def _curves(view: ReportView, run: Run, shown: Sequence[str]) -> None:
+def _curves(view: ReportView, run: Run, titles: Sequence[str]) -> None:
     st.header("Was it just not trained long enough?")
-    lines = [line for domain in ("real", "synthetic") for line in curve_lines(view, f"zero_shot_{domain}", domain, shown)]
-    losses = curve_lines(view, "loss", shown=shown)
+    lines = [line for domain in ("real", "synthetic") for line in curve_lines(view, f"zero_shot_{domain}", domain, titles)]
+    losses = curve_lines(view, "loss", titles=titles)
     if not lines and not losses:
         missing("The training curves are not stored in this report.", run)
         return
@@ -235,14 +235,14 @@ class ClassAccuracy:
 
 def class_accuracy(view: ReportView, run: Run, domain: str) -> ClassAccuracy:
     """Read accuracy by class from the stored results of `transfer`; arrays of another length are passed over."""
-    found: dict[str, np.ndarray] = {}
-    teacher, n, reason, held = None, 0, "", view.records("transfer")
+    by_group: dict[str, np.ndarray] = {}
+    teacher, n, reason, records = None, 0, "", view.records("transfer")
     shape = (len(view.report.class_names),)
     for group in view.groups:
         rows = []
         for name in group.names:
             try:
-                arrays = load_probe(run, held[name]).arrays
+                arrays = load_probe(run, records[name]).arrays
             except KeyError:
                 reason = reason or f"`transfer` of {name} is not in the report."
                 continue
@@ -250,45 +250,45 @@ def class_accuracy(view: ReportView, run: Run, domain: str) -> ClassAccuracy:
                 reason = reason or str(error)
                 continue
             rows += [values for values in [arrays.get(f"class_accuracy/{domain}")] if values is not None and values.shape == shape]
-            own, counts = arrays.get(f"teacher/class_accuracy/{domain}"), arrays.get(f"class_count/{domain}")
-            teacher = own if own is not None and own.shape == shape else teacher
+            of_teacher, counts = arrays.get(f"teacher/class_accuracy/{domain}"), arrays.get(f"class_count/{domain}")
+            teacher = of_teacher if of_teacher is not None and of_teacher.shape == shape else teacher
             n = int(counts[counts > 0].min()) if counts is not None and (counts > 0).any() else n
         if rows:
-            found[group.title] = np.mean(rows, axis=0)
-    return ClassAccuracy(found, teacher, n, reason)
+            by_group[group.title] = np.mean(rows, axis=0)
+    return ClassAccuracy(by_group, teacher, n, reason)
 
 
-def _classes(view: ReportView, run: Run, shown: Sequence[str]) -> None:
+def _classes(view: ReportView, run: Run, titles: Sequence[str]) -> None:
     st.header("Which classes suffer?")
     failed_probes(view, "transfer", run)
     domain = choose("Tested on", ["real", "synthetic"], "tested-on", buttons=True)
-    held = class_accuracy(view, run, domain)
-    if not held.groups:
-        missing("Accuracy by class is not stored with this report.", run, DiagnosticError(held.reason) if held.reason else None)
+    accuracies = class_accuracy(view, run, domain)
+    if not accuracies.groups:
+        missing("Accuracy by class is not stored with this report.", run, DiagnosticError(accuracies.reason) if accuracies.reason else None)
         return
-    groups = [group for group in view.groups if group.title in held.groups]
-    chosen = [group for group in groups if group.title in shown] or groups[:MOST_GROUPS]
-    words = class_sentence(view, {group.title: held.groups[group.title] for group in chosen}, domain)
+    groups = [group for group in view.groups if group.title in accuracies.groups]
+    chosen = [group for group in groups if group.title in titles] or groups[:MOST_GROUPS]
+    words = class_sentence(view, {group.title: accuracies.groups[group.title] for group in chosen}, domain)
     st.markdown(words)
-    draw(charts.mark_chart(class_marks(view, held, chosen, domain), f"zero-shot accuracy on {domain} images"), words, "classes")
+    draw(charts.mark_chart(class_marks(view, accuracies, chosen, domain), f"zero-shot accuracy on {domain} images"), words, "classes")
     margin = (
-        f" At least n = {held.n:,} images a class: the 95 % interval of one seed's mark reaches ± {format_number(98 / held.n**0.5, 0)} points or less."
-        if held.n
+        f" At least n = {accuracies.n:,} images a class: the 95 % interval of one seed's mark reaches ± {format_number(98 / accuracies.n**0.5, 0)} points or less."
+        if accuracies.n
         else ""
     )
     st.caption(f"Means over seeds, the worst class first, at most {MOST_CLASSES} classes.{margin}")
-    lowest = np.min([held.groups[group.title] for group in chosen], axis=0)
+    lowest = np.min([accuracies.groups[group.title] for group in chosen], axis=0)
     show_confusions(view, run, domain, view.report.class_names[int(np.nanargmin(lowest))] if np.isfinite(lowest).any() else "")
 
 
-def class_marks(view: ReportView, held: ClassAccuracy, groups: list[StudentGroup], domain: str) -> list[charts.Mark]:
+def class_marks(view: ReportView, accuracies: ClassAccuracy, groups: list[StudentGroup], domain: str) -> list[charts.Mark]:
     """Make the marks of all classes, the worst first; classes without images are left out."""
     colours = view.colours
-    lowest = np.min([held.groups[group.title] for group in groups], axis=0)
+    lowest = np.min([accuracies.groups[group.title] for group in groups], axis=0)
     marks = []
     for index in np.argsort(np.nan_to_num(lowest, nan=2.0))[:MOST_CLASSES]:
-        named = [("teacher", held.teacher, charts.TEACHER)] if held.teacher is not None else []
-        named += [(group.title, held.groups[group.title], colours[group.key]) for group in groups]
+        named = [("teacher", accuracies.teacher, charts.TEACHER)] if accuracies.teacher is not None else []
+        named += [(group.title, accuracies.groups[group.title], colours[group.key]) for group in groups]
         marks += [
             charts.Mark(view.report.class_names[index], float(values[index]), colour, domain, name)
             for name, values, colour in named
@@ -297,10 +297,10 @@ def class_marks(view: ReportView, held: ClassAccuracy, groups: list[StudentGroup
     return marks
 
 
-def class_sentence(view: ReportView, found: dict[str, np.ndarray], domain: str) -> str:
+def class_sentence(view: ReportView, by_group: dict[str, np.ndarray], domain: str) -> str:
     """Name each group's worst and best class."""
     parts = []
-    for title, values in found.items():
+    for title, values in by_group.items():
         if not np.isfinite(values).any():
             continue
         worst, best = int(np.nanargmin(values)), int(np.nanargmax(values))

@@ -76,15 +76,19 @@ def _verdict(view: ReportView) -> None:
 def behind_words(view: ReportView) -> str:
     """Say how many students, seeds, images and classes the verdict rests on."""
     seeds = {student.seed for student in view.report.students} - {None}
-    counts = [f"{own.n:,} {domain} images" for domain in ("real", "synthetic") if (own := getattr(view.report.teacher.zero_shot, domain))]
+    counts = [
+        f"{accuracy.n:,} {domain} images"
+        for domain in ("real", "synthetic")
+        if (accuracy := getattr(view.report.teacher.zero_shot, domain))
+    ]
     parts = [
         f"{len(view.report.students)} student{'s' if len(view.report.students) != 1 else ''}{f' ({len(seeds)} seeds)' if len(seeds) > 1 else ''}",
         *counts,
         f"{len(view.report.class_names)} classes",
     ]
     label = view.report.verdict.label.replace("_", " ")
-    made = escape(view.report.created[:16].replace("T", " "))
-    return f"Verdict: {escape(label)}. It rests on {', '.join(parts)}. Numbers in brackets are 95 % intervals. Made {made}."
+    created = escape(view.report.created[:16].replace("T", " "))
+    return f"Verdict: {escape(label)}. It rests on {', '.join(parts)}. Numbers in brackets are 95 % intervals. Made {created}."
 
 
 def _compared(view: ReportView) -> None:
@@ -122,8 +126,8 @@ def _pictures(run: Run, view: ReportView) -> None:
 
 def alternatives_table(view: ReportView) -> str:
     """Write all other explanations as a markdown table; empty where there are none."""
-    found = {alternative.name: alternative for finding in view.report.findings for alternative in finding.alternatives}
-    if not found:
+    alternatives = {alternative.name: alternative for finding in view.report.findings for alternative in finding.alternatives}
+    if not alternatives:
         return ""
-    rows = [f"| {escape(item.name)}: **{STATUS_WORDS[item.status]}** | {escape(item.because)} |" for item in found.values()]
+    rows = [f"| {escape(item.name)}: **{STATUS_WORDS[item.status]}** | {escape(item.because)} |" for item in alternatives.values()]
     return "\n".join(["| Is it … ? | What says so |", "|---|---|", *rows])

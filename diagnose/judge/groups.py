@@ -39,14 +39,14 @@ class Group:
     def levels(self) -> dict[str, str]:
         """Factor -> level; of students without a known recipe what is told of their target, negatives and training images."""
         first = self.subjects[0]
-        found = dict(first.levels)
-        if not found and first.target is not None:
-            found["target"] = first.target
-        if not found.get("negatives") and first.negatives is not None and not first.levels:
-            found["negatives"] = "yes" if first.negatives else "no"
+        levels = dict(first.levels)
+        if not levels and first.target is not None:
+            levels["target"] = first.target
+        if not levels.get("negatives") and first.negatives is not None and not first.levels:
+            levels["negatives"] = "yes" if first.negatives else "no"
         if self.trained_on in ("synthetic", "real"):
-            found.setdefault("real_images", "0 %" if self.trained_on == "synthetic" else "100 %")
-        return found
+            levels.setdefault("real_images", "0 %" if self.trained_on == "synthetic" else "100 %")
+        return levels
 
     @property
     def recipe(self) -> str:
