@@ -59,12 +59,22 @@ def pick_run(runs: list[Run]) -> Run:
 
 
 def show_page(name: str, run: Run) -> None:
-    """Import a page and show it."""
+    """Import a page and show it.
+
+    Args:
+        name: module in `app.views`.
+        run: the run that is open.
+    """
     importlib.import_module(f"app.views.{name}").show(run)
 
 
 def show_first(name: str, root: Path) -> None:
-    """Show one of the pages that need no run."""
+    """Show one of the pages that need no run.
+
+    Args:
+        name: `why` or `run`.
+        root: the runs folder.
+    """
     from app.panels import notices
     from app.views import run
 

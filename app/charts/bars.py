@@ -33,7 +33,13 @@ class Bar:
 
 
 def bar_chart(bars: Sequence[Bar], axis: str, *, suffix: str = "") -> go.Figure:
-    """Draw bars in percent (points), each row's label and number above its bar; readable at phone width."""
+    """Draw bars in percent (points), each row's label and number above its bar; readable at phone width.
+
+    Args:
+        bars: in the order of rows, top first.
+        axis: title of the axis.
+        suffix: written behind the ticks.
+    """
     traces: list[Properties] = []
     links: list[Properties] = []
     labels: list[Properties] = []

@@ -53,13 +53,28 @@ def built(
 
 
 def marker(domain: str, colour: str, size: float, *, hollow: bool = False) -> Properties:
-    """Return the look of a mark: its domain decides the shape, a white rim parts it from what lies under it; a hollow one is a rim alone."""
+    """Return the look of a mark: its domain decides the shape, a white rim parts it from what lies under it; a hollow one is a rim alone.
+
+    Args:
+        domain: `real`, `synthetic` or empty.
+        colour: of the loss.
+        size: in pixels.
+        hollow: draw the rim alone.
+    """
     line = {"width": 2, "color": colour} if hollow else {"width": 1, "color": "white"}
     return {"symbol": MARKERS[domain] + ("-open" if hollow else ""), "size": size, "color": colour, "line": line}
 
 
 def whiskers(values: Sequence[float], lows: Sequence[float], highs: Sequence[float], colour: str, *, main: bool = True) -> Properties:
-    """Return the intervals of marks, in the unit of the axis; thin for what is not a main mark."""
+    """Return the intervals of marks, in the unit of the axis; thin for what is not a main mark.
+
+    Args:
+        values: N values, in the unit of the axis.
+        lows: lower ends of their intervals.
+        highs: upper ends.
+        colour: of the whiskers.
+        main: draw them thick.
+    """
     return {
         "type": "data",
         "symmetric": False,

@@ -30,7 +30,12 @@ class Mark:
 
 
 def mark_chart(marks: Sequence[Mark], axis: str) -> go.Figure:
-    """Draw many rows compactly, the first on top, one legend entry a name; values in percent."""
+    """Draw many rows compactly, the first on top, one legend entry a name; values in percent.
+
+    Args:
+        marks: in the order of rows, top first.
+        axis: title of the axis.
+    """
     rows = list(dict.fromkeys(mark.row for mark in marks))
     traces = []
     for name in dict.fromkeys(mark.name for mark in marks):

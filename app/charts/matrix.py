@@ -93,14 +93,24 @@ def matrix_chart(
 
 
 def shade(value: float, limit: float) -> str:
-    """Return the colour of a cell: paper for nothing, mixed with vermilion above and blue below."""
+    """Return the colour of a cell: paper for nothing, mixed with vermilion above and blue below.
+
+    Args:
+        value: of the cell.
+        limit: size of a value that is drawn deepest, above 0.
+    """
     depth = DEEPEST * min(abs(value) / limit, 1.0)
     mixed = [round(PAPER + depth * (part - PAPER)) for part in (ABOVE if value >= 0 else BELOW)]
     return f"rgb({mixed[0]},{mixed[1]},{mixed[2]})"
 
 
 def wrapped(text: str, width: int = 13) -> str:
-    """Break an outside string into lines of about `width` letters, escaped, at most four."""
+    """Break an outside string into lines of about `width` letters, escaped, at most four.
+
+    Args:
+        text: our own words.
+        width: letters a line.
+    """
     lines = [""]
     for word in text.split():
         if lines[-1] and len(lines[-1]) + len(word) + 1 > width:

@@ -36,7 +36,14 @@ class Point:
 
 
 def scatter_chart(points: Sequence[Point], across: str, axis: str, *, log: bool = False) -> go.Figure:
-    """Draw points with vertical whiskers, values in percent, one legend entry a name."""
+    """Draw points with vertical whiskers, values in percent, one legend entry a name.
+
+    Args:
+        points: the marks.
+        across: title of the horizontal axis.
+        axis: title of the vertical axis.
+        log: draw the horizontal axis logarithmically.
+    """
     traces: list[Properties] = []
     named: set[str] = set()
     for point in points:

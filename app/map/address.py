@@ -31,7 +31,12 @@ def packed(rows: Sequence[int], ids: np.ndarray) -> str:
 
 
 def unpacked(text: str, ids: np.ndarray) -> list[int]:
-    """Read what `packed` wrote, in the order of the map; empty for another map's text or a damaged one."""
+    """Read what `packed` wrote, in the order of the map; empty for another map's text or a damaged one.
+
+    Args:
+        text: from the address, may be anything.
+        ids: (n,) text, of the whole map.
+    """
     if not 0 < len(text) <= MOST_LETTERS:
         return []
     try:

@@ -45,7 +45,13 @@ def map_figure(data: RunMap, number: int, column: Column, *, most: int = MOST_PO
 
 
 def moved_places(data: RunMap, number: int, column: Column) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Return the places on another map of the points that `map_figure` draws one by one: x and y of each of its traces, in its order."""
+    """Return the places on another map of the points that `map_figure` draws one by one: x and y of each of its traces, in its order.
+
+    Args:
+        data: the run's map.
+        number: which of its maps.
+        column: what colours the points.
+    """
     across, up = steps_of(data, number)
     return [(across[rows], up[rows]) for _, _, rows in _parts(data, column)]
 
@@ -54,6 +60,10 @@ def steps_of(data: RunMap, number: int) -> tuple[np.ndarray, np.ndarray]:
     """Return a map's places in steps over the bounds of all maps: two (n,) uint16, or float32 with NaN where images have no place.
 
     A place has no unit, and 65,536 steps are more than a hundred a pixel, so half the bytes of float32 lose nothing that can be seen.
+
+    Args:
+        data: the run's map.
+        number: which of its maps.
     """
     steps_by_axis = []
     known = np.isfinite(data.places[number]).all()

@@ -71,7 +71,12 @@ class RunMap:
         return sorted((one.epoch for one in self.whose if one.subject == subject), key=lambda epoch: (epoch is None, epoch))
 
     def number(self, subject: str, epoch: int | None) -> int:
-        """Find the map of an encoder at an epoch."""
+        """Find the map of an encoder at an epoch.
+
+        Args:
+            subject: the encoder.
+            epoch: the epoch, or None for its end.
+        """
         return self.whose.index(Whose(subject, epoch))
 
     @cached_property
@@ -87,6 +92,10 @@ class RunMap:
 
 def load_map(run: Run, report: Report) -> RunMap:
     """Read the run's map.
+
+    Args:
+        run: the run.
+        report: the report of the run.
 
     Raises:
         FileNotFoundError: when the diagnosis made none, or its arrays are not beside the report.
@@ -147,7 +156,12 @@ class Column:
 
 
 def class_names(labels: np.ndarray, names: Sequence[str]) -> np.ndarray:
-    """Name each label; one without a name keeps its number."""
+    """Name each label; one without a name keeps its number.
+
+    Args:
+        labels: (n,) class index.
+        names: C names.
+    """
     return np.array([names[label] if 0 <= label < len(names) else f"class {label}" for label in labels.tolist()], dtype=object)
 
 
@@ -155,6 +169,12 @@ def columns(run: Run, report: Report, data: RunMap, subject: str) -> dict[str, C
     """Collect all that is known of each image on the map: class, domain, error and every score an image of one encoder.
 
     What is not stored is left out.
+
+    Args:
+        run: the run.
+        report: the report of the run.
+        data: the run's map.
+        subject: the encoder.
     """
     classes = class_names(data.labels, report.class_names)
     order = tuple(name for name in report.class_names if name in set(classes.tolist()))
@@ -199,7 +219,13 @@ def _of_probe(probe: str, arrays: Mapping[str, np.ndarray], data: RunMap, names:
 
 
 def cells_of(places: np.ndarray, bounds: tuple[tuple[float, float], tuple[float, float]], *, side: int = CELLS) -> np.ndarray:
-    """Return the cell of each image on a grid over the map, (n,) int64 in [0, side * side); -1 for one without a place."""
+    """Return the cell of each image on a grid over the map, (n,) int64 in [0, side * side); -1 for one without a place.
+
+    Args:
+        places: (n, 2), NaN for an image without a place.
+        bounds: range of both axes.
+        side: cells along one side.
+    """
     steps = [(places[:, axis] - low) / max(high - low, 1e-12) * side for axis, (low, high) in enumerate(bounds)]
     known = np.isfinite(places).all(axis=1)
     column, row = (np.clip(np.where(known, step, 0), 0, side - 1).astype(np.int64) for step in steps)

@@ -61,7 +61,14 @@ def show_selection(
 
 
 def selection_sentence(data: RunMap, rows: list[int], known: dict[str, Column], view: ReportView) -> str:
-    """Say in words what a selection is made of, beside the whole map."""
+    """Say in words what a selection is made of, beside the whole map.
+
+    Args:
+        data: the run's map.
+        rows: rows of the map that are selected, at least one.
+        known: name -> what is known of each image.
+        view: the report, with what pages read from it.
+    """
     chosen = np.array(rows)
     synthetic = int((data.domain[chosen] == "synthetic").sum())
     overall = float((data.domain == "synthetic").mean())

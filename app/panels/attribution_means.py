@@ -30,7 +30,15 @@ VALUES = {
 
 
 def show_means(view: ReportView, chosen: dict[str, Eyes], eyes_by_encoder: dict[str, Eyes], titles: dict[str, str], method: str) -> None:
-    """Show the aggregates of one method."""
+    """Show the aggregates of one method.
+
+    Args:
+        view: the report, with what pages read from it.
+        chosen: encoder -> its stored maps, of the encoders that are shown.
+        eyes_by_encoder: encoder -> its stored maps.
+        titles: encoder -> its name for people.
+        method: attribution method, a key of `METHODS`.
+    """
     st.header("Over many pictures")
     number = st.segmented_control(
         "Means of", list(NUMBERS), default="zero_shot", format_func=NUMBERS.__getitem__, key="attribution-means", bind="query-params"
@@ -73,14 +81,27 @@ def _sides(view: ReportView, eyes_by_encoder: dict[str, Eyes], titles: dict[str,
 
 
 def mean_over(members: list[Eyes], method: str, number: str, domain: str, label: int | None) -> np.ndarray | None:
-    """Average the mean maps of several seeds, (h, w), or None where none has one of the same size."""
+    """Average the mean maps of several seeds, (h, w), or None where none has one of the same size.
+
+    Args:
+        members: stored maps of the seeds.
+        method: attribution method, a key of `METHODS`.
+        number: what the maps explain, a key of `NUMBERS`.
+        domain: `real` or `synthetic`.
+        label: class index, or None for all classes.
+    """
     maps = [values for eyes in members if (values := eyes.mean_map(method, number, domain, label)) is not None]
     same = [values for values in maps if values.shape == maps[0].shape]
     return np.mean(same, axis=0) if same else None
 
 
 def measures(method: str, number: str) -> list[Measure]:
-    """List what can be measured of a method's maps, by the names of its scores."""
+    """List what can be measured of a method's maps, by the names of its scores.
+
+    Args:
+        method: attribution method, a key of `METHODS`.
+        number: what the maps explain, a key of `NUMBERS`.
+    """
     return [
         Measure(
             label,

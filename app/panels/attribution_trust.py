@@ -19,7 +19,13 @@ BASELINES = {
 
 
 def believed_sentence(chosen: dict[str, Eyes], titles: dict[str, str], method: str) -> str:
-    """Say plainly which maps are informative and which are not, and why not."""
+    """Say plainly which maps are informative and which are not, and why not.
+
+    Args:
+        chosen: encoder -> its stored maps, of the encoders that are shown.
+        titles: encoder -> its name for people.
+        method: attribution method, a key of `METHODS`.
+    """
     good: dict[str, list[str]] = {}
     bad = []
     for name, eyes in chosen.items():
@@ -39,7 +45,14 @@ def believed_sentence(chosen: dict[str, Eyes], titles: dict[str, str], method: s
 
 
 def show_trust(view: ReportView, chosen: dict[str, Eyes], titles: dict[str, str], method: str) -> None:
-    """Chart how much more faithful the maps are than meaningless ones, and the curves of one encoder."""
+    """Chart how much more faithful the maps are than meaningless ones, and the curves of one encoder.
+
+    Args:
+        view: the report, with what pages read from it.
+        chosen: encoder -> its stored maps, of the encoders that are shown.
+        titles: encoder -> its name for people.
+        method: attribution method, a key of `METHODS`.
+    """
     st.header("Can they be believed?")
     st.markdown(
         "Cells of the image are covered in the order of the map, or uncovered on an empty image. If the map is right, the number falls "
@@ -68,7 +81,15 @@ def _reasons(chosen: dict[str, Eyes], titles: dict[str, str], method: str, numbe
 
 
 def trust_dots(view: ReportView, chosen: dict[str, Eyes], titles: dict[str, str], method: str, number: str) -> tuple[list[charts.Dot], str]:
-    """Make a row for each encoder and baseline, and say the same in words."""
+    """Make a row for each encoder and baseline, and say the same in words.
+
+    Args:
+        view: the report, with what pages read from it.
+        chosen: encoder -> its stored maps, of the encoders that are shown.
+        titles: encoder -> its name for people.
+        method: attribution method, a key of `METHODS`.
+        number: what the maps explain, a key of `NUMBERS`.
+    """
     colours = view.colours
     losses = {student.name: student.loss or student.name for student in view.report.students}
     dots, lines = [], []

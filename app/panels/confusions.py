@@ -65,7 +65,13 @@ def confusions(result: ProbeResult, class_names: list[str], label: int, domain: 
 
 
 def confusion_words(item: Confusion, class_name: str, domain: str) -> str:
-    """Say how many images of a class are called by another, with n."""
+    """Say how many images of a class are called by another, with n.
+
+    Args:
+        item: the confusion.
+        class_name: the true class.
+        domain: `real` or `synthetic`.
+    """
     low, high = (100 * end for end in share_interval(item.count, item.of))
     its = "" if item.teacher < 0 else f" The teacher calls {f'{item.teacher:,} of them so too' if item.teacher else 'none of them so'}."
     return (
@@ -76,6 +82,10 @@ def confusion_words(item: Confusion, class_name: str, domain: str) -> str:
 
 def share_interval(count: int, of: int) -> tuple[float, float]:
     """Compute the 95 % interval of a share, in [0, 1].
+
+    Args:
+        count: images that count, at most `of`.
+        of: images, at least 1.
 
     Source: Wilson (1927).
     """

@@ -8,6 +8,11 @@ from app.run_store.reports import count_words
 
 
 def counts_sentence(view: ReportView, probe: str) -> str:
-    """Say how many images and folds are behind a probe's numbers."""
+    """Say how many images and folds are behind a probe's numbers.
+
+    Args:
+        view: the report, with what pages read from it.
+        probe: name of the probe.
+    """
     counts = next((record.counts for record in view.records(probe).values() if record.counts), {})
     return f"Behind each number: {escape(count_words(counts))}." if counts else ""

@@ -91,7 +91,15 @@ def examples(edited: pd.DataFrame, result: ProbeResult | None, edit: str, class_
 
 
 def answer(result: ProbeResult | None, name: str, edit: str, class_names: Sequence[str], prefix: str) -> Answer:
-    """Look up what an encoder calls an image unchanged and under an edit; arrays of other shapes give empty names."""
+    """Look up what an encoder calls an image unchanged and under an edit; arrays of other shapes give empty names.
+
+    Args:
+        result: the stored result with its arrays.
+        name: id of the image.
+        edit: key in `probes.edits.EDITS`.
+        class_names: C names.
+        prefix: `teacher/`, or empty for the student.
+    """
     arrays = {} if result is None else result.arrays
     predictions, ids, edits = (arrays.get(key) for key in (f"{prefix}prediction", "ids", "edits"))
     if predictions is None or ids is None or edits is None or predictions.shape != (len(edits), len(ids)):
@@ -115,7 +123,13 @@ USES = {
 
 
 def use_sentence(records: Mapping[str, ProbeRecord], student: str, edit: str) -> str:
-    """Say how far student and teacher use what an edit changes, by domain with interval and n; empty where it was not measured."""
+    """Say how far student and teacher use what an edit changes, by domain with interval and n; empty where it was not measured.
+
+    Args:
+        records: subject -> its record of the probe.
+        student: the student's name.
+        edit: key in `probes.edits.EDITS`.
+    """
     score, words = USES[kind_of(edit)]
     record, parts = records.get(student), []
     if record is None:
@@ -136,7 +150,15 @@ def _share(score: Score) -> str:
 
 
 def show_examples(run: Run, view: ReportView, student: str, edit: str, *, most: int = 16) -> None:
-    """Put the images before and after an edit on the page, at most `most` of each domain, the telling ones first."""
+    """Put the images before and after an edit on the page, at most `most` of each domain, the telling ones first.
+
+    Args:
+        run: the run.
+        view: the report, with what pages read from it.
+        student: the student's name.
+        edit: key in `probes.edits.EDITS`.
+        most: images of each domain at most.
+    """
     result, unread = None, None
     st.markdown(use_sentence(view.records("interventions"), student, edit))
     try:
@@ -164,7 +186,12 @@ def show_examples(run: Run, view: ReportView, student: str, edit: str, *, most: 
 
 
 def chosen_words(telling: int, drawn: int) -> str:
-    """Say how the images on the page were chosen, so that nobody takes them for a sample."""
+    """Say how the images on the page were chosen, so that nobody takes them for a sample.
+
+    Args:
+        telling: examples that were chosen for what they show.
+        drawn: examples drawn at random.
+    """
     because = f"{telling} chosen because students change their answer and the teacher does not" if telling else ""
     parts = [because, f"{drawn} drawn at random" if drawn else ""]
     return "".join(f", {part}" for part in parts if part)
@@ -185,7 +212,13 @@ def _card(example: Example) -> None:
 
 
 def answer_words(who: str, answers: Answer, truth: str) -> str:
-    """Write an answer before and after: `Student: bird → **frog** ✗`; a cross where it is wrong, so that no colour is needed."""
+    """Write an answer before and after: `Student: bird → **frog** ✗`; a cross where it is wrong, so that no colour is needed.
+
+    Args:
+        who: our word for the encoder.
+        answers: before and after the edit.
+        truth: the true class.
+    """
     if not answers.after:
         return f"{who}: not stored"
     before, after = (f"{escape(name)} {'✓' if name == truth else '✗'}" for name in (answers.before, answers.after))

@@ -18,7 +18,12 @@ Records = Mapping[str, ProbeRecord]
 
 
 def edits_of(records: Records, kind: str) -> list[str]:
-    """List the edits of a kind of which the report holds the kind's score: a family together, the family with the largest number first."""
+    """List the edits of a kind of which the report holds the kind's score: a family together, the family with the largest number first.
+
+    Args:
+        records: subject -> its record of the probe.
+        kind: key of `KINDS`.
+    """
     score = KINDS[kind].score
     most: dict[str, float] = {}
     for record in records.values():
@@ -34,17 +39,34 @@ def edits_of(records: Records, kind: str) -> list[str]:
 
 
 def measured_groups(records: Records, groups: Sequence[StudentGroup]) -> list[StudentGroup]:
-    """Keep the groups of which one student was asked."""
+    """Keep the groups of which one student was asked.
+
+    Args:
+        records: subject -> its record of the probe.
+        groups: groups of students, in the order of the page.
+    """
     return [group for group in groups if any(name in records and records[name].status == "done" for name in group.names)]
 
 
 def over(records: Records, group: StudentGroup, score: str) -> SeedValues | None:
-    """Collect one score of a group's seeds."""
+    """Collect one score of a group's seeds.
+
+    Args:
+        records: subject -> its record of the probe.
+        group: students that differ in their seed alone.
+        score: name of the score.
+    """
     return collect_seeds(group, score_reader(dict(records), score), images_behind(dict(records), group, score, "synthetic"))
 
 
 def alarms(records: Records, group: StudentGroup, edit: str) -> tuple[int, int]:
-    """Count the seeds whose use of a cue stands after the correction for all edits (adjusted p at most 0.05), and those tested."""
+    """Count the seeds whose use of a cue stands after the correction for all edits (adjusted p at most 0.05), and those tested.
+
+    Args:
+        records: subject -> its record of the probe.
+        group: students that differ in their seed alone.
+        edit: key in `probes.edits.EDITS`.
+    """
     reads = (as_score(records[name].scores.get(f"adjusted_p/{edit}")) for name in group.names if name in records)
     found = [score.value for score in reads if score is not None]
     return sum(p <= ALARM for p in found), len(found)
@@ -56,7 +78,13 @@ def row_label(edit: str) -> str:
 
 
 def cells(records: Records, groups: Sequence[StudentGroup], kind: str) -> list[charts.Cell]:
-    """Make the cells of one kind of edits; framed where the use stands in most seeds, or where the share is surely above nothing."""
+    """Make the cells of one kind of edits; framed where the use stands in most seeds, or where the share is surely above nothing.
+
+    Args:
+        records: subject -> its record of the probe.
+        groups: groups of students, in the order of the page.
+        kind: key of `KINDS`.
+    """
     collected = []
     for group in groups:
         for edit in edits_of(records, kind):
@@ -76,13 +104,24 @@ def cells(records: Records, groups: Sequence[StudentGroup], kind: str) -> list[c
 
 
 def in_unit(values: SeedValues, kind: str) -> str:
-    """Write what seeds measured with interval and n: points of reliance, or a share of the gap."""
+    """Write what seeds measured with interval and n: points of reliance, or a share of the gap.
+
+    Args:
+        values: what the seeds measured.
+        kind: key of `KINDS`.
+    """
     words = values.words(percent=True)
     return words if kind == "matched" else words.replace(" %", " points", 1)
 
 
 def matrix_sentence(records: Records, groups: Sequence[StudentGroup], kind: str) -> str:
-    """Say which cells stand out, the largest first, or that none does."""
+    """Say which cells stand out, the largest first, or that none does.
+
+    Args:
+        records: subject -> its record of the probe.
+        groups: groups of students, in the order of the page.
+        kind: key of `KINDS`.
+    """
     all_cells = cells(records, groups, kind)
     lines = []
     for group in groups:
@@ -103,7 +142,13 @@ def matrix_sentence(records: Records, groups: Sequence[StudentGroup], kind: str)
 
 
 def spread_words(records: Records, student: str, edit: str) -> str:
-    """Say what one student's test of one edit gave: reliance with interval and adjusted p, or the share of the gap that closes."""
+    """Say what one student's test of one edit gave: reliance with interval and adjusted p, or the share of the gap that closes.
+
+    Args:
+        records: subject -> its record of the probe.
+        student: the student's name.
+        edit: key in `probes.edits.EDITS`.
+    """
     scores = records[student].scores if student in records else {}
     parts = []
     reliance, p = as_score(scores.get(f"reliance/{edit}")), as_score(scores.get(f"adjusted_p/{edit}"))
@@ -120,7 +165,14 @@ def spread_words(records: Records, student: str, edit: str) -> str:
 
 
 def accuracy_dots(records: Records, student: str, edit: str, colour: str) -> list[charts.Dot]:
-    """Make the marks before and after an edit, student and teacher, each on real and synthetic images."""
+    """Make the marks before and after an edit, student and teacher, each on real and synthetic images.
+
+    Args:
+        records: subject -> its record of the probe.
+        student: the student's name.
+        edit: key in `probes.edits.EDITS`.
+        colour: what the marks are filled with.
+    """
     scores = records[student].scores if student in records else {}
     dots = []
     for prefix, who, shade in (("", "student", colour), ("teacher/", "teacher", charts.TEACHER)):

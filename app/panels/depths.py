@@ -23,7 +23,12 @@ APART, READABLE = "within_class/auc/{}", "refit/to_classes/{}/real"
 
 
 def show_depths(view: ReportView, run: Run) -> None:
-    """Put the curves over depth on the page."""
+    """Put the curves over depth on the page.
+
+    Args:
+        view: the report, with what pages read from it.
+        run: the run.
+    """
     st.header("Where in the network?")
     records = measured_or_notice(view, "depth", run, "The separability by depth is not in this report.")
     if not records:
@@ -84,7 +89,13 @@ def curve(records: Mapping[str, ProbeRecord], names: tuple[str, ...], score: str
 
 
 def depth_lines(view: ReportView, records: Mapping[str, ProbeRecord], score: str) -> list[charts.Line]:
-    """Make the teacher's curve and one a group of students."""
+    """Make the teacher's curve and one a group of students.
+
+    Args:
+        view: the report, with what pages read from it.
+        records: subject -> its record of the probe.
+        score: its name with `{}` for the depth.
+    """
     colours = view.colours
     curves = [("teacher", charts.TEACHER, curve(records, tuple(records)[:1], f"teacher/{score}"), False)]
     curves += [(group.title, colours[group.key], curve(records, group.names, score), group.trained_on == "real") for group in view.groups]
@@ -92,7 +103,12 @@ def depth_lines(view: ReportView, records: Mapping[str, ProbeRecord], score: str
 
 
 def depth_sentence(view: ReportView, records: Mapping[str, ProbeRecord]) -> str:
-    """Say of teacher and students how far the kinds come apart at most, and what is left at the embedding."""
+    """Say of teacher and students how far the kinds come apart at most, and what is left at the embedding.
+
+    Args:
+        view: the report, with what pages read from it.
+        records: subject -> its record of the probe.
+    """
     lines = []
     for line in depth_lines(view, records, APART):
         most = max(line.y)
@@ -104,7 +120,12 @@ def depth_sentence(view: ReportView, records: Mapping[str, ProbeRecord]) -> str:
 
 
 def readable_sentence(view: ReportView, records: Mapping[str, ProbeRecord]) -> str:
-    """Say what can be read of the classes of real images just before the embedding, beside what the student reads, for each group."""
+    """Say what can be read of the classes of real images just before the embedding, beside what the student reads, for each group.
+
+    Args:
+        view: the report, with what pages read from it.
+        records: subject -> its record of the probe.
+    """
     lines = []
     for group in view.groups:
         gain = gain_words(records, group)
@@ -118,7 +139,12 @@ def readable_sentence(view: ReportView, records: Mapping[str, ProbeRecord]) -> s
 
 
 def gain_words(records: Mapping[str, ProbeRecord], group: StudentGroup) -> str:
-    """Write what a new projection gains on real images, over seeds; empty where it is not measured."""
+    """Write what a new projection gains on real images, over seeds; empty where it is not measured.
+
+    Args:
+        records: subject -> its record of the probe.
+        group: students that differ in their seed alone.
+    """
     gains = collect_seeds(group, score_reader(dict(records), "refit_gain/before_projection/real"))
     if gains is None:
         return ""

@@ -50,7 +50,12 @@ DISTANCES = (
 
 
 def show_direction(view: ReportView, run: Run) -> None:
-    """Put on the page what is lost when the difference between the kinds is erased."""
+    """Put on the page what is lost when the difference between the kinds is erased.
+
+    Args:
+        view: the report, with what pages read from it.
+        run: the run.
+    """
     st.header("Is the difference used?")
     records = view.records("separability")
     words = direction_sentence(view)
@@ -118,7 +123,12 @@ def show_distances(view: ReportView) -> None:
 
 
 def floor_sentence(view: ReportView, measure: Measure) -> str:
-    """Say what half of the real images measure against the other half, for the teacher and for the group furthest from that."""
+    """Say what half of the real images measure against the other half, for the teacher and for the group furthest from that.
+
+    Args:
+        view: the report, with what pages read from it.
+        measure: the measure.
+    """
     records = view.records("separability")
     parts = []
     teacher = view.teacher_score("separability", measure.score)

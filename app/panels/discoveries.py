@@ -70,7 +70,12 @@ class Slice:
 
 
 def show_discoveries(view: ReportView, run: Run) -> None:
-    """Put names, components and slices of one student on the page."""
+    """Put names, components and slices of one student on the page.
+
+    Args:
+        view: the report, with what pages read from it.
+        run: the run.
+    """
     st.header("What is found when no cue is asked for?")
     records = measured_or_notice(view, "discovery", run, "Discovery is not in this report.")
     if not records:
@@ -99,7 +104,13 @@ def wide(held: Mapping[str, ProbeRecord]) -> str:
 
 
 def components(record: ProbeRecord, result: ProbeResult | None, class_names: Sequence[str]) -> list[Component]:
-    """List the components of a student, the largest excess over the teacher first."""
+    """List the components of a student, the largest excess over the teacher first.
+
+    Args:
+        record: the record of one student.
+        result: the stored result, or None: then without images.
+        class_names: C names.
+    """
     arrays = {} if result is None else result.arrays
     stored = {
         (str(name), int(index)): (str(word), tuple(top.astype(str)))
@@ -130,7 +141,12 @@ def in_key(name: str) -> str:
 
 
 def slices(record: ProbeRecord, result: ProbeResult | None) -> list[Slice]:
-    """List the groups of real images of a student, the most wrong first."""
+    """List the groups of real images of a student, the most wrong first.
+
+    Args:
+        record: the record of one student.
+        result: the stored result, or None: then without images.
+    """
     arrays = {} if result is None else result.arrays
     tops = {
         int(n): tuple(top.astype(str)) for n, top in zip(arrays.get("slice/number", ()), arrays.get("slice/top_images", ()), strict=False)

@@ -19,7 +19,12 @@ ALL = "mean"
 
 
 def show_fragility(view: ReportView, run: Run) -> None:
-    """Put the excess drop under corruptions on the page."""
+    """Put the excess drop under corruptions on the page.
+
+    Args:
+        view: the report, with what pages read from it.
+        run: the run.
+    """
     st.header("Is it just fragile?")
     failed_probes(view, "corruptions", run)
     records = view.finished("corruptions")
@@ -66,7 +71,13 @@ def kind_words(kind: str) -> str:
 
 
 def fragility_sentence(view: ReportView, held: dict[str, ProbeRecord], kind: str) -> str:
-    """Say how many points each group loses beyond its teacher on real images, the most first."""
+    """Say how many points each group loses beyond its teacher on real images, the most first.
+
+    Args:
+        view: the report, with what pages read from it.
+        held: subject -> its record of the probe.
+        kind: name of the corruption, or `mean`.
+    """
     found: list[tuple[str, SeedValues]] = []
     for group in view.groups:
         score = f"excess/{kind}/real"

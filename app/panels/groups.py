@@ -52,7 +52,12 @@ def student_groups(report: Report) -> tuple[StudentGroup, ...]:
 
 
 def zero_shot(student: Student, domain: str) -> Estimate | None:
-    """Return a student's zero-shot accuracy on `real` or `synthetic`."""
+    """Return a student's zero-shot accuracy on `real` or `synthetic`.
+
+    Args:
+        student: the student of the report.
+        domain: `real` or `synthetic`.
+    """
     return student.zero_shot.real if domain == "real" else student.zero_shot.synthetic
 
 
@@ -93,6 +98,11 @@ class SeedValues:
 
 def collect_seeds(group: StudentGroup, read: Callable[[Student], Estimate | Score | None], n: int = 0) -> SeedValues | None:
     """Collect one number from each of a group's seeds.
+
+    Args:
+        group: students that differ in their seed alone.
+        read: student -> the number, or None where it is not measured.
+        n: images behind each number, where the number itself does not say.
 
     Returns:
         The seeds that have the number, or None where none has.

@@ -37,7 +37,12 @@ FALLS = {
 
 
 def show_ladder(view: ReportView, run: Run) -> None:
-    """Put the confound ladder on the page."""
+    """Put the confound ladder on the page.
+
+    Args:
+        view: the report, with what pages read from it.
+        run: the run.
+    """
     st.header("Is it only the file, the size, the colour?")
     records = measured_or_notice(view, "ladder", run, "The confound ladder is not in this report.")
     if not records:
@@ -59,13 +64,24 @@ def show_ladder(view: ReportView, run: Run) -> None:
 
 
 def rung_values(records: Mapping[str, ProbeRecord], names: tuple[str, ...], score: str) -> list[tuple[int, float, float, float]]:
-    """Average a score over seeds at every rung: place, mean, low, high; rungs that a seed lacks are left out."""
+    """Average a score over seeds at every rung: place, mean, low, high; rungs that a seed lacks are left out.
+
+    Args:
+        records: subject -> its record of the probe.
+        names: the seeds.
+        score: its name without the rung.
+    """
     values = [(place, over_all(records, names, f"{score}/{rung}")) for place, rung in enumerate(RUNGS)]
     return [(place, over.mean, *over.span) for place, over in values if over is not None]
 
 
 def ladder_lines(view: ReportView, records: Mapping[str, ProbeRecord]) -> list[charts.Line]:
-    """Make the curves: the teacher, each group of students, and the pixels without a network."""
+    """Make the curves: the teacher, each group of students, and the pixels without a network.
+
+    Args:
+        view: the report, with what pages read from it.
+        records: subject -> its record of the probe.
+    """
     colours, first = view.colours, tuple(records)[:1]
     rows = [("teacher", charts.TEACHER, False, rung_values(records, first, "teacher/embedding/auc"))]
     rows += [
@@ -82,7 +98,12 @@ def ladder_lines(view: ReportView, records: Mapping[str, ProbeRecord]) -> list[c
 
 
 def ladder_sentence(view: ReportView, records: Mapping[str, ProbeRecord]) -> str:
-    """Say of each group what is left after the last step, and where its curve falls most."""
+    """Say of each group what is left after the last step, and where its curve falls most.
+
+    Args:
+        view: the report, with what pages read from it.
+        records: subject -> its record of the probe.
+    """
     rows = [("the teacher", rung_values(records, tuple(records)[:1], "teacher/embedding/auc"))]
     rows += [(group.title, rung_values(records, group.names, "embedding/auc")) for group in view.groups]
     lines = []

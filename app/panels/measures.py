@@ -51,12 +51,26 @@ class Measure:
 
 
 def draw(figure: charts.Figure, alt: str, key: str) -> None:
-    """Put a chart on the page with its alternative text."""
+    """Put a chart on the page with its alternative text.
+
+    Args:
+        figure: the chart.
+        alt: what it shows, for those who cannot see it.
+        key: tells the chart from others on the page.
+    """
     st.plotly_chart(figure, config=CONFIG, alt=alt, key=key)
 
 
 def group_dots(group: StudentGroup, values: SeedValues, colour: str, domain: str = "", row: str | None = None) -> list[charts.Dot]:
-    """Make the marks of one group: the mean, and each seed where there are several."""
+    """Make the marks of one group: the mean, and each seed where there are several.
+
+    Args:
+        group: students that differ in their seed alone.
+        values: what its seeds measured.
+        colour: what the marks are filled with.
+        domain: `real`, `synthetic` or empty.
+        row: the row's label; the group's title where None.
+    """
     row, low_high = row or group.title, values.span
     hover = f"{group.title}{f', {domain} images' if domain else ''}"
     dots = [charts.Dot(row, values.mean, *low_high, colour, domain, hover)]
@@ -69,18 +83,34 @@ def group_dots(group: StudentGroup, values: SeedValues, colour: str, domain: str
 
 
 def score_reader(records: dict[str, ProbeRecord], name: str) -> Callable[[Student], Score | None]:
-    """Return a function that reads one score of a student from the report's records."""
+    """Return a function that reads one score of a student from the report's records.
+
+    Args:
+        records: subject -> its record of the probe.
+        name: name of the score.
+    """
     return lambda student: as_score(records[student.name].scores.get(name)) if student.name in records else None
 
 
 def available(measures: Sequence[Measure], records: dict[str, ProbeRecord]) -> list[Measure]:
-    """Keep the measures of which the report holds at least one score."""
+    """Keep the measures of which the report holds at least one score.
+
+    Args:
+        measures: in the order of the page.
+        records: subject -> its record of the probe.
+    """
     names = {name for record in records.values() for name in record.scores}
     return [measure for measure in measures if names & set(measure.names().values())]
 
 
 def measured(view: ReportView, probe: str, measure: Measure) -> dict[tuple[str, str], SeedValues]:
-    """Collect a measure: (group title, domain) -> what its seeds measured; groups without it are left out."""
+    """Collect a measure: (group title, domain) -> what its seeds measured; groups without it are left out.
+
+    Args:
+        view: the report, with what pages read from it.
+        probe: name of the probe.
+        measure: the measure.
+    """
     records, collected = view.records(probe), {}
     for group in view.groups:
         for domain, name in measure.names().items():
@@ -91,7 +121,14 @@ def measured(view: ReportView, probe: str, measure: Measure) -> dict[tuple[str, 
 
 
 def images_behind(records: dict[str, ProbeRecord], group: StudentGroup, score: str, domain: str) -> int:
-    """Count the images behind one of a group's scores, from the counts of its first record; 0 where none is stored."""
+    """Count the images behind one of a group's scores, from the counts of its first record; 0 where none is stored.
+
+    Args:
+        records: subject -> its record of the probe.
+        group: students that differ in their seed alone.
+        score: name of the score.
+        domain: `real`, `synthetic`, or empty for both.
+    """
     counts = next((records[name].counts for name in group.names if name in records), {})
     if not domain:
         return counts.get("images/real", 0) + counts.get("images/synthetic", 0)
@@ -100,7 +137,13 @@ def images_behind(records: dict[str, ProbeRecord], group: StudentGroup, score: s
 
 
 def measure_chart(view: ReportView, probe: str, measure: Measure) -> charts.Figure:
-    """Chart one measure of a probe: the teacher on top, then one row a group."""
+    """Chart one measure of a probe: the teacher on top, then one row a group.
+
+    Args:
+        view: the report, with what pages read from it.
+        probe: name of the probe.
+        measure: the measure.
+    """
     dots = []
     for domain, name in measure.names().items():
         teacher = view.teacher_score(probe, name)
@@ -115,7 +158,13 @@ def measure_chart(view: ReportView, probe: str, measure: Measure) -> charts.Figu
 
 
 def measure_sentence(view: ReportView, probe: str, measure: Measure) -> str:
-    """Say each group's value of a measure with interval and n, highest first, and the teacher's."""
+    """Say each group's value of a measure with interval and n, highest first, and the teacher's.
+
+    Args:
+        view: the report, with what pages read from it.
+        probe: name of the probe.
+        measure: the measure.
+    """
     collected = measured(view, probe, measure)
     domain_words = {"real": " on real images", "synthetic": " on synthetic images", "": ""}
     parts = []

@@ -73,7 +73,13 @@ def how_to_make(run: Run) -> None:
 
 
 def failed_probes(view: ReportView, probe: str, run: Run) -> None:
-    """List the encoders for which a probe failed, with its error as text."""
+    """List the encoders for which a probe failed, with its error as text.
+
+    Args:
+        view: the report, with what pages read from it.
+        probe: name of the probe.
+        run: the run.
+    """
     failed = [record for record in view.report.probes if record.probe == probe and record.status == "failed"]
     for error in dict.fromkeys(record.error for record in failed):
         names = joined(escape(record.subject) for record in failed if record.error == error)

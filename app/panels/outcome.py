@@ -74,7 +74,12 @@ def outcome_sentences(view: ReportView) -> list[str]:
 
 
 def show_outcome(view: ReportView, key: str) -> None:
-    """Put the outcome on the page: how to read it, the chart, the numbers in words."""
+    """Put the outcome on the page: how to read it, the chart, the numbers in words.
+
+    Args:
+        view: the report, with what pages read from it.
+        key: tells the chart from others on the page.
+    """
     dots = outcome_dots(view)
     if not dots:
         st.info("No zero-shot accuracy is stored in this report.", icon=":material/info:")

@@ -58,7 +58,12 @@ class ReportView:
         return self._finished.get(probe, {})
 
     def teacher_score(self, probe: str, score: str) -> Score | None:
-        """Return the teacher's own value of a score, from beside any student's or from its own record; None where it is not stored."""
+        """Return the teacher's own value of a score, from beside any student's or from its own record; None where it is not stored.
+
+        Args:
+            probe: name of the probe.
+            score: name of the score.
+        """
         by_subject = self.records(probe)
         for record in by_subject.values():
             if f"teacher/{score}" in record.scores:

@@ -12,7 +12,12 @@ MAX_PAGE_BYTES = 64 * 2**20
 
 
 def show_sharing(view: ReportView, run: Run) -> None:
-    """Offer the report as files; nothing is made before it is asked for."""
+    """Offer the report as files; nothing is made before it is asked for.
+
+    Args:
+        view: the report, with what pages read from it.
+        run: the run.
+    """
     st.header("Share it")
     st.markdown("Both files hold the verdict, the figures and every number with its interval, and can be read without this dashboard.")
     with st.container(horizontal=True, gap="small"):

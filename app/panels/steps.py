@@ -110,13 +110,23 @@ def steps(view: ReportView) -> list[Step]:
 
 
 def group_of(finding: Finding, groups: Sequence[StudentGroup]) -> StudentGroup | None:
-    """Find the one group a finding is about, or None where it is about several or none."""
+    """Find the one group a finding is about, or None where it is about several or none.
+
+    Args:
+        finding: the finding.
+        groups: groups of students, in the order of the page.
+    """
     about = [group for group in groups if set(group.names) & set(finding.students)]
     return about[0] if len(about) == 1 else None
 
 
 def step_dots(pairs: list[tuple[Finding, Evidence]], view: ReportView) -> list[charts.Dot]:
-    """Make a step's marks: a row a loss where a finding is about one loss and one number, else a row a number; the teacher in grey."""
+    """Make a step's marks: a row a loss where a finding is about one loss and one number, else a row a number; the teacher in grey.
+
+    Args:
+        pairs: findings with the numbers to draw.
+        view: the report, with what pages read from it.
+    """
     groups, colours = view.groups, view.colours
     rows, dots = shortened([_row(finding, evidence, pairs, groups) for finding, evidence in pairs]), []
     for row, (finding, evidence) in zip(rows, pairs, strict=True):
@@ -160,7 +170,12 @@ def evidence_words(evidence: Evidence) -> str:
 
 
 def finding_words(finding: Finding, *, short: bool = False) -> str:
-    """Write a finding's judgement as a badge with its statement behind it, or the statement's first sentence alone."""
+    """Write a finding's judgement as a badge with its statement behind it, or the statement's first sentence alone.
+
+    Args:
+        finding: the finding.
+        short: write the statement's first sentence alone.
+    """
     words, icon, colour = VERDICT_WORDS[finding.verdict]
     return f":{colour}-badge[{icon} {words}] {escape(first_sentence(finding.statement)[0] if short else finding.statement)}"
 
@@ -199,7 +214,12 @@ def show_evidence(step: Step, view: ReportView) -> None:
 
 
 def show_factors(index: int, view: ReportView) -> None:
-    """Put the costs of the loss's properties on the page, for a report whose findings do not hold them."""
+    """Put the costs of the loss's properties on the page, for a report whose findings do not hold them.
+
+    Args:
+        index: number of the step before.
+        view: the report, with what pages read from it.
+    """
     st.subheader(f"{index}. {QUESTIONS['loss']}")
     st.caption(READING["loss"])
     dots = [

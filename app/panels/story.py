@@ -70,7 +70,12 @@ def proof_of(view: ReportView) -> Proof | None:
 
 
 def show_story(view: ReportView, run: Run) -> None:
-    """Put the chain of evidence on the page, one box a step; each opens its evidence and leads to the page with the detail."""
+    """Put the chain of evidence on the page, one box a step; each opens its evidence and leads to the page with the detail.
+
+    Args:
+        view: the report, with what pages read from it.
+        run: the run.
+    """
     chain = in_order(steps(view))
     for number, step in enumerate(chain):
         with st.container(border=True):

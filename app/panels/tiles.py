@@ -34,7 +34,14 @@ class Tile:
 
 
 def stored_tiles(encoders: Sequence[tuple[str, Eyes]], image: str, method: str, numbers: Sequence[str]) -> list[Tile]:
-    """Collect the stored maps of an image, encoder after encoder."""
+    """Collect the stored maps of an image, encoder after encoder.
+
+    Args:
+        encoders: name for people and stored maps of each encoder.
+        image: id of the picture.
+        method: attribution method, a key of `METHODS`.
+        numbers: what the maps explain, keys of `NUMBERS`.
+    """
     tiles = []
     for title, eyes in encoders:
         for number in numbers:

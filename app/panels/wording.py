@@ -79,7 +79,12 @@ def number(value: float, unit: str) -> str:
 
 
 def estimate(value: Estimate, unit: str) -> str:
-    """Write an estimate with its interval and n, e.g. `43.3 % (95 % interval 41.9 to 44.7; n = 5,000 images)`."""
+    """Write an estimate with its interval and n, e.g. `43.3 % (95 % interval 41.9 to 44.7; n = 5,000 images)`.
+
+    Args:
+        value: the estimate.
+        unit: `points`, `share`, `AUC`, `cosine` or `none`.
+    """
     low, high = (in_percent(end) if unit in ("share", "points") else format_number(end, 3) for end in (value.low, value.high))
     over, what = (" over seeds and images", "seeds") if value.over == "seeds and images" else ("", value.over)
     return f"{number(value.value, unit)} (95 % interval{over} {low} to {high}; n = {value.n:,} {what})"

@@ -31,6 +31,10 @@ class Answer:
 def able(run: Run, report_students: list[str]) -> tuple[list[str], str]:
     """Say which students can be asked.
 
+    Args:
+        run: the run.
+        report_students: names of the students in the report.
+
     Returns:
         Names with a checkpoint; and, where none can be asked, what is missing.
     """
@@ -44,7 +48,16 @@ def able(run: Run, report_students: list[str]) -> tuple[list[str], str]:
 
 
 def command(run: Run, picture: Path, out: Path, encoders: list[str], method: str, label: int | None) -> list[str]:
-    """Return the command that explains a picture; names cannot become options, since each stands behind its `=`."""
+    """Return the command that explains a picture; names cannot become options, since each stands behind its `=`.
+
+    Args:
+        run: the run.
+        picture: file of the picture.
+        out: file of maps to write.
+        encoders: `teacher` and names of students.
+        method: attribution method, a key of `METHODS`.
+        label: class index, or None for the predicted class.
+    """
     return [
         *(sys.executable, "-P", "-m", "app.cli", "explain", str(run.path), f"--image={picture}", f"--out={out}", f"--method={method}"),
         *(f"--student={name}" for name in encoders),

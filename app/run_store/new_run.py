@@ -99,6 +99,10 @@ def read_config(path: Path) -> Config:
 def changed(config: Config, changes: Changes) -> Config:
     """Return an experiment with a reader's choices put in.
 
+    Args:
+        config: the experiment.
+        changes: what the reader chose.
+
     Raises:
         ValueError: for a choice that cannot be, naming it.
     """
@@ -155,6 +159,10 @@ def read_seeds(text: str) -> list[int]:
 def new_folder(root: Path, name: str) -> Path:
     """Return the folder of a new run, directly below the runs folder.
 
+    Args:
+        root: the runs folder.
+        name: of the run.
+
     Raises:
         ValueError: when the name is not a plain folder name, or taken.
     """
@@ -174,6 +182,10 @@ def _is_taken(folder: Path) -> bool:
 
 def write_config(folder: Path, config: Config) -> None:
     """Write the experiment into its run folder, from where it is trained and resumed.
+
+    Args:
+        folder: run folder.
+        config: the experiment.
 
     Raises:
         DistillError: when the folder cannot be written.
@@ -199,6 +211,10 @@ def command_again(folder: Path, before: Sequence[str]) -> list[str]:
     """Return the words that go on with a run as it was started before.
 
     Only the number of students at once and the probes are taken from `before`, which is read from a file that may come from elsewhere.
+
+    Args:
+        folder: run folder with `config.toml`.
+        before: the words it was started with.
     """
     after = list(itertools.pairwise(before))
     at_once = next((int(value) for word, value in after if word == "--jobs" and value.isascii() and value.isdigit()), 1)

@@ -14,7 +14,12 @@ SIDE = 144
 
 
 def decode(content: bytes, side: int = SIDE) -> np.ndarray:
-    """Decode a checked thumbnail and enlarge it without smoothing, (h, w, 3) uint8 with `side` as its longer side."""
+    """Decode a checked thumbnail and enlarge it without smoothing, (h, w, 3) uint8 with `side` as its longer side.
+
+    Args:
+        content: PNG or JPEG.
+        side: pixels of the longer side.
+    """
     with Image.open(io.BytesIO(content), formats=("PNG", "JPEG")) as image:
         whole = image.convert("RGB")
     scale = side / max(whole.size)
@@ -49,7 +54,12 @@ def overlay(content: bytes, values: np.ndarray, strength: float, *, side: int = 
 
 
 def map_alone(values: np.ndarray, *, side: int = SIDE) -> bytes:
-    """Draw a map without a picture, on white."""
+    """Draw a map without a picture, on white.
+
+    Args:
+        values: (h, w) map.
+        side: of the picture in pixels.
+    """
     heat = enlarged(values, (side, side))
     largest = np.abs(heat).max()
     size = (np.sqrt(np.abs(heat) / largest) if largest > 0 else np.zeros_like(heat))[..., None]
@@ -58,7 +68,12 @@ def map_alone(values: np.ndarray, *, side: int = SIDE) -> bytes:
 
 
 def enlarged(values: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Repeat cells (h, w) to another shape, nearest cell; what is not finite becomes zero."""
+    """Repeat cells (h, w) to another shape, nearest cell; what is not finite becomes zero.
+
+    Args:
+        values: (h, w) map.
+        shape: height and width to fill.
+    """
     values = np.nan_to_num(np.asarray(values, dtype=np.float64), nan=0.0, posinf=0.0, neginf=0.0)
     down, across = (np.arange(to) * have // to for have, to in zip(values.shape, shape, strict=True))
     return values[down][:, across]

@@ -192,19 +192,23 @@ def load_progress(run: Run) -> dict[str, list[dict[str, float]]]:
 
 
 def records(report: Report, probe: str) -> dict[str, ProbeRecord]:
-    """Return the records of one probe by subject, in the order of the report's students."""
+    """Return the records of one probe by subject, in the order of the report's students.
+
+    Args:
+        report: the report of the run.
+        probe: name of the probe.
+    """
     order = [report.teacher.name, *(student.name for student in report.students)]
     by_subject = {record.subject: record for record in report.probes if record.probe == probe}
     return {name: by_subject[name] for name in [*order, *(name for name in by_subject if name not in order)] if name in by_subject}
 
 
-def finished(report: Report, probe: str) -> dict[str, ProbeRecord]:
-    """Return the records of one probe that has run to its end, by subject, in the order of the report's students."""
-    return {name: record for name, record in records(report, probe).items() if record.status == "done"}
-
-
 def load_probe(run: Run, record: ProbeRecord) -> ProbeResult:
     """Read the whole result (with arrays) behind a record of the report.
+
+    Args:
+        run: the run.
+        record: of the report.
 
     Raises:
         FileNotFoundError: when the files are not beside the report.

@@ -46,12 +46,23 @@ class Eyes:
         return [name for name in METHODS if any(f"{self.prefix}gallery/{name}/{number}" in self.result.arrays for number in NUMBERS)]
 
     def believed(self, method: str, number: str) -> str:
-        """Say whether a method's maps of a number may be believed: empty if so, else why not."""
+        """Say whether a method's maps of a number may be believed: empty if so, else why not.
+
+        Args:
+            method: attribution method, a key of `METHODS`.
+            number: what the maps explain, a key of `NUMBERS`.
+        """
         status = str(self.status.get(f"{method}/{number}", "not measured"))
         return "" if status == "informative" else status
 
     def map_of(self, image: str, method: str, number: str) -> np.ndarray | None:
-        """Find the stored map of an image, (h, w) in [-1, 1], or None."""
+        """Find the stored map of an image, (h, w) in [-1, 1], or None.
+
+        Args:
+            image: id of the picture.
+            method: attribution method, a key of `METHODS`.
+            number: what the maps explain, a key of `NUMBERS`.
+        """
         maps, ids = self.result.arrays.get(f"{self.prefix}gallery/{method}/{number}"), self.result.arrays.get("gallery/ids")
         if maps is None or ids is None or maps.ndim != 3 or len(maps) != len(ids):
             return None
@@ -63,7 +74,14 @@ class Eyes:
         return self.result.scores.get(f"{self.prefix}{name}")
 
     def mean_map(self, method: str, number: str, domain: str, label: int | None) -> np.ndarray | None:
-        """Return the mean map of a class and domain, or of all classes alike (None), (h, w)."""
+        """Return the mean map of a class and domain, or of all classes alike (None), (h, w).
+
+        Args:
+            method: attribution method, a key of `METHODS`.
+            number: what the maps explain, a key of `NUMBERS`.
+            domain: `real` or `synthetic`.
+            label: class index, or None for all classes.
+        """
         maps, classes = self.result.arrays.get(f"{self.prefix}mean_map/{method}/{number}"), self.result.arrays.get("mean_map/classes")
         if maps is None or classes is None or maps.ndim != 4 or maps.shape[:2] != (len(classes), 2):
             return None
@@ -72,12 +90,24 @@ class Eyes:
         return chosen.mean(axis=0) if len(chosen) else None
 
     def curve(self, method: str, number: str, name: str) -> np.ndarray | None:
-        """Find a mean curve of deletion or insertion, over `curve/fractions`."""
+        """Find a mean curve of deletion or insertion, over `curve/fractions`.
+
+        Args:
+            method: attribution method, a key of `METHODS`.
+            number: what the maps explain, a key of `NUMBERS`.
+            name: `deletion` or `insertion`, with the baseline behind it.
+        """
         line, fractions = self.result.arrays.get(f"{self.prefix}curve/{method}/{number}/{name}"), self.result.arrays.get("curve/fractions")
         return None if line is None or fractions is None or line.shape != fractions.shape else np.asarray(line, dtype=float)
 
     def by_class(self, method: str, number: str, value: str) -> dict[int, np.ndarray]:
-        """Return a share by class: class index -> (2, 3) value, low, high of real and synthetic images."""
+        """Return a share by class: class index -> (2, 3) value, low, high of real and synthetic images.
+
+        Args:
+            method: attribution method, a key of `METHODS`.
+            number: what the maps explain, a key of `NUMBERS`.
+            value: name of the share.
+        """
         shares = self.result.arrays.get(f"{self.prefix}by_class/{method}/{number}/{value}")
         classes = self.result.arrays.get("mean_map/classes")
         if shares is None or classes is None or shares.shape != (len(classes), 2, 3):
@@ -87,6 +117,10 @@ class Eyes:
 
 def load_eyes(run: Run, report: Report) -> tuple[dict[str, Eyes], str]:
     """Read what attribution found of the teacher and every student.
+
+    Args:
+        run: the run.
+        report: the report of the run.
 
     Returns:
         Name -> what was found, the teacher first; and the first reason why a student is missing, or empty.

@@ -72,7 +72,12 @@ def show(run: Run) -> None:
 
 
 def default_encoders(view: ReportView, eyes_by_encoder: dict[str, Eyes]) -> list[str]:
-    """Choose the teacher and the first seed of up to three groups, those trained on synthetic images first."""
+    """Choose the teacher and the first seed of up to three groups, those trained on synthetic images first.
+
+    Args:
+        view: the report, with what pages read from it.
+        eyes_by_encoder: encoder -> its stored maps.
+    """
     firsts = [next((name for name in group.names if name in eyes_by_encoder), None) for group in view.groups]
     wanted = [name for name in [view.report.teacher.name, *firsts] if name in eyes_by_encoder]
     return wanted[:4] or list(eyes_by_encoder)[:4]

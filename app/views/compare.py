@@ -45,7 +45,12 @@ def show(run: Run) -> None:
 
 
 def others_of(run: Run, runs: list[Run]) -> list[Run]:
-    """List the runs beside one: those before it first, the nearest first, then those after it; `runs` are the newest first."""
+    """List the runs beside one: those before it first, the nearest first, then those after it; `runs` are the newest first.
+
+    Args:
+        run: the run.
+        runs: all runs, the newest first.
+    """
     place = next((place for place, other in enumerate(runs) if other.name == run.name), -1)
     return [*runs[place + 1 :], *runs[: max(place, 0)]]
 
@@ -102,7 +107,12 @@ def _outcomes(first: ReportView, second: ReportView) -> None:
 
 
 def change_sentence(first: ReportView, second: ReportView) -> str:
-    """Say on how many losses real accuracy surely changed."""
+    """Say on how many losses real accuracy surely changed.
+
+    Args:
+        first: the report before.
+        second: the report now.
+    """
     pairs = [pair for pair in outcomes(first, second) if pair.domain == "real"]
     better = [escape(pair.title) for pair in pairs if pair.change[1] > 0]
     worse = [escape(pair.title) for pair in pairs if pair.change[2] < 0]

@@ -120,7 +120,13 @@ def _chosen(view: ReportView, groups: list[StudentGroup], kind: str, edits: list
 
 
 def strongest(view: ReportView, groups: list[StudentGroup], kind: str) -> tuple[str, str] | None:
-    """Find the student and edit of the framed cell with the largest number, so that the page opens with it."""
+    """Find the student and edit of the framed cell with the largest number, so that the page opens with it.
+
+    Args:
+        view: the report, with what pages read from it.
+        groups: groups of students, in the order of the page.
+        kind: key of `KINDS`.
+    """
     records = view.records("interventions")
     candidates = [cell for cell in cells(records, groups, kind) if cell.strong] or cells(records, groups, kind)
     if not candidates:

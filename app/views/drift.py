@@ -98,7 +98,12 @@ def show(run: Run) -> None:
 
 
 def domain_sentence(view: ReportView, measure: Measure) -> str:
-    """Say for which group real and synthetic images differ most."""
+    """Say for which group real and synthetic images differ most.
+
+    Args:
+        view: the report, with what pages read from it.
+        measure: the measure.
+    """
     values = measured(view, "drift", measure)
     titles = [title for title, domain in values if domain == "real" and (title, "synthetic") in values]
     if not titles:
@@ -112,6 +117,11 @@ def domain_sentence(view: ReportView, measure: Measure) -> str:
 
 def epoch_lines(view: ReportView, run: Run, measure: Measure) -> tuple[list[charts.Line], str]:
     """Read a measure over epochs for every student not trained on real images.
+
+    Args:
+        view: the report, with what pages read from it.
+        run: the run.
+        measure: the measure.
 
     Returns:
         Curves with bands, one a student and domain; and the first reason why one is missing.

@@ -112,7 +112,12 @@ def _contrasts(view: ReportView) -> None:
 
 
 def contrast_summary(view: ReportView, factor: str) -> str:
-    """Say how many contrasts of a factor surely change real accuracy, and by how much at most."""
+    """Say how many contrasts of a factor surely change real accuracy, and by how much at most.
+
+    Args:
+        view: the report, with what pages read from it.
+        factor: name of the factor.
+    """
     items = [item for item in view.report.contrasts if item.factor == factor]
     sure = [item for item in items if item.real.low > 0 or item.real.high < 0]
     widest = max(items, key=lambda item: abs(item.real.value))

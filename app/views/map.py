@@ -145,7 +145,14 @@ def _choose(data: RunMap, view: ReportView, titles: dict[str, str]) -> tuple[str
 
 
 def kept_sentence(data: RunMap, number: int, who: str, epoch: int | None) -> str:
-    """Say how far a map can be trusted."""
+    """Say how far a map can be trusted.
+
+    Args:
+        data: the run's map.
+        number: which of its maps.
+        who: name of the encoder for people.
+        epoch: its epoch, or None for its end.
+    """
     score, count = data.kept[number], data.near[number].shape[1]
     when = "" if epoch is None else f" at epoch {epoch}"
     if score is None:
@@ -185,7 +192,13 @@ def _name(place: str, data: RunMap, view: ReportView) -> None:
 
 
 def named_rows(text: str, data: RunMap, names: Sequence[str]) -> list[int]:
-    """Find the images that a text names: those of a class, or single ones by their ids with commas between them; others are passed over."""
+    """Find the images that a text names: those of a class, or single ones by their ids with commas between them; others are passed over.
+
+    Args:
+        text: what the reader wrote.
+        data: the run's map.
+        names: C class names.
+    """
     asked = text.strip()
     if asked in names:
         return np.flatnonzero(data.labels == list(names).index(asked)).tolist()

@@ -62,7 +62,13 @@ def progress(run: Run) -> tuple[int, int]:
 
 
 def state_words(run: Run, job: jobs.Job | None, going: bool) -> str:
-    """Say in a sentence or two what happens to a run, or has happened."""
+    """Say in a sentence or two what happens to a run, or has happened.
+
+    Args:
+        run: the run.
+        job: the process that works on it, or None.
+        going: whether it is alive.
+    """
     done, total = progress(run)
     if going and job is not None:
         if job.stopped:

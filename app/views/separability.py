@@ -97,7 +97,12 @@ def _told_apart(view: ReportView, run: Run) -> None:
 
 
 def excess_sentence(view: ReportView, measure: Measure) -> str:
-    """Say how much more each group separates than its teacher, and whether every seed's interval lies on one side of zero."""
+    """Say how much more each group separates than its teacher, and whether every seed's interval lies on one side of zero.
+
+    Args:
+        view: the report, with what pages read from it.
+        measure: the measure.
+    """
     values = measured(view, "separability", measure)
     lines = []
     for (title, _), over in sorted(values.items(), key=lambda item: -item[1].mean):
@@ -156,6 +161,11 @@ def _scores(view: ReportView, run: Run) -> None:
 
 def domain_scores(result: ProbeResult, run: Run, view: ReportView) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Read held-out domain scores with ids and domains; the domains may lie with the transfer probe.
+
+    Args:
+        result: the stored result with its arrays.
+        run: the run.
+        view: the report, with what pages read from it.
 
     Returns:
         Scores (N,), ids (N,) text, domains (N,) text.

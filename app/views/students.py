@@ -93,7 +93,12 @@ def grid_cells(groups: list[StudentGroup]) -> dict[tuple[str, str], tuple[float,
 
 
 def grid_sentence(label: str, cells: dict[tuple[str, str], tuple[float, str]]) -> str:
-    """Say whether a loss fails everywhere or only after training on synthetic images."""
+    """Say whether a loss fails everywhere or only after training on synthetic images.
+
+    Args:
+        label: name of the loss.
+        cells: (trained on, tested on) -> accuracy and its text.
+    """
     real, synthetic = cells.get(("real", "real")), cells.get(("synthetic", "real"))
     if real is None or synthetic is None:
         return f"**{escape(label)}**: only one of the two trainings is in this run, so the loss and the images cannot be told apart."
@@ -234,7 +239,13 @@ class ClassAccuracy:
 
 
 def class_accuracy(view: ReportView, run: Run, domain: str) -> ClassAccuracy:
-    """Read accuracy by class from the stored results of `transfer`; arrays of another length are passed over."""
+    """Read accuracy by class from the stored results of `transfer`; arrays of another length are passed over.
+
+    Args:
+        view: the report, with what pages read from it.
+        run: the run.
+        domain: `real` or `synthetic`.
+    """
     by_group: dict[str, np.ndarray] = {}
     teacher, n, reason, records = None, 0, "", view.records("transfer")
     shape = (len(view.report.class_names),)
@@ -282,7 +293,14 @@ def _classes(view: ReportView, run: Run, titles: Sequence[str]) -> None:
 
 
 def class_marks(view: ReportView, accuracies: ClassAccuracy, groups: list[StudentGroup], domain: str) -> list[charts.Mark]:
-    """Make the marks of all classes, the worst first; classes without images are left out."""
+    """Make the marks of all classes, the worst first; classes without images are left out.
+
+    Args:
+        view: the report, with what pages read from it.
+        accuracies: accuracy by class of every group.
+        groups: the groups to draw.
+        domain: `real` or `synthetic`.
+    """
     colours = view.colours
     lowest = np.min([accuracies.groups[group.title] for group in groups], axis=0)
     marks = []
@@ -298,7 +316,13 @@ def class_marks(view: ReportView, accuracies: ClassAccuracy, groups: list[Studen
 
 
 def class_sentence(view: ReportView, by_group: dict[str, np.ndarray], domain: str) -> str:
-    """Name each group's worst and best class."""
+    """Name each group's worst and best class.
+
+    Args:
+        view: the report, with what pages read from it.
+        by_group: group title -> (C,) accuracy of each class, NaN where a class has no images.
+        domain: `real` or `synthetic`.
+    """
     parts = []
     for title, values in by_group.items():
         if not np.isfinite(values).any():

@@ -35,7 +35,12 @@ FACTORS = {
 
 
 def level_words(factor: str, level: str) -> str:
-    """Say a level so that its factor is clear: `temperature 0.1`, `10 % real images`, `soft targets`."""
+    """Say a level so that its factor is clear: `temperature 0.1`, `10 % real images`, `soft targets`.
+
+    Args:
+        factor: name of the factor.
+        level: its level.
+    """
     if factor == "negatives":
         return "negatives" if level == "yes" else "no negatives"
     if factor == "positives":
@@ -53,7 +58,13 @@ def level_words(factor: str, level: str) -> str:
 
 
 def versus(factor: str, level: str, against: str) -> str:
-    """Name two levels: `temperature 0.01 instead of 0.07`."""
+    """Name two levels: `temperature 0.01 instead of 0.07`.
+
+    Args:
+        factor: name of the factor.
+        level: its level.
+        against: the level it is compared with.
+    """
     other = against if factor in ("temperature", "real_images") else level_words(factor, against)
     return f"{level_words(factor, level)} instead of {other}"
 
@@ -116,7 +127,13 @@ def short_division(divided: Divided) -> str:
 
 
 def orders_words(orders: int, possible: int, parts: int) -> str:
-    """Say what the parts of a division are."""
+    """Say what the parts of a division are.
+
+    Args:
+        orders: orders of switching that were trained.
+        possible: orders there are.
+        parts: parts of the division.
+    """
     if orders == possible:
         return f"These are Shapley values: all {possible} orders in which the factors can be switched were trained."
     if orders:

@@ -39,7 +39,12 @@ def in_percent(fraction: float, digits: int = 1, *, signed: bool = False) -> str
 
 
 def format_value(value: float, *, percent: bool) -> str:
-    """Return a number as charts and their sentences show it: with one digit in percent, else with two digits as it is."""
+    """Return a number as charts and their sentences show it: with one digit in percent, else with two digits as it is.
+
+    Args:
+        value: any finite number.
+        percent: whether it is a fraction of one that is shown in percent.
+    """
     return in_percent(value) if percent else format_number(value)
 
 

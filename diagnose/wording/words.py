@@ -38,7 +38,12 @@ def short_points(value: Estimate | None) -> str:
 
 
 def chance_words(chance: float, who: str) -> str:
-    """Say that the teacher or the student reads nothing that can be shown: `the student is not surely better than chance (10.0 %) on either domain`."""
+    """Say that the teacher or the student reads nothing that can be shown: `the student is not surely better than chance (10.0 %) on either domain`.
+
+    Args:
+        chance: accuracy of guessing, in [0, 1].
+        who: `teacher` or `student`.
+    """
     return (
         f"the {who} is not surely better than chance ({in_percent(chance)} %) on {'real images' if who == 'teacher' else 'either domain'}"
     )
@@ -50,7 +55,13 @@ def number(value: Estimate) -> str:
 
 
 def more_or_less(value: Estimate, more: str, less: str) -> str:
-    """Write a difference so that its sign is a word: `5.0 points (…) wider` or `3.0 points (…) narrower`."""
+    """Write a difference so that its sign is a word: `5.0 points (…) wider` or `3.0 points (…) narrower`.
+
+    Args:
+        value: a difference of accuracies.
+        more: word for a difference above zero.
+        less: word for one below.
+    """
     return f"{points(value)} {more}" if value.value >= 0 else f"{points(negative(value))} {less}"
 
 
