@@ -9,7 +9,7 @@ import pytest
 from app import charts
 from app.panels.report_view import ReportView
 from diagnose.judge.seeds import group_by_recipe
-from diagnose.schema import Student
+from diagnose.schema import Student, ZeroShot
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,8 @@ def test_groups_hold_every_student_once_and_differ_in_loss_or_training_images(vi
 
 def test_students_without_a_loss_stand_alone_and_groups_keep_the_order_in_which_they_are_met() -> None:
     students = [
-        Student(name=name, params=1, loss=loss, trained_on="real") for name, loss in (("b", None), ("a", "l2"), ("c", None), ("d", "l2"))
+        Student(name=name, params=1, loss=loss, trained_on="real", zero_shot=ZeroShot(real=None, synthetic=None))
+        for name, loss in (("b", None), ("a", "l2"), ("c", None), ("d", "l2"))
     ]
 
     grouped = group_by_recipe(students)
