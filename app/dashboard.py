@@ -59,12 +59,22 @@ def pick_run(runs: list[Run]) -> Run:
 
 
 def show_page(name: str, run: Run) -> None:
-    """Import a page and show it."""
+    """Import a page and show it.
+
+    Args:
+        name: module in `app.views`.
+        run: the run that is open.
+    """
     importlib.import_module(f"app.views.{name}").show(run)
 
 
 def show_first(name: str, root: Path) -> None:
-    """Show one of the pages that need no run."""
+    """Show one of the pages that need no run.
+
+    Args:
+        name: `why` or `run`.
+        root: the runs folder.
+    """
     from app.panels import notices
     from app.views import run
 
@@ -81,10 +91,10 @@ def main() -> None:
     runs = find_runs(root)
     bar = st.container()
     run = pick_run(runs) if runs else None
-    shown = {
+    functions = {
         name: partial(show_page, name, run) if run else partial(show_first, name, root) for name in PAGES if run or name in ("why", "run")
     }
-    pages = {name: st.Page(show, title=PAGES[name], url_path=name, default=name == "why") for name, show in shown.items()}
+    pages = {name: st.Page(show, title=PAGES[name], url_path=name, default=name == "why") for name, show in functions.items()}
     page = st.navigation(list(pages.values()), position="hidden")
     place = {"run": run.name} if run else {}
     if (asked_page := st.query_params.get("page")) in pages:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import plotly.graph_objects as go
 
-from app.charts.frame import built, safe
+from app.charts.frame import Properties, built, safe
 from app.charts.palette import GUIDE
 
 
@@ -34,10 +33,16 @@ class Bar:
 
 
 def bar_chart(bars: Sequence[Bar], axis: str, *, suffix: str = "") -> go.Figure:
-    """Draw bars in percent (points), each row's label and number above its bar; readable at phone width."""
-    traces: list[dict[str, Any]] = []
-    links: list[dict[str, Any]] = []
-    labels: list[dict[str, Any]] = []
+    """Draw bars in percent (points), each row's label and number above its bar; readable at phone width.
+
+    Args:
+        bars: in the order of rows, top first.
+        axis: title of the axis.
+        suffix: written behind the ticks.
+    """
+    traces: list[Properties] = []
+    links: list[Properties] = []
+    labels: list[Properties] = []
     for index, bar in enumerate(bars):
         traces.append(
             {

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import plotly.graph_objects as go
 
-from app.charts.frame import built, marker, safe, whiskers, written
+from app.charts.frame import Properties, built, marker, safe, whiskers
 from app.charts.palette import GUIDE, MARKERS, TEACHER
+from diagnose.wording.numbers import format_value, with_interval
 
 ROW_PIXELS = 88
 LEAST_SPAN = 0.1
@@ -80,7 +80,7 @@ def _dot_chart(
         for domain in filter(None, domains):
             marker = {"symbol": MARKERS[domain], "size": 11, "color": TEACHER}
             traces.append({"x": [None], "y": [None], "mode": "markers", "marker": marker, "name": f"{domain} images"})
-    shapes: list[dict[str, Any]] = [
+    shapes: list[Properties] = [
         {
             "type": "line",
             "xref": "x domain",
@@ -94,7 +94,7 @@ def _dot_chart(
         for index in range(len(rows))
     ]
     label = {"xref": "paper", "x": 0, "yshift": 38, "showarrow": False, "xanchor": "left", "align": "left", "font": {"size": 13}}
-    notes: list[dict[str, Any]] = [label | {"y": -index, "text": safe(row)} for index, row in enumerate(rows)]
+    notes: list[Properties] = [label | {"y": -index, "text": safe(row)} for index, row in enumerate(rows)]
     ends = _range(dots, guide, bounds, scale)
     if guide is not None:
         lines, note = _guide(scale * guide, guide_label, len(rows), sum(ends) / 2)
@@ -105,21 +105,21 @@ def _dot_chart(
     return built(traces, 92 + ROW_PIXELS * len(rows), shapes=shapes, annotations=notes, xaxis=across, yaxis=up)
 
 
-def _bars(dots: Sequence[Dot], rows: list[str], scale: float) -> list[dict[str, Any]]:
+def _bars(dots: Sequence[Dot], rows: list[str], scale: float) -> list[Properties]:
     """Join a row's mean on real and on synthetic images."""
-    made: list[dict[str, Any]] = []
+    traces: list[Properties] = []
     for index, row in enumerate(rows):
         means = {dot.domain: dot for dot in dots if dot.row == row and dot.main and dot.domain}
         if len(means) == 2:
             ends = [scale * means[domain].value for domain in ("real", "synthetic")]
             line = {"color": means["real"].colour, "width": 3}
-            made.append(
+            traces.append(
                 {"x": ends, "y": [-index] * 2, "mode": "lines", "line": line, "opacity": 0.35, "showlegend": False, "hoverinfo": "skip"}
             )
-    return made
+    return traces
 
 
-def _guide(x: float, label: str, rows: int, middle: float) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+def _guide(x: float, label: str, rows: int, middle: float) -> tuple[list[Properties], Properties]:
     """Make a vertical line in pieces, so that it does not strike through the rows' labels, and the words on its side with more room."""
     line = {"color": TEACHER, "width": 1.5, "dash": "dot"}
     pieces = [{"type": "line", "x0": x, "x1": x, "y0": -index - 0.42, "y1": -index + 0.1, "line": line} for index in range(rows)]
@@ -148,11 +148,11 @@ def _height(dot: Dot, dots: Sequence[Dot], rows: list[str], domains: list[str]) 
     return base + 0.05 * (seeds.index(dot) - (len(seeds) - 1) / 2)
 
 
-def _marks(dots: Sequence[Dot], heights: Sequence[float], percent: bool, scale: float) -> dict[str, Any]:
+def _marks(dots: Sequence[Dot], heights: Sequence[float], percent: bool, scale: float) -> Properties:
     """Make one trace of marks that look alike."""
     first = dots[0]
     values, lows, highs = ([scale * getattr(dot, end) for dot in dots] for end in ("value", "low", "high"))
-    spans = [f"{written(dot.value, percent)} ({written(dot.low, percent)} to {written(dot.high, percent)})" for dot in dots]
+    spans = [with_interval(dot, digits=1 if percent else 2, percent=percent) for dot in dots]
     return {
         "x": values,
         "y": list(heights),
@@ -160,7 +160,7 @@ def _marks(dots: Sequence[Dot], heights: Sequence[float], percent: bool, scale: 
         "marker": marker(first.domain, first.colour, 13 if first.main else 6),
         "opacity": 1.0 if first.main else 0.55,
         "error_x": whiskers(values, lows, highs, first.colour, main=first.main),
-        "text": [written(dot.value, percent) for dot in dots] if first.main else None,
+        "text": [format_value(dot.value, percent=percent) for dot in dots] if first.main else None,
         "textposition": "bottom center" if first.domain == "synthetic" or (first.colour == TEACHER and not first.domain) else "top center",
         "textfont": {"size": 12},
         "hovertemplate": [f"{safe(dot.hover or dot.row)}: {span}<extra></extra>" for dot, span in zip(dots, spans, strict=True)],

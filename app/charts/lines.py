@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import plotly.graph_objects as go
 
-from app.charts.frame import built, safe
+from app.charts.frame import Properties, built, safe
 from app.charts.palette import MARKERS
 
 
@@ -51,7 +50,7 @@ def line_chart(
         step: distance of the ticks; of whole numbers, eight at most, where 0.
     """
     scale = 100 if percent else 1
-    traces: list[dict[str, Any]] = []
+    traces: list[Properties] = []
     named: set[str] = set()
     for line in lines:
         if line.low is not None and line.high is not None:

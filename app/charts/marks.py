@@ -30,19 +30,24 @@ class Mark:
 
 
 def mark_chart(marks: Sequence[Mark], axis: str) -> go.Figure:
-    """Draw many rows compactly, the first on top, one legend entry a name; values in percent."""
+    """Draw many rows compactly, the first on top, one legend entry a name; values in percent.
+
+    Args:
+        marks: in the order of rows, top first.
+        axis: title of the axis.
+    """
     rows = list(dict.fromkeys(mark.row for mark in marks))
     traces = []
     for name in dict.fromkeys(mark.name for mark in marks):
-        own = [mark for mark in marks if mark.name == name]
+        of_name = [mark for mark in marks if mark.name == name]
         traces.append(
             {
-                "x": [100 * mark.value for mark in own],
-                "y": [-rows.index(mark.row) for mark in own],
+                "x": [100 * mark.value for mark in of_name],
+                "y": [-rows.index(mark.row) for mark in of_name],
                 "mode": "markers",
                 "name": safe(name),
-                "marker": marker(own[0].domain, own[0].colour, 12),
-                "customdata": [safe(mark.row) for mark in own],
+                "marker": marker(of_name[0].domain, of_name[0].colour, 12),
+                "customdata": [safe(mark.row) for mark in of_name],
                 "hovertemplate": f"%{{customdata}}, {safe(name)}: %{{x:.1f}} %<extra></extra>",
             }
         )

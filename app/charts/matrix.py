@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import plotly.graph_objects as go
 
-from app.charts.frame import built, safe
+from app.charts.frame import Properties, built, safe
 from app.charts.palette import GUIDE, TEACHER
 
 ABOVE, BELOW = (213, 94, 0), (0, 114, 178)
@@ -61,8 +60,8 @@ def matrix_chart(
     """
     known = [cell for cell in cells if cell.row in rows and cell.column in columns]
     places = [(list(columns).index(cell.column), -list(rows).index(cell.row)) for cell in known]
-    boxes: list[dict[str, Any]] = []
-    notes: list[dict[str, Any]] = []
+    boxes: list[Properties] = []
+    notes: list[Properties] = []
     for cell, (x, y) in zip(known, places, strict=True):
         opened = chosen == (cell.row, cell.column)
         line = {"color": TEACHER if cell.strong or opened else GUIDE, "width": 3 if opened else 2 if cell.strong else 0.5}
@@ -94,14 +93,24 @@ def matrix_chart(
 
 
 def shade(value: float, limit: float) -> str:
-    """Give the colour of a cell: paper for nothing, mixed with vermilion above and blue below."""
+    """Return the colour of a cell: paper for nothing, mixed with vermilion above and blue below.
+
+    Args:
+        value: of the cell.
+        limit: size of a value that is drawn deepest, above 0.
+    """
     depth = DEEPEST * min(abs(value) / limit, 1.0)
     mixed = [round(PAPER + depth * (part - PAPER)) for part in (ABOVE if value >= 0 else BELOW)]
     return f"rgb({mixed[0]},{mixed[1]},{mixed[2]})"
 
 
 def wrapped(text: str, width: int = 13) -> str:
-    """Break an outside string into lines of about `width` letters, escaped, at most four."""
+    """Break an outside string into lines of about `width` letters, escaped, at most four.
+
+    Args:
+        text: our own words.
+        width: letters a line.
+    """
     lines = [""]
     for word in text.split():
         if lines[-1] and len(lines[-1]) + len(word) + 1 > width:

@@ -23,16 +23,16 @@ MARKERS = {"real": "circle", "synthetic": "diamond", "": "square"}
 
 
 def colours(keys: Sequence[str]) -> dict[str, str]:
-    """Give every loss (or student) its colour; known losses keep theirs in every run.
+    """Assign every loss (or student) its colour; known losses keep theirs in every run.
 
     Args:
         keys: distinct, in the report's order; beyond six, colours repeat.
     """
-    made: dict[str, str] = {}
+    assigned: dict[str, str] = {}
     for key in keys:
-        if key in FIXED and FIXED[key] not in made.values():
-            made[key] = FIXED[key]
+        if key in FIXED and FIXED[key] not in assigned.values():
+            assigned[key] = FIXED[key]
     kept = {colour for name, colour in FIXED.items() if name in keys}
     free = [colour for colour in OKABE_ITO if colour not in kept] or list(OKABE_ITO)
-    rest = [key for key in keys if key not in made]
-    return made | {key: free[index % len(free)] for index, key in enumerate(rest)}
+    rest = [key for key in keys if key not in assigned]
+    return assigned | {key: free[index % len(free)] for index, key in enumerate(rest)}

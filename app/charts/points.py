@@ -47,7 +47,7 @@ class Points:
 
 
 def category_colours(names: Sequence[str]) -> dict[str, str]:
-    """Give up to eleven names a colour each, the others grey."""
+    """Assign a colour to each of up to eleven names, grey to the others."""
     plain = iter(CATEGORIES)
     return {name: CHOICES.get(name) or next(plain, OTHER) for name in names}
 
@@ -74,7 +74,7 @@ def point_chart(
     for kind in points:
         marker: dict[str, object] = {"symbol": MARKERS[kind.domain], "size": kind.size, "opacity": 0.85}
         marker |= {"color": kind.colour} if isinstance(kind.colour, str) else {"color": kind.colour, "coloraxis": "coloraxis"}
-        shown = f"{safe(kind.name)}{f', {kind.domain} image' if kind.domain and kind.domain not in kind.name else ''}"
+        hover = f"{safe(kind.name)}{f', {kind.domain} image' if kind.domain and kind.domain not in kind.name else ''}"
         value = ": %{text:.3~g}" if kind.pointer is not None else "" if isinstance(kind.colour, str) else ": %{marker.color:.3~g}"
         traces.append(
             {
@@ -88,7 +88,7 @@ def point_chart(
                 "marker": marker,
                 "customdata": kind.rows,
                 "text": kind.pointer,
-                "hovertemplate": f"{shown}{value}<extra></extra>",
+                "hovertemplate": f"{hover}{value}<extra></extra>",
             }
         )
         named.add(kind.name)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import plotly.graph_objects as go
 
-from app.charts.frame import built, marker, safe, whiskers
+from app.charts.frame import Properties, built, marker, safe, whiskers
 
 
 @dataclass(frozen=True)
@@ -37,8 +36,15 @@ class Point:
 
 
 def scatter_chart(points: Sequence[Point], across: str, axis: str, *, log: bool = False) -> go.Figure:
-    """Draw points with vertical whiskers, values in percent, one legend entry a name."""
-    traces: list[dict[str, Any]] = []
+    """Draw points with vertical whiskers, values in percent, one legend entry a name.
+
+    Args:
+        points: the marks.
+        across: title of the horizontal axis.
+        axis: title of the vertical axis.
+        log: draw the horizontal axis logarithmically.
+    """
+    traces: list[Properties] = []
     named: set[str] = set()
     for point in points:
         traces.append(
@@ -62,7 +68,7 @@ def scatter_chart(points: Sequence[Point], across: str, axis: str, *, log: bool 
 
 
 def _around(points: Sequence[Point]) -> dict[str, object]:
-    """Give a logarithmic axis room of a factor of two on both sides, and ticks in whole words."""
+    """Set a logarithmic axis with room of a factor of two on both sides, and ticks in whole words."""
     from math import floor, log10
 
     low, high = min(point.x for point in points) / 2, max(point.x for point in points) * 2

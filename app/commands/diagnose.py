@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from app.terminal.console import progress_bars, progress_reporter, say
 from app.terminal.options import ClassWeights, Edited, Json, Limit, Real, Size, SkipBad, Synthetic, Templates, Weights
+
+if TYPE_CHECKING:
+    from diagnose.inputs.load import Loaded
+    from diagnose.schema import Report
 
 
 def diagnose(
@@ -48,12 +52,21 @@ def diagnose(
     else:
         if out is None or teacher is None:
             raise ValueError("`--out` and `--teacher` must be given with --student, got none; add them.")
-        from app.terminal.inputs import open_models
+        from app.terminal.inputs import ModelOptions, open_models
 
-        models = open_models(
-            student or [], weights or [], teacher, real, synthetic, class_weights, template, image_size, skip_bad=skip_bad, limit=limit
+        options = ModelOptions(
+            students=student or [],
+            weights=weights or [],
+            teacher=teacher,
+            real=real,
+            synthetic=synthetic,
+            class_weights=class_weights,
+            templates=template or [],
+            image_size=image_size,
+            skip_bad=skip_bad,
+            limit=limit,
         )
-        report, folder = _judge(models, out, seed=seed, quiet=as_json, probes=probes, edited=edited, fail_on=fail_on), out
+        report, folder = _judge(open_models(options), out, seed=seed, quiet=as_json, probes=probes, edited=edited, fail_on=fail_on), out
     if as_json:
         typer.echo((folder / "report.json").read_text())
     results = conditions.check(report, fail_on or [])
@@ -77,7 +90,7 @@ def diagnose_run(
     limit: int | None = None,
     edited: int | None = None,
     fail_on: list[str] | None = None,
-) -> Any:
+) -> Report:
     """Judge the students of a run directory, and hold it for this process meanwhile.
 
     Args:
@@ -103,7 +116,7 @@ def diagnose_run(
 
 
 def _judge(
-    loaded: Any,
+    loaded: Loaded,
     out: Path,
     *,
     seed: int,
@@ -111,10 +124,12 @@ def _judge(
     probes: list[str] | None = None,
     edited: int | None = None,
     fail_on: list[str] | None = None,
-) -> Any:
+) -> Report:
     from diagnose.judge.conditions import foresee
     from diagnose.run import diagnose as run
 
+    if loaded.teacher is None or loaded.class_weights is None:
+        raise ValueError("`--teacher` must be given to diagnose students, got none; name the teacher they were trained on.")
     foresee(fail_on or [], [subject.name for subject in loaded.subjects], probes)
     with progress_bars() as progress:
         report = run(
@@ -141,7 +156,7 @@ def _judge(
     return report
 
 
-def _failures(report: Any) -> list[str]:
+def _failures(report: Report) -> list[str]:
     """Say which probes failed and why, the same failure of several encoders once."""
     failed: dict[tuple[str, str], list[str]] = {}
     for record in report.probes:

@@ -9,9 +9,17 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
+
+if TYPE_CHECKING:
+    import numpy as np
+    from rich.progress import Progress
+    from torch import nn
+
+    from diagnose.inputs.subjects import Encode, Subject
+    from distill.data.split import Split
 
 PIECE = 4096
 """Images between two writes: what a killed process loses at most."""
@@ -89,13 +97,21 @@ def _wait_asleep() -> None:
 
 
 def embed_in_parts(
-    subject: Any, split: Any, out: Path, *, size: int, batch_size: int, rank: int = 0, world: int = 1, progress: Any = None
+    subject: Subject,
+    split: Split,
+    out: Path,
+    *,
+    size: int,
+    batch_size: int,
+    rank: int = 0,
+    world: int = 1,
+    progress: Progress | None = None,
 ) -> tuple[Path | None, int]:
     """Embed this process's share of a split, piece by piece, and join all pieces when it is the last to finish.
 
     Args:
-        subject: `diagnose.inputs.subjects.Subject`.
-        split: `distill.data.split.Split`.
+        subject: the encoder.
+        split: the images.
         out: the table's folder.
         size: side of the images.
         batch_size: images in one forward pass.
@@ -115,21 +131,21 @@ def embed_in_parts(
         state.update(column.tobytes())
     passes = passes_at_once(subject.embed, images=len(split), batch_size=batch_size, size=size)
     parts = TableParts(out, rows=len(split), made_of=state.hexdigest())
-    own = shard_of(len(split), rank, world)
-    todo = parts.missing(own)
-    task = progress.add_task("embedding", total=len(own), completed=len(own) - sum(map(len, todo))) if progress else None
+    share = shard_of(len(split), rank, world)
+    todo = parts.missing(share)
+    task = None if progress is None else progress.add_task("embedding", total=len(share), completed=len(share) - sum(map(len, todo)))
     for rows in (piece for stretch in todo for piece in chunks(stretch, max(PIECE // batch_size, 1) * batch_size)):
         unit, columns = _embed_rows(subject, split, rows, size=size, batch_size=batch_size, passes=passes)
         here = slice(rows.start, rows.stop)
         known = {"id": ids[here], "label": split.labels[here], "domain": split.domains[here]}
         parts.write(rows, unit, known | {f"metadata/{name}": column for name, column in columns.items()})
-        if progress is not None:
+        if progress is not None and task is not None:
             progress.advance(task, len(rows))
     table = parts.join(subject.name)
     return table, 0 if table is not None else sum(map(len, parts.missing(range(len(split)))))
 
 
-def passes_at_once(encode: Any, *, images: int, batch_size: int, size: int) -> int:
+def passes_at_once(encode: Encode, *, images: int, batch_size: int, size: int) -> int:
     """Count the forward passes to run side by side, each on its part of torch's threads: small networks leave threads waiting for each other.
 
     The number is the same for every share of the images. It is one on a GPU, and for what we do not know to keep nothing from one call to the next:
@@ -152,14 +168,16 @@ def passes_at_once(encode: Any, *, images: int, batch_size: int, size: int) -> i
     return max(range(1, most + 1), key=lambda passes: (threads // passes * passes, passes))  # no thread is left over where that can be
 
 
-def _keeps_nothing(part: Any) -> bool:
+def _keeps_nothing(part: nn.Module) -> bool:
     import torch
 
     ours = type(part).__module__.partition(".")[0] in STATELESS and not isinstance(part, (torch.jit.ScriptModule, torch.fx.GraphModule))
     return ours and "forward" not in vars(part) and not part._forward_hooks and not part._forward_pre_hooks
 
 
-def _embed_rows(subject: Any, split: Any, rows: range, *, size: int, batch_size: int, passes: int = 1) -> tuple[Any, dict[str, Any]]:
+def _embed_rows(
+    subject: Subject, split: Split, rows: range, *, size: int, batch_size: int, passes: int = 1
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Embed some rows as one process alone would, (n, D) raw, with the facts of their files."""
     import numpy as np
     import torch
@@ -168,7 +186,7 @@ def _embed_rows(subject: Any, split: Any, rows: range, *, size: int, batch_size:
     from distill.distributed.sharding import whole_batches
     from probes.eval_mode import eval_mode
 
-    def embedded(batch: tuple[range, Any, dict[str, Any]]) -> tuple[Any, dict[str, Any]]:
+    def embedded(batch: tuple[range, np.ndarray, dict[str, np.ndarray]]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         _, pixels, known = batch
         with torch.inference_mode():
             part = subject.embed(torch.from_numpy(pixels).float().div_(255))
@@ -181,9 +199,9 @@ def _embed_rows(subject: Any, split: Any, rows: range, *, size: int, batch_size:
     batches = list(whole_batches(rows, batch_size, len(split)))
     first = batches[0].start
     with eval_mode(subject.embed):
-        found, facts = zip(*_in_order(embedded, prefetched(split, size, batches), passes), strict=True)
+        embeddings, facts = zip(*_in_order(embedded, prefetched(split, size, batches), passes), strict=True)
     keep = slice(rows.start - first, rows.stop - first)
-    return np.concatenate(found)[keep], {name: np.concatenate([each[name] for each in facts])[keep] for name in facts[0]}
+    return np.concatenate(embeddings)[keep], {name: np.concatenate([each[name] for each in facts])[keep] for name in facts[0]}
 
 
 def _in_order(work: Callable[[Given], Made], items: Iterable[Given], passes: int) -> Iterator[Made]:

@@ -26,9 +26,9 @@ def explain(
     if not image.is_file():
         raise FileNotFoundError(f"`image` must be a file that exists, got {image}; check the path.")
     with image.open("rb") as file:
-        found = run_it(run, file.read(MOST_BYTES + 1), student, method=method, label=label)
-    write_explained(found, out)
-    for one in found:
+        explanations = run_it(run, file.read(MOST_BYTES + 1), student, method=method, label=label)
+    write_explained(explanations, out)
+    for one in explanations:
         numbers = "  ".join(f"{name} {value:.4g}" for name, value in sorted(one.numbers.items()))
         typer.echo(f"{one.encoder:32s} {numbers}")
     typer.echo(f"maps: {out}", err=True)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from diagnose.planted.config import PlantedConfig
 
 
 def planted(
@@ -28,7 +31,7 @@ def planted(
     from app.terminal.console import progress_bars, progress_reporter, say
     from diagnose.planted.plan import run_plan
 
-    given: dict[str, Any] = {
+    options: dict[str, object] = {
         "data": data,
         "test": test,
         "teacher": teacher,
@@ -41,14 +44,14 @@ def planted(
         "first_seed": seed,
         "image_size": image_size,
     }
-    checked = read_config(config, {name: value for name, value in given.items() if value is not None})
+    checked = read_config(config, {name: value for name, value in options.items() if value is not None})
     with progress_bars() as progress:
         records = run_plan(checked, out, resume=resume, progress=progress_reporter(progress))
     typer.echo((out / "scores.json").read_text(encoding="utf-8").rstrip())
     say(f"page: {out / 'README.md'} ({len(records)} draws)")
 
 
-def read_config(path: Path | None, changes: dict[str, Any]) -> Any:
+def read_config(path: Path | None, changes: dict[str, object]) -> PlantedConfig:
     """Read the options of a benchmark from a TOML file, changed by those of the command line.
 
     Raises:
@@ -60,7 +63,7 @@ def read_config(path: Path | None, changes: dict[str, Any]) -> Any:
     from diagnose.planted.config import PlantedConfig
     from distill.system.untrusted_text import fault_and_remedy, read_toml
 
-    options: dict[str, Any] = {}
+    options: dict[str, object] = {}
     if path is not None:
         if not path.is_file():
             raise FileNotFoundError(f"`config` must be a TOML file that exists, got {path}; see configs/planted.toml.")

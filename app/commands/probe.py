@@ -28,14 +28,24 @@ def probe(
     as_json: Json = False,
 ) -> None:
     """Run one probe on anybody's checkpoint."""
-    from app.terminal.inputs import open_models
+    from app.terminal.inputs import ModelOptions, open_models
     from diagnose.single import run_probe
     from probes.registry import find_probe
 
     find_probe(name)
-    models = open_models(
-        [student], [weights], teacher, real, synthetic, class_weights, template, image_size, skip_bad=skip_bad, limit=limit
+    options = ModelOptions(
+        students=[student],
+        weights=[weights],
+        teacher=teacher,
+        real=real,
+        synthetic=synthetic,
+        class_weights=class_weights,
+        templates=template or [],
+        image_size=image_size,
+        skip_bad=skip_bad,
+        limit=limit,
     )
+    models = open_models(options)
     with progress_bars() as progress:
         result = run_probe(name, models, seed=seed, progress=progress_reporter(progress), edited=edited)
     path = result.save(out / name / result.subject)

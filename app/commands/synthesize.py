@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from app.terminal.console import validated
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from distill.generate.settings import Codec
+    from distill.text.contexts import Prompt
 
 
 def synthesize(
@@ -67,11 +73,11 @@ def synthesize(
     with progress_bars() as progress:
         if train_on is not None:
             trained = _train(train_on, train_limit, train_steps, classes, per_class, out, seed=seed, resume=resume, progress=progress)
-            generator, class_names = trained
+            source, class_names = trained
             changes = {**changes, "steps": steps or 20, "guidance": 1.5 if guidance is None else guidance}
         else:
-            class_names = read_classes(classes)
-        settings = validated(GeneratorConfig.named, generator, **changes)
+            source, class_names = generator or "", read_classes(classes)
+        settings = validated(GeneratorConfig.named, source, **changes)
         chosen = _codec(codec, real)
         words = _prompts(class_names, prompts, template, contexts, llm, out, superclass, options, seed, allow_download=allow_download)
         config = validated(
@@ -84,7 +90,7 @@ def synthesize(
             save_size=save_size,
             teacher=keep_if_seen_by,
         )
-        made = run(
+        result = run(
             config,
             words,
             out,
@@ -95,12 +101,12 @@ def synthesize(
             allow_download=allow_download,
             progress=progress,
         )
-    for reason, count in made.rejected.items():
-        say(f"left out: {count} of {made.done}: {reason}")
-    if made.manifest is None:
-        typer.echo(f"{made.done} of {made.wanted} pictures are there; other processes draw the rest.")
+    for reason, count in result.rejected.items():
+        say(f"left out: {count} of {result.done}: {reason}")
+    if result.manifest is None:
+        typer.echo(f"{result.done} of {result.wanted} pictures are there; other processes draw the rest.")
     else:
-        typer.echo(f"manifest: {made.manifest} ({made.done - sum(made.rejected.values())} pictures of {len(class_names)} classes)")
+        typer.echo(f"manifest: {result.manifest} ({result.done - sum(result.rejected.values())} pictures of {len(class_names)} classes)")
 
 
 def read_classes(classes: str | None) -> tuple[str, ...]:
@@ -132,7 +138,7 @@ def _size(size: str | None) -> tuple[int | None, int | None]:
     return int(parts[0]), int(parts[-1])
 
 
-def _codec(codec: str, real: str | None) -> Any:
+def _codec(codec: str, real: str | None) -> Codec:
     from distill.generate.real_codec import check_codec, codec_of
     from distill.generate.settings import Codec
 
@@ -158,7 +164,7 @@ def _prompts(
     seed: int,
     *,
     allow_download: bool,
-) -> Mapping[str, Any]:
+) -> Mapping[str, Sequence[Prompt]]:
     from distill.text.contexts import diverse_prompts, plain_prompts, read_contexts
     from distill.text.prompts import PROMPT_SETS
 
@@ -189,7 +195,7 @@ def _train(
     *,
     seed: int,
     resume: bool,
-    progress: Any,
+    progress: Progress,
 ) -> tuple[str, tuple[str, ...]]:
     """Train the class-conditional generator in `out/generator`, or take the one that is finished there."""
     from distill.distributed.sharding import rank_and_world_size

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -28,7 +28,7 @@ def teach(
     from distill.training.teach import teach as run
 
     base = TeachConfig()
-    change: dict[str, Any] = {"seed": seed}
+    change: dict[str, object] = {"seed": seed}
     if size is not None:
         change["image_size"] = size
     if tower is not None:

@@ -31,15 +31,20 @@ def packed(rows: Sequence[int], ids: np.ndarray) -> str:
 
 
 def unpacked(text: str, ids: np.ndarray) -> list[int]:
-    """Read what `packed` wrote, in the order of the map; empty for another map's text or a damaged one."""
+    """Read what `packed` wrote, in the order of the map; empty for another map's text or a damaged one.
+
+    Args:
+        text: from the address, may be anything.
+        ids: (n,) text, of the whole map.
+    """
     if not 0 < len(text) <= MOST_LETTERS:
         return []
     try:
-        held = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-        bits = zlib.decompressobj().decompress(held[MARK:], len(ids) // 8 + 1)
+        content = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+        bits = zlib.decompressobj().decompress(content[MARK:], len(ids) // 8 + 1)
     except (binascii.Error, ValueError, zlib.error):
         return []
-    if held[:MARK] != _mark(ids) or len(bits) != -(-len(ids) // 8):
+    if content[:MARK] != _mark(ids) or len(bits) != -(-len(ids) // 8):
         return []
     return [int(row) for row in np.flatnonzero(np.unpackbits(np.frombuffer(bits, np.uint8), count=len(ids)))]
 

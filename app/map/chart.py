@@ -45,22 +45,32 @@ def map_figure(data: RunMap, number: int, column: Column, *, most: int = MOST_PO
 
 
 def moved_places(data: RunMap, number: int, column: Column) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Give the places on another map of the points that `map_figure` draws one by one: x and y of each of its traces, in its order."""
+    """Return the places on another map of the points that `map_figure` draws one by one: x and y of each of its traces, in its order.
+
+    Args:
+        data: the run's map.
+        number: which of its maps.
+        column: what colours the points.
+    """
     across, up = steps_of(data, number)
     return [(across[rows], up[rows]) for _, _, rows in _parts(data, column)]
 
 
 def steps_of(data: RunMap, number: int) -> tuple[np.ndarray, np.ndarray]:
-    """Give a map's places in steps over the bounds of all maps: two (n,) uint16, or float32 with NaN where images have no place.
+    """Return a map's places in steps over the bounds of all maps: two (n,) uint16, or float32 with NaN where images have no place.
 
     A place has no unit, and 65,536 steps are more than a hundred a pixel, so half the bytes of float32 lose nothing that can be seen.
+
+    Args:
+        data: the run's map.
+        number: which of its maps.
     """
-    made = []
+    steps_by_axis = []
     known = np.isfinite(data.places[number]).all()
     for axis, (low, high) in enumerate(data.bounds):
         steps = (data.places[number][:, axis] - low) / (high - low) * STEPS
-        made.append(np.round(steps).astype(np.uint16) if known else steps.astype(np.float32))
-    return made[0], made[1]
+        steps_by_axis.append(np.round(steps).astype(np.uint16) if known else steps.astype(np.float32))
+    return steps_by_axis[0], steps_by_axis[1]
 
 
 def _parts(data: RunMap, column: Column) -> list[tuple[str, str, np.ndarray]]:
@@ -70,13 +80,13 @@ def _parts(data: RunMap, column: Column) -> list[tuple[str, str, np.ndarray]]:
     else:
         known = np.isfinite(column.values.astype(float))
         groups = {column.label: known} | ({} if known.all() else {"not known": ~known})
-    found = []
-    for name, own in groups.items():
+    parts = []
+    for name, members in groups.items():
         for domain in ("",) if not column.is_text and name == "not known" else ("real", "synthetic"):
-            rows = np.flatnonzero(own & ((data.domain == domain) | (not domain))).astype(np.int32)
+            rows = np.flatnonzero(members & ((data.domain == domain) | (not domain))).astype(np.int32)
             if len(rows):
-                found.append((name, domain, rows))
-    return found
+                parts.append((name, domain, rows))
+    return parts
 
 
 def _limits(values: np.ndarray) -> tuple[float, float] | None:

@@ -71,12 +71,17 @@ class RunMap:
         return sorted((one.epoch for one in self.whose if one.subject == subject), key=lambda epoch: (epoch is None, epoch))
 
     def number(self, subject: str, epoch: int | None) -> int:
-        """Find the map of an encoder at an epoch."""
+        """Find the map of an encoder at an epoch.
+
+        Args:
+            subject: the encoder.
+            epoch: the epoch, or None for its end.
+        """
         return self.whose.index(Whose(subject, epoch))
 
     @cached_property
     def bounds(self) -> tuple[tuple[float, float], tuple[float, float]]:
-        """Give the range of both axes over all maps, so that what moves is seen to move."""
+        """Return the range of both axes over all maps, so that what moves is seen to move."""
         lows, highs = (
             np.min([np.nanmin(p, axis=0) for p in self.places], axis=0),
             np.max([np.nanmax(p, axis=0) for p in self.places], axis=0),
@@ -88,14 +93,18 @@ class RunMap:
 def load_map(run: Run, report: Report) -> RunMap:
     """Read the run's map.
 
+    Args:
+        run: the run.
+        report: the report of the run.
+
     Raises:
         FileNotFoundError: when the diagnosis made none, or its arrays are not beside the report.
         DiagnosticError: when it failed, or its arrays do not fit together.
     """
-    held = records(report, "map")
-    if not held:
+    map_records = records(report, "map")
+    if not map_records:
         raise FileNotFoundError("`map` must be in the report, got none; diagnose the run, with all probes or with --probe map.")
-    return read_map(load_probe(run, next(iter(held.values()))))
+    return read_map(load_probe(run, next(iter(map_records.values()))))
 
 
 def read_map(result: ProbeResult) -> RunMap:
@@ -147,7 +156,12 @@ class Column:
 
 
 def class_names(labels: np.ndarray, names: Sequence[str]) -> np.ndarray:
-    """Name each label; one without a name keeps its number."""
+    """Name each label; one without a name keeps its number.
+
+    Args:
+        labels: (n,) class index.
+        names: C names.
+    """
     return np.array([names[label] if 0 <= label < len(names) else f"class {label}" for label in labels.tolist()], dtype=object)
 
 
@@ -155,11 +169,17 @@ def columns(run: Run, report: Report, data: RunMap, subject: str) -> dict[str, C
     """Collect all that is known of each image on the map: class, domain, error and every score an image of one encoder.
 
     What is not stored is left out.
+
+    Args:
+        run: the run.
+        report: the report of the run.
+        data: the run's map.
+        subject: the encoder.
     """
     classes = class_names(data.labels, report.class_names)
     order = tuple(name for name in report.class_names if name in set(classes.tolist()))
-    found = {"Class": Column("Class", classes, order or tuple(sorted(set(classes.tolist()))))}
-    found["Real or synthetic"] = Column("Real or synthetic", data.domain.astype(object), ("real", "synthetic"))
+    columns_by_name = {"Class": Column("Class", classes, order or tuple(sorted(set(classes.tolist()))))}
+    columns_by_name["Real or synthetic"] = Column("Real or synthetic", data.domain.astype(object), ("real", "synthetic"))
     teacher = subject == report.teacher.name
     for record in report.probes:
         if record.status != "done" or record.probe == "map" or (record.subject != subject and not (teacher and record.probe == "transfer")):
@@ -168,10 +188,10 @@ def columns(run: Run, report: Report, data: RunMap, subject: str) -> dict[str, C
             arrays = load_probe(run, record).arrays
         except (FileNotFoundError, DiagnosticError):
             continue
-        found |= _of_probe(record.probe, arrays, data, report.class_names, "teacher/" if teacher else "")
+        columns_by_name |= _of_probe(record.probe, arrays, data, report.class_names, "teacher/" if teacher else "")
         if teacher:
             break  # every student's result repeats the teacher's own
-    return found
+    return columns_by_name
 
 
 def _of_probe(probe: str, arrays: Mapping[str, np.ndarray], data: RunMap, names: Sequence[str], prefix: str) -> dict[str, Column]:
@@ -181,12 +201,12 @@ def _of_probe(probe: str, arrays: Mapping[str, np.ndarray], data: RunMap, names:
     if not ids.is_unique:
         return {}
     rows = ids.get_indexer(data.ids)
-    found: dict[str, Column] = {}
-    said = arrays.get(f"{prefix}prediction")
-    if probe == "transfer" and said is not None and said.shape == (len(ids),):
-        guess = np.where(rows >= 0, said[rows], -1)
+    columns_by_name: dict[str, Column] = {}
+    predictions = arrays.get(f"{prefix}prediction")
+    if probe == "transfer" and predictions is not None and predictions.shape == (len(ids),):
+        guess = np.where(rows >= 0, predictions[rows], -1)
         words = np.where(guess < 0, "not known", np.where(guess == data.labels, "right", "wrong")).astype(object)
-        found["Right or wrong"] = Column("Right or wrong", words, ("right", "wrong", "not known"))
+        columns_by_name["Right or wrong"] = Column("Right or wrong", words, ("right", "wrong", "not known"))
     for name, values in arrays.items():
         plain = name.removeprefix(prefix)
         if values.dtype.kind != "f" or values.shape != (len(ids),) or not name.startswith(prefix) or "/" in plain:
@@ -194,12 +214,18 @@ def _of_probe(probe: str, arrays: Mapping[str, np.ndarray], data: RunMap, names:
         label = KNOWN.get((probe, plain), f"{probe}: {plain.replace('_', ' ')}")
         known = np.where(rows >= 0, values[rows].astype(float), np.nan)
         if np.isfinite(known).any():
-            found[label] = Column(label, known)
-    return found
+            columns_by_name[label] = Column(label, known)
+    return columns_by_name
 
 
 def cells_of(places: np.ndarray, bounds: tuple[tuple[float, float], tuple[float, float]], *, side: int = CELLS) -> np.ndarray:
-    """Give the cell of each image on a grid over the map, (n,) int64 in [0, side * side); -1 for one without a place."""
+    """Return the cell of each image on a grid over the map, (n,) int64 in [0, side * side); -1 for one without a place.
+
+    Args:
+        places: (n, 2), NaN for an image without a place.
+        bounds: range of both axes.
+        side: cells along one side.
+    """
     steps = [(places[:, axis] - low) / max(high - low, 1e-12) * side for axis, (low, high) in enumerate(bounds)]
     known = np.isfinite(places).all(axis=1)
     column, row = (np.clip(np.where(known, step, 0), 0, side - 1).astype(np.int64) for step in steps)
@@ -219,8 +245,8 @@ def rows_of(event: Any, count: int) -> list[int]:
         return []
     rows: dict[int, None] = {}
     for point in points if isinstance(points, (list, tuple)) else ():
-        given = point.get("customdata") if isinstance(point, Mapping) else None
-        given = given[0] if isinstance(given, (list, tuple)) and given else given
-        if isinstance(given, (int, float)) and not isinstance(given, bool) and float(given).is_integer() and 0 <= given < count:
-            rows[int(given)] = None
+        custom = point.get("customdata") if isinstance(point, Mapping) else None
+        custom = custom[0] if isinstance(custom, (list, tuple)) and custom else custom
+        if isinstance(custom, (int, float)) and not isinstance(custom, bool) and float(custom).is_integer() and 0 <= custom < count:
+            rows[int(custom)] = None
     return list(rows)

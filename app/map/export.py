@@ -15,7 +15,14 @@ from app.map.data import Column, RunMap
 
 
 def selection_table(data: RunMap, rows: list[int], known: dict[str, Column], number: int) -> pd.DataFrame:
-    """Give one row an image: id, domain, place on the map that is shown, and all that is known of it."""
+    """Return one row an image: id, domain, place on the map that is shown, and all that is known of it.
+
+    Args:
+        data: the run's map.
+        rows: rows of the map that are selected.
+        known: name -> what is known of each image.
+        number: the map that is shown.
+    """
     table = {"id": data.ids[rows], "domain": data.domain[rows], "label": data.labels[rows]}
     table |= {"x": data.places[number][rows, 0], "y": data.places[number][rows, 1]}
     table |= {label: column.values[rows] for label, column in known.items() if label != "Real or synthetic"}
@@ -31,7 +38,14 @@ def as_csv(ids: list[str]) -> bytes:
 
 
 def as_json(ids: list[str], run: str, subject: str, epoch: int | None) -> bytes:
-    """Write ids as JSON, with where they were chosen."""
+    """Write ids as JSON, with where they were chosen.
+
+    Args:
+        ids: ids of images.
+        run: name of the run.
+        subject: the encoder whose map was shown.
+        epoch: its epoch, or None for its end.
+    """
     return json.dumps({"run": run, "encoder": subject, "epoch": epoch, "ids": ids}, indent=1).encode()
 
 
@@ -46,6 +60,10 @@ def as_zip(ids: list[str], thumbnails: pd.DataFrame) -> bytes:
     """Pack the stored pictures of a selection with `ids.csv`, which says which file is which image.
 
     File names are made of numbers and harmless letters, so that unpacking writes nowhere else.
+
+    Args:
+        ids: ids of images.
+        thumbnails: stored pictures, indexed by id.
     """
     stored = [name for name in ids if name in thumbnails.index]
     files = {name: f"images/{number:05d}-{_harmless(name)}{_ending(thumbnails.at[name, 'image'])}" for number, name in enumerate(stored)}
@@ -72,5 +90,10 @@ def _ending(content: bytes) -> str:
 
 
 def shared(first: np.ndarray, second: np.ndarray) -> int:
-    """Count the neighbours that two encoders agree on."""
+    """Count the neighbours that two encoders agree on.
+
+    Args:
+        first: (k,) rows of the nearest images for one encoder.
+        second: (k,) rows for another.
+    """
     return len(np.intersect1d(first, second))

@@ -11,11 +11,13 @@ import streamlit as st
 from app.map.data import Column, RunMap, class_names
 from app.map.export import as_csv, as_json, as_parquet, as_zip, selection_table, shared
 from app.panels.images import by_id, strip
+from app.panels.report_view import ReportView
 from app.panels.tiles import LEGEND, on_demand, show_tiles, stored_tiles, strength_slider
-from app.panels.wording import listing, plain
+from app.panels.wording import escape
 from app.run_store.reports import Run
 from app.run_store.stored_maps import METHODS, NUMBERS, load_eyes
-from diagnose.schema import Report
+from diagnose.wording.numbers import in_percent
+from diagnose.wording.words import joined
 
 SHOWN = 24
 """Pictures of a selection that are shown; all can be exported."""
@@ -26,7 +28,7 @@ NAMED = 200
 
 def show_selection(
     run: Run,
-    report: Report,
+    view: ReportView,
     data: RunMap,
     number: int,
     known: dict[str, Column],
@@ -38,7 +40,7 @@ def show_selection(
 
     Args:
         run: the run.
-        report: its report.
+        view: its report, with what pages read from it.
         data: its map.
         number: the map that is shown.
         known: what is known of each image, for the encoder that is shown.
@@ -48,26 +50,33 @@ def show_selection(
     """
     ids = data.ids[rows].tolist()
     st.header("What you selected")
-    st.markdown(selection_sentence(data, rows, known, report))
+    st.markdown(selection_sentence(data, rows, known, view))
     if thumbnails is not None:
-        shown = by_id(thumbnails, ids, SHOWN)
-        more = f" The first {len(shown)} of {len(ids):,}." if len(ids) > len(shown) else ""
-        strip(shown, f"The pictures, in the order of the selection.{more}")
+        pictures = by_id(thumbnails, ids, SHOWN)
+        more = f" The first {len(pictures)} of {len(ids):,}." if len(ids) > len(pictures) else ""
+        strip(pictures, f"The pictures, in the order of the selection.{more}")
     _exports(run, data, number, known, rows, thumbnails)
     if thumbnails is not None:
-        _focus(run, report, data, number, rows, thumbnails, titles)
+        _focus(run, view, data, number, rows, thumbnails, titles)
 
 
-def selection_sentence(data: RunMap, rows: list[int], known: dict[str, Column], report: Report) -> str:
-    """Say in words what a selection is made of, beside the whole map."""
+def selection_sentence(data: RunMap, rows: list[int], known: dict[str, Column], view: ReportView) -> str:
+    """Say in words what a selection is made of, beside the whole map.
+
+    Args:
+        data: the run's map.
+        rows: rows of the map that are selected, at least one.
+        known: name -> what is known of each image.
+        view: the report, with what pages read from it.
+    """
     chosen = np.array(rows)
-    made = int((data.domain[chosen] == "synthetic").sum())
+    synthetic = int((data.domain[chosen] == "synthetic").sum())
     overall = float((data.domain == "synthetic").mean())
-    classes = Counter(class_names(data.labels[chosen], report.class_names).tolist()).most_common(3)
-    parts = [f"{plain(name)} ({count:,})" for name, count in classes]
+    classes = Counter(class_names(data.labels[chosen], view.report.class_names).tolist()).most_common(3)
+    parts = [f"{escape(name)} ({count:,})" for name, count in classes]
     text = (
-        f"**{len(rows):,} of {len(data):,} images**: {len(rows) - made:,} real and {made:,} synthetic "
-        f"({100 * made / len(rows):.0f} % synthetic; {100 * overall:.0f} % on the whole map). Commonest classes: {listing(parts)}."
+        f"**{len(rows):,} of {len(data):,} images**: {len(rows) - synthetic:,} real and {synthetic:,} synthetic "
+        f"({in_percent(synthetic / len(rows), 0)} % synthetic; {in_percent(overall, 0)} % on the whole map). Commonest classes: {joined(parts)}."
     )
     errors = known.get("Right or wrong")
     if errors is not None:
@@ -76,8 +85,8 @@ def selection_sentence(data: RunMap, rows: list[int], known: dict[str, Column], 
         all_right, all_wrong = int((errors.values == "right").sum()), int((errors.values == "wrong").sum())
         if right + wrong and all_right + all_wrong:
             text += (
-                f" The encoder shown is wrong on {100 * wrong / (right + wrong):.0f} % of them, on "
-                f"{100 * all_wrong / (all_right + all_wrong):.0f} % of all."
+                f" The encoder shown is wrong on {in_percent(wrong / (right + wrong), 0)} % of them, on "
+                f"{in_percent(all_wrong / (all_right + all_wrong), 0)} % of all."
             )
     return text
 
@@ -103,12 +112,14 @@ def _exports(run: Run, data: RunMap, number: int, known: dict[str, Column], rows
             )  # fmt: skip
 
 
-def _focus(run: Run, report: Report, data: RunMap, number: int, rows: list[int], thumbnails: pd.DataFrame, titles: dict[str, str]) -> None:
+def _focus(
+    run: Run, view: ReportView, data: RunMap, number: int, rows: list[int], thumbnails: pd.DataFrame, titles: dict[str, str]
+) -> None:
     with_picture = [row for row in rows if data.ids[row] in thumbnails.index][:NAMED]
     if not with_picture:
         st.caption("No picture of these images is stored, so that single ones cannot be looked at.")
         return
-    names = class_names(data.labels, report.class_names)
+    names = class_names(data.labels, view.report.class_names)
     st.header("One of them, closely")
     row = st.selectbox("Image", with_picture, format_func=lambda r: f"{names[r]}, {data.domain[r]}: {data.ids[r]}", key="map-focus")
     row = with_picture[0] if row not in with_picture else row
@@ -118,16 +129,16 @@ def _focus(run: Run, report: Report, data: RunMap, number: int, rows: list[int],
         who = data.whose[at]
         title = titles.get(who.subject, who.subject) + ("" if who.epoch is None else f" at epoch {who.epoch}")
         near = by_id(thumbnails, data.ids[data.near[at][row]].tolist(), 8)
-        strip(near, f"Nearest to it in the embedding of {plain(title)} (not on the map), nearest first")
+        strip(near, f"Nearest to it in the embedding of {escape(title)} (not on the map), nearest first")
     if number:
         same, count = shared(data.near[0][row], data.near[number][row]), data.near[number].shape[1]
-        st.markdown(f"{plain(titles.get(whose.subject, whose.subject))} and the teacher share **{same} of its {count}** nearest images.")
-    _maps(run, report, image, words, int(data.labels[row]), bytes(thumbnails.at[image, "image"]), whose.subject, titles)
+        st.markdown(f"{escape(titles.get(whose.subject, whose.subject))} and the teacher share **{same} of its {count}** nearest images.")
+    _maps(run, view, image, words, int(data.labels[row]), bytes(thumbnails.at[image, "image"]), whose.subject, titles)
 
 
-def _maps(run: Run, report: Report, image: str, words: str, label: int, content: bytes, subject: str, titles: dict[str, str]) -> None:
-    eyes, _ = load_eyes(run, report)
-    wanted = [name for name in dict.fromkeys((report.teacher.name, subject)) if name in eyes]
+def _maps(run: Run, view: ReportView, image: str, words: str, label: int, content: bytes, subject: str, titles: dict[str, str]) -> None:
+    eyes, _ = load_eyes(run, view.report)
+    wanted = [name for name in dict.fromkeys((view.report.teacher.name, subject)) if name in eyes]
     methods = [name for name in METHODS if any(name in eyes[who].methods() for who in wanted)]
     tiles = stored_tiles([(titles.get(name, name), eyes[name]) for name in wanted], image, methods[0], list(NUMBERS)) if methods else []
     st.subheader("What they look at in it")
@@ -137,6 +148,6 @@ def _maps(run: Run, report: Report, image: str, words: str, label: int, content:
         st.caption(f"{METHODS[methods[0]]}. {LEGEND}")
         return
     st.markdown("No maps of this image are stored: attribution keeps those of a few images. They can be computed now:")
-    students = {name: title for name, title in titles.items() if name != report.teacher.name}
+    students = {name: title for name, title in titles.items() if name != view.report.teacher.name}
     ordered = {name: students[name] for name in sorted(students, key=lambda name: name != subject)}
-    on_demand(run, report, content, label, key="map-ask", titles=ordered, strength=strength)
+    on_demand(run, view, content, label, key="map-ask", titles=ordered, strength=strength)

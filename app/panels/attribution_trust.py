@@ -5,12 +5,13 @@ from __future__ import annotations
 import streamlit as st
 
 from app import charts
-from app.panels.groups import keys_in_order
 from app.panels.measures import draw
-from app.panels.wording import listing, plain
+from app.panels.report_view import ReportView
+from app.panels.wording import escape
 from app.run_store.stored_maps import METHODS, NUMBERS, Eyes
 from diagnose.judge.comparison import sign
-from diagnose.schema import Report
+from diagnose.wording.numbers import format_number
+from diagnose.wording.words import joined
 
 BASELINES = {
     "over_random": ("wrong places", "than the same maps in wrong places"),
@@ -19,27 +20,40 @@ BASELINES = {
 
 
 def believed_sentence(chosen: dict[str, Eyes], titles: dict[str, str], method: str) -> str:
-    """Say plainly which maps are informative and which are not, and why not."""
+    """Say plainly which maps are informative and which are not, and why not.
+
+    Args:
+        chosen: encoder -> its stored maps, of the encoders that are shown.
+        titles: encoder -> its name for people.
+        method: attribution method, a key of `METHODS`.
+    """
     good: dict[str, list[str]] = {}
     bad = []
     for name, eyes in chosen.items():
-        said = f"**{plain(titles.get(name, name))}**"
+        encoder = f"**{escape(titles.get(name, name))}**"
         for number, words in NUMBERS.items():
             doubt = eyes.believed(method, number)
             if doubt:
-                bad.append(f"- {said}, {words}: {plain(doubt)}")
+                bad.append(f"- {encoder}, {words}: {escape(doubt)}")
             else:
-                good.setdefault(said, []).append(words)
-    how = f"maps by {METHODS[method]}"
+                good.setdefault(encoder, []).append(words)
+    maps = f"maps by {METHODS[method]}"
     if not bad:
-        return f"All {how} of {listing(good)} passed both tests of whether they can be believed."
-    parts = [f"{said} ({' and '.join(words)})" for said, words in good.items()]
-    text = f"These {how} passed both tests: {listing(parts)}." if good else "None of these maps passed both tests."
+        return f"All {maps} of {joined(good)} passed both tests of whether they can be believed."
+    parts = [f"{encoder} ({' and '.join(words)})" for encoder, words in good.items()]
+    text = f"These {maps} passed both tests: {joined(parts)}." if good else "None of these maps passed both tests."
     return f"{text}\n\nNot to be believed, whatever they look like:\n\n" + "\n".join(bad)
 
 
-def show_trust(report: Report, chosen: dict[str, Eyes], titles: dict[str, str], method: str) -> None:
-    """Chart how much more faithful the maps are than meaningless ones, and the curves of one encoder."""
+def show_trust(view: ReportView, chosen: dict[str, Eyes], titles: dict[str, str], method: str) -> None:
+    """Chart how much more faithful the maps are than meaningless ones, and the curves of one encoder.
+
+    Args:
+        view: the report, with what pages read from it.
+        chosen: encoder -> its stored maps, of the encoders that are shown.
+        titles: encoder -> its name for people.
+        method: attribution method, a key of `METHODS`.
+    """
     st.header("Can they be believed?")
     st.markdown(
         "Cells of the image are covered in the order of the map, or uncovered on an empty image. If the map is right, the number falls "
@@ -50,7 +64,7 @@ def show_trust(report: Report, chosen: dict[str, Eyes], titles: dict[str, str], 
         "Maps of", list(NUMBERS), default="zero_shot", format_func=NUMBERS.__getitem__, key="attribution-trust", bind="query-params"
     )
     number = number or "zero_shot"
-    dots, words = trust_dots(report, chosen, titles, method, number)
+    dots, words = trust_dots(view, chosen, titles, method, number)
     if not dots:
         st.markdown(f"No test of {METHODS[method]} is stored for these encoders: " + _reasons(chosen, titles, method, number))
         return
@@ -63,14 +77,22 @@ def show_trust(report: Report, chosen: dict[str, Eyes], titles: dict[str, str], 
 
 def _reasons(chosen: dict[str, Eyes], titles: dict[str, str], method: str, number: str) -> str:
     return "; ".join(
-        f"{plain(titles.get(name, name))}: {plain(eyes.believed(method, number) or 'informative')}" for name, eyes in chosen.items()
+        f"{escape(titles.get(name, name))}: {escape(eyes.believed(method, number) or 'informative')}" for name, eyes in chosen.items()
     )
 
 
-def trust_dots(report: Report, chosen: dict[str, Eyes], titles: dict[str, str], method: str, number: str) -> tuple[list[charts.Dot], str]:
-    """Make a row for each encoder and baseline, and say the same in words."""
-    colours = charts.colours(keys_in_order(report))
-    losses = {student.name: student.loss or student.name for student in report.students}
+def trust_dots(view: ReportView, chosen: dict[str, Eyes], titles: dict[str, str], method: str, number: str) -> tuple[list[charts.Dot], str]:
+    """Make a row for each encoder and baseline, and say the same in words.
+
+    Args:
+        view: the report, with what pages read from it.
+        chosen: encoder -> its stored maps, of the encoders that are shown.
+        titles: encoder -> its name for people.
+        method: attribution method, a key of `METHODS`.
+        number: what the maps explain, a key of `NUMBERS`.
+    """
+    colours = view.colours
+    losses = {student.name: student.loss or student.name for student in view.report.students}
     dots, lines = [], []
     for name, eyes in chosen.items():
         title = titles.get(name, name)
@@ -83,7 +105,7 @@ def trust_dots(report: Report, chosen: dict[str, Eyes], titles: dict[str, str], 
             dots.append(charts.Dot(f"{title}, against {short}", score.value, score.low, score.high, colour, hover=title))
             sure = "more faithful" if sign(score) == "above" else "**not surely** more faithful"
             lines.append(
-                f"- **{plain(title)}**: {sure} {words}, by {score.value:.2f} (95 % interval {score.low:.2f} to {score.high:.2f}; "
+                f"- **{escape(title)}**: {sure} {words}, by {format_number(score.value)} (95 % interval {format_number(score.low)} to {format_number(score.high)}; "
                 f"n = {count or 'unknown'} images)"
             )
     return dots, "\n".join(lines)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import streamlit as st
+
+if TYPE_CHECKING:
+    from streamlit.delta_generator import DeltaGenerator
 
 
 def choose(
@@ -16,7 +19,7 @@ def choose(
     start: str | None = None,
     words: Callable[[str], str] = str,
     buttons: bool = False,
-    place: Any = st,
+    place: DeltaGenerator | None = None,
 ) -> str:
     """Put a list (or buttons) on the page and give what is chosen.
 
@@ -30,21 +33,22 @@ def choose(
         start: the usual choice; the first option where None or not among the options.
         words: what an option is called; outside strings are shown as they are.
         buttons: for few options in words of ours: buttons, whose words are markdown, instead of a list.
-        place: container to draw in.
+        place: container to draw in; the page itself where None.
     """
     usual = str(start if start in options else options[0])
     state = state_key(key)
     if st.session_state.get(state) not in (None, *options):
         del st.session_state[state]  # an option of another run or kind
-    given: dict[str, Any] = {}
+    preset: dict[str, object] = {}
     if state in st.session_state:
         st.session_state[state] = st.session_state[state] or usual  # buttons can be unpressed; then the usual choice holds
     else:
         asked = str(st.query_params.get(key, usual))
         first = asked if asked in options else usual
-        given = {"default": first} if buttons else {"index": list(options).index(first)}
-    draw = place.segmented_control if buttons else place.selectbox
-    chosen = draw(label, list(options), format_func=words, key=state, **given) or usual
+        preset = {"default": first} if buttons else {"index": list(options).index(first)}
+    container = st if place is None else place
+    draw = container.segmented_control if buttons else container.selectbox
+    chosen = draw(label, list(options), format_func=words, key=state, **preset) or usual
     if chosen == usual:
         st.query_params.pop(key, None)
     elif st.query_params.get(key) != chosen:
@@ -53,5 +57,5 @@ def choose(
 
 
 def state_key(key: str) -> str:
-    """Give the name under which the session keeps a choice."""
+    """Return the name under which the session keeps a choice."""
     return f"chosen-{key}"

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import streamlit as st
 
 from app import charts
 from app.panels.measures import draw
-from app.panels.wording import loss_name, plain
+from app.panels.wording import escape, loss_name
 from app.run_store import new_run
 from app.run_store.reports import Run, load_progress
+from diagnose.wording.numbers import in_percent
 
 Progress = Mapping[str, Sequence[Mapping[str, float]]]
 
@@ -28,14 +28,14 @@ def show_curves(run: Run) -> bool:
     for trained_on, lines in charted.items():
         title = f"Trained on {trained_on} images" if trained_on else "Zero-shot accuracy"
         st.caption(
-            f"**{plain(title)}**: share of held-out images whose class is found. Drawn through: real images; dashed: synthetic ones."
+            f"**{escape(title)}**: share of held-out images whose class is found. Drawn through: real images; dashed: synthetic ones."
         )
-        ends = "; ".join(f"{line.name} {100 * line.y[-1]:.0f} %" for line in lines)
+        ends = "; ".join(f"{line.name} {in_percent(line.y[-1], 0)} %" for line in lines)
         draw(charts.line_chart(lines, "zero-shot accuracy (%)", percent=True), f"{title}, by epoch; so far: {ends}", f"curves-{trained_on}")
     return bool(charted)
 
 
-def curves(progress: Progress, config: Mapping[str, Any]) -> dict[str, list[charts.Line]]:
+def curves(progress: Progress, config: new_run.Config) -> dict[str, list[charts.Line]]:
     """Turn rows of `metrics.jsonl` into curves.
 
     Args:
@@ -48,15 +48,17 @@ def curves(progress: Progress, config: Mapping[str, Any]) -> dict[str, list[char
     known = new_run.students_of(config)
     whose = {student: known.get(student) or _guessed(student) for student in progress}
     colour = charts.colours(list(dict.fromkeys(loss for loss, _ in whose.values())))
-    made: dict[str, list[charts.Line]] = {}
+    curves_by_set: dict[str, list[charts.Line]] = {}
     for student, rows in progress.items():
         loss, trained_on = whose[student]
         for domain in ("real", "synthetic"):
             points = [(row["epoch"], row[f"zero_shot_{domain}"]) for row in rows if "epoch" in row and f"zero_shot_{domain}" in row]
             if points:
                 x, y = zip(*points)
-                made.setdefault(trained_on, []).append(charts.Line(f"{loss_name(loss)}, {domain} images", x, y, colour[loss], domain))
-    return made
+                curves_by_set.setdefault(trained_on, []).append(
+                    charts.Line(f"{loss_name(loss)}, {domain} images", x, y, colour[loss], domain)
+                )
+    return curves_by_set
 
 
 def _guessed(student: str) -> tuple[str, str]:

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 
 from app import charts
-from app.panels.groups import Group, group_students, zero_shot
-from app.panels.wording import VERDICT_WORDS, loss_name, plain
+from app.panels.groups import StudentGroup, zero_shot
+from app.panels.report_view import ReportView
+from app.panels.wording import VERDICT_WORDS, escape, loss_name
 from diagnose.judge.comparison import Ends, Side, difference, side_of
-from diagnose.schema import Finding, Report
+from diagnose.schema import Finding
+from diagnose.wording.numbers import format_number
 
 T_975 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
 """97.5 % points of Student's t for 1 to 10 degrees of freedom; beyond, 2.2 is a little wide."""
@@ -54,8 +56,8 @@ class Outcome:
         return side_of(*self.change[1:])
 
 
-def accuracy(group: Group, domain: str) -> tuple[Interval, int] | None:
-    """Give a group's mean accuracy with an interval over seeds and images, and the images behind it; None where it is not measured.
+def accuracy(group: StudentGroup, domain: str) -> tuple[Interval, int] | None:
+    """Compute a group's mean accuracy with an interval over seeds and images, and the images behind it; None where it is not measured.
 
     As in docs/verdict.md: Student's t over seeds and the interval over images, squared half-widths added. With one seed: its own.
     """
@@ -70,11 +72,11 @@ def accuracy(group: Group, domain: str) -> tuple[Interval, int] | None:
     return (mean, mean - (seeds**2 + low**2) ** 0.5, mean + (seeds**2 + high**2) ** 0.5), found[0].n
 
 
-def outcomes(first: Report, second: Report) -> list[Outcome]:
+def outcomes(first: ReportView, second: ReportView) -> list[Outcome]:
     """Pair the groups of students that both reports hold, by loss and training images, on each domain."""
-    others = {group.title: group for group in group_students(second)}  # by title: configs call one loss by several names
+    others = {group.title: group for group in second.groups}  # by title: configs call one loss by several names
     found = []
-    for group in group_students(first):
+    for group in first.groups:
         other = others.get(group.title)
         for domain in ("real", "synthetic") if other is not None else ():
             one, two = accuracy(group, domain), accuracy(other, domain)  # type: ignore[arg-type]
@@ -84,10 +86,10 @@ def outcomes(first: Report, second: Report) -> list[Outcome]:
     return found
 
 
-def alone(first: Report, second: Report) -> list[str]:
+def alone(first: ReportView, second: ReportView) -> list[str]:
     """List the groups of students that only the first report holds."""
-    known = {group.title for group in group_students(second)}
-    return [group.title for group in group_students(first) if group.title not in known]
+    known = {group.title for group in second.groups}
+    return [group.title for group in first.groups if group.title not in known]
 
 
 def outcome_words(given: Outcome) -> str:
@@ -95,9 +97,11 @@ def outcome_words(given: Outcome) -> str:
     value, low, high = (100 * end for end in given.change)
     before, after = 100 * given.first[0], 100 * given.second[0]
     sure = CHANGE_WORDS[given.direction]
-    numbers = f"{value:+.1f} points ({low:+.1f} to {high:+.1f})".replace("-", "−")
+    numbers = (
+        f"{format_number(value, 1, signed=True)} points ({format_number(low, 1, signed=True)} to {format_number(high, 1, signed=True)})"
+    )
     n = f"{given.seeds[0]} and {given.seeds[1]} seeds, n = {given.n[0]:,} and {given.n[1]:,} images"
-    return f"- **{plain(given.title)}**, {given.domain} images: {before:.1f} % before, {after:.1f} % now: {numbers}, {sure}; {n}"
+    return f"- **{escape(given.title)}**, {given.domain} images: {format_number(before, 1)} % before, {format_number(after, 1)} % now: {numbers}, {sure}; {n}"
 
 
 def outcome_dots(found: Sequence[Outcome], colours: dict[str, str]) -> list[charts.Dot]:
@@ -107,16 +111,17 @@ def outcome_dots(found: Sequence[Outcome], colours: dict[str, str]) -> list[char
     ]
 
 
-def settings(first: Report, second: Report) -> list[tuple[str, str, str]]:
+def settings(first: ReportView, second: ReportView) -> list[tuple[str, str, str]]:
     """List what differs in the setting: name of the thing, in the first, in the second run."""
 
-    def facts(report: Report) -> dict[str, str]:
+    def facts(view: ReportView) -> dict[str, str]:
+        report = view.report
         classes = ", ".join(report.class_names[:6]) + (" …" if len(report.class_names) > 6 else "")
         found = {
             "Teacher": f"{report.teacher.name}, {report.teacher.params:,} parameters",
             "Classes": f"{len(report.class_names)}: {classes}",
         }
-        found["Losses"] = ", ".join(dict.fromkeys(group.title for group in group_students(report)))
+        found["Losses"] = ", ".join(dict.fromkeys(group.title for group in view.groups))
         sizes = sorted({student.params for student in report.students})
         found["Parameters of the students"] = ", ".join(f"{size:,}" for size in sizes)
         found["Seeds"] = ", ".join(str(seed) for seed in sorted({student.seed for student in report.students} - {None}, key=str))
@@ -142,13 +147,13 @@ def finding_title(name: str) -> str:
     return ", ".join(loss_name(part) for part in name.split("/"))
 
 
-def changed_findings(first: Report, second: Report) -> tuple[list[Changed], list[Changed]]:
+def changed_findings(first: ReportView, second: ReportView) -> tuple[list[Changed], list[Changed]]:
     """Pair findings by their titles.
 
     Returns:
         Those whose judgement differs or that only one report has; and those that stayed.
     """
-    one, two = ({finding_title(finding.id): finding for finding in report.findings} for report in (first, second))
+    one, two = ({finding_title(finding.id): finding for finding in view.report.findings} for view in (first, second))
     pairs = [Changed(name, one.get(name), two.get(name)) for name in dict.fromkeys([*one, *two])]
     moved = [pair for pair in pairs if pair.first is None or pair.second is None or pair.first.verdict != pair.second.verdict]
     return moved, [pair for pair in pairs if pair not in moved]

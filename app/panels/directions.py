@@ -5,9 +5,8 @@ from __future__ import annotations
 import streamlit as st
 
 from app import charts
-from app.charts.frame import written
 from app.panels.choices import choose
-from app.panels.groups import as_score, group_students, keys_in_order, over_seeds
+from app.panels.groups import as_score, collect_seeds
 from app.panels.measures import (
     Measure,
     available,
@@ -17,12 +16,12 @@ from app.panels.measures import (
     measure_chart,
     measure_sentence,
     score_reader,
-    teacher_score,
 )
 from app.panels.notices import missing
-from app.panels.wording import plain
-from app.run_store.reports import Run, records
-from diagnose.schema import Report
+from app.panels.report_view import ReportView
+from app.panels.wording import escape
+from app.run_store.reports import Run
+from diagnose.wording.numbers import format_number, in_percent
 
 ERASED = "direction/each_class/accuracy_change"
 
@@ -50,11 +49,16 @@ DISTANCES = (
 )
 
 
-def show_direction(report: Report, run: Run) -> None:
-    """Put on the page what is lost when the difference between the kinds is erased."""
+def show_direction(view: ReportView, run: Run) -> None:
+    """Put on the page what is lost when the difference between the kinds is erased.
+
+    Args:
+        view: the report, with what pages read from it.
+        run: the run.
+    """
     st.header("Is the difference used?")
-    held = records(report, "separability")
-    words = direction_sentence(report)
+    records = view.records("separability")
+    words = direction_sentence(view)
     if not words:
         missing("Whether the difference is used is not in this report.", run)
         return
@@ -63,16 +67,16 @@ def show_direction(report: Report, run: Run) -> None:
         "differ from real ones, and ask for the class again. Who loses accuracy on synthetic images answered them by something that real images lack."
     )
     st.markdown(words)
-    colours, dots = charts.colours(keys_in_order(report)), []
+    colours, dots = view.colours, []
     for domain in ("real", "synthetic"):
-        own = teacher_score(held, report.teacher.name, f"{ERASED}/{domain}")
-        if own is not None:
-            dots.append(charts.Dot("teacher", own.value, own.low, own.high, charts.TEACHER, domain))
-    for group in group_students(report):
+        teacher = view.teacher_score("separability", f"{ERASED}/{domain}")
+        if teacher is not None:
+            dots.append(charts.Dot("teacher", teacher.value, teacher.low, teacher.high, charts.TEACHER, domain))
+    for group in view.groups:
         for domain in ("real", "synthetic"):
-            found = over_seeds(group, score_reader(held, f"{ERASED}/{domain}"))
-            if found is not None:
-                dots += group_dots(group, found, colours[group.key], domain)
+            values = collect_seeds(group, score_reader(records, f"{ERASED}/{domain}"))
+            if values is not None:
+                dots += group_dots(group, values, colours[group.key], domain)
     figure = charts.dot_chart(dots, "change in accuracy, percentage points", percent=True, guide=0.0, guide_label="nothing lost")
     draw(figure, f"Accuracy after erasing the difference. {words}".replace("*", "").replace("\\", ""), "direction")
     st.caption(
@@ -81,56 +85,64 @@ def show_direction(report: Report, run: Run) -> None:
     )
 
 
-def direction_sentence(report: Report) -> str:
+def direction_sentence(view: ReportView) -> str:
     """Say for each group what erasing the difference changes on synthetic and on real images; empty where it is not measured."""
-    held = records(report, "separability")
+    records = view.records("separability")
     lines = []
-    for group in group_students(report):
+    for group in view.groups:
         parts = []
         for domain in ("synthetic", "real"):
             score = f"{ERASED}/{domain}"
-            found = over_seeds(group, score_reader(held, score), images_behind(held, group, score, domain))
-            if found is not None:
-                chance = next((s.chance for n in group.names if n in held and (s := as_score(held[n].scores.get(score)))), None)
-                lot = "" if chance is None else f", {written(chance, percent=True)} by a random direction"
-                parts.append(f"{found.words(percent=True).replace(' %', ' points', 1)}{lot} on {domain} images")
+            values = collect_seeds(group, score_reader(records, score), images_behind(records, group, score, domain))
+            if values is not None:
+                chance = next((s.chance for n in group.names if n in records and (s := as_score(records[n].scores.get(score)))), None)
+                lot = "" if chance is None else f", {in_percent(chance)} by a random direction"
+                parts.append(f"{values.words(percent=True).replace(' %', ' points', 1)}{lot} on {domain} images")
         if parts:
-            lines.append(f"- **{plain(group.title)}**: {'; '.join(parts)}")
+            lines.append(f"- **{escape(group.title)}**: {'; '.join(parts)}")
     return "\n".join(lines)
 
 
-def show_distances(report: Report) -> None:
+def show_distances(view: ReportView) -> None:
     """Put the distances between the two clouds on the page; nothing where they are not measured."""
-    held = records(report, "separability")
-    choices = available(DISTANCES, held)
+    records = view.records("separability")
+    choices = available(DISTANCES, records)
     if not choices:
         return
     st.header("How far apart are the two clouds?")
     labels = [measure.label for measure in choices]
     picked = choose("Distance", labels, "distance", buttons=True)
-    measure, groups = choices[labels.index(picked)], group_students(report)
-    st.markdown(f"{measure.meaning} {floor_sentence(report, measure)}")
-    words = measure_sentence(measure, held, groups, report.teacher.name)
-    figure = measure_chart(measure, held, groups, charts.colours(keys_in_order(report)), report.teacher.name)
+    measure = choices[labels.index(picked)]
+    st.markdown(f"{measure.meaning} {floor_sentence(view, measure)}")
+    words = measure_sentence(view, "separability", measure)
+    figure = measure_chart(view, "separability", measure)
     draw(figure, f"{measure.label}: {words}", "distances")
     with st.expander("The same in words, with intervals and n"):
         st.markdown(words)
         st.caption("Encoders have scales of their own: compare how many times its floor a distance is, not the raw numbers.")
 
 
-def floor_sentence(report: Report, measure: Measure) -> str:
-    """Say what half of the real images measure against the other half, for the teacher and for the group furthest from that."""
-    held = records(report, "separability")
+def floor_sentence(view: ReportView, measure: Measure) -> str:
+    """Say what half of the real images measure against the other half, for the teacher and for the group furthest from that.
+
+    Args:
+        view: the report, with what pages read from it.
+        measure: the measure.
+    """
+    records = view.records("separability")
     parts = []
-    own = teacher_score(held, report.teacher.name, measure.score)
-    if own is not None and own.chance is not None:
-        parts.append(f"the teacher {own.value:.3f} against {own.chance:.3f}")
+    teacher = view.teacher_score("separability", measure.score)
+    if teacher is not None and teacher.chance is not None:
+        parts.append(f"the teacher {format_number(teacher.value, 3)} against {format_number(teacher.chance, 3)}")
     best: tuple[float, str] | None = None
-    for group in group_students(report):
-        given = next((s for n in group.names if n in held and (s := as_score(held[n].scores.get(measure.score)))), None)
-        if given is not None and given.chance is not None:
-            apart = abs(given.value - given.chance)
+    for group in view.groups:
+        distance = next((s for n in group.names if n in records and (s := as_score(records[n].scores.get(measure.score)))), None)
+        if distance is not None and distance.chance is not None:
+            apart = abs(distance.value - distance.chance)
             if best is None or apart > best[0]:
-                best = (apart, f"**{plain(group.title)}**, furthest from its floor, {given.value:.3f} against {given.chance:.3f}")
+                best = (
+                    apart,
+                    f"**{escape(group.title)}**, furthest from its floor, {format_number(distance.value, 3)} against {format_number(distance.chance, 3)}",
+                )
     parts += [best[1]] if best else []
     return f"Real images against other real images give the floor: {'; '.join(parts)}." if parts else ""

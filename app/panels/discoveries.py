@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,9 +14,11 @@ from app.panels.choices import choose
 from app.panels.groups import as_score
 from app.panels.images import by_id, strip
 from app.panels.notices import measured_or_notice, missing
-from app.panels.wording import plain
+from app.panels.report_view import ReportView
+from app.panels.wording import escape
 from app.run_store.reports import Run, load_probe, load_thumbnails
-from diagnose.schema import ProbeRecord, Report
+from diagnose.schema import ProbeRecord
+from diagnose.wording.numbers import format_number, in_percent, with_interval
 from probes.result import DiagnosticError, ProbeResult, Score
 
 SHOWN = 6
@@ -68,14 +69,19 @@ class Slice:
     top: tuple[str, ...] = ()
 
 
-def show_discoveries(report: Report, run: Run) -> None:
-    """Put names, components and slices of one student on the page."""
+def show_discoveries(view: ReportView, run: Run) -> None:
+    """Put names, components and slices of one student on the page.
+
+    Args:
+        view: the report, with what pages read from it.
+        run: the run.
+    """
     st.header("What is found when no cue is asked for?")
-    held = measured_or_notice(report, "discovery", run, "Discovery is not in this report.")
-    if not held:
+    records = measured_or_notice(view, "discovery", run, "Discovery is not in this report.")
+    if not records:
         return
-    student = choose("Student", list(held), "found-in", start=wide(held))
-    record = held[student]
+    student = choose("Student", list(records), "found-in", start=wide(records))
+    record = records[student]
     result, thumbnails = None, pd.DataFrame()
     try:
         result = load_probe(run, record)
@@ -83,7 +89,7 @@ def show_discoveries(report: Report, run: Run) -> None:
     except (FileNotFoundError, DiagnosticError) as error:
         missing("The images behind what was found are not stored with this report.", run, error)
     _names(record, result)
-    _components(components(record, result, report.class_names), thumbnails, record)
+    _components(components(record, result, view.report.class_names), thumbnails, record)
     _slices(slices(record, result), thumbnails)
 
 
@@ -98,7 +104,13 @@ def wide(held: Mapping[str, ProbeRecord]) -> str:
 
 
 def components(record: ProbeRecord, result: ProbeResult | None, class_names: Sequence[str]) -> list[Component]:
-    """List the components of a student, the largest excess over the teacher first."""
+    """List the components of a student, the largest excess over the teacher first.
+
+    Args:
+        record: the record of one student.
+        result: the stored result, or None: then without images.
+        class_names: C names.
+    """
     arrays = {} if result is None else result.arrays
     stored = {
         (str(name), int(index)): (str(word), tuple(top.astype(str)))
@@ -108,7 +120,7 @@ def components(record: ProbeRecord, result: ProbeResult | None, class_names: Seq
     }
     by_stem = {(in_key(name), index): value for (name, index), value in stored.items()}
     called = {in_key(name): name for name in class_names}
-    found = []
+    collected = []
     for key in record.scores:
         parts = key.split("/")
         if parts[0] != "component" or parts[-1] != "auc" or not parts[-2].isdigit():
@@ -117,10 +129,10 @@ def components(record: ProbeRecord, result: ProbeResult | None, class_names: Seq
         auc, effect = as_score(record.scores[key]), as_score(record.scores.get(f"{stem}/effect"))
         if auc is not None and effect is not None:
             word, top = by_stem.get((name, index), ("", ()))
-            found.append(
+            collected.append(
                 Component(called.get(name, name), index, auc, effect, as_score(record.scores.get(f"excess/{stem}/effect")), word, top)
             )
-    return sorted(found, key=lambda item: -(item.excess or item.effect).value)
+    return sorted(collected, key=lambda item: -(item.excess or item.effect).value)
 
 
 def in_key(name: str) -> str:
@@ -129,44 +141,50 @@ def in_key(name: str) -> str:
 
 
 def slices(record: ProbeRecord, result: ProbeResult | None) -> list[Slice]:
-    """List the groups of real images of a student, the most wrong first."""
+    """List the groups of real images of a student, the most wrong first.
+
+    Args:
+        record: the record of one student.
+        result: the stored result, or None: then without images.
+    """
     arrays = {} if result is None else result.arrays
     tops = {
         int(n): tuple(top.astype(str)) for n, top in zip(arrays.get("slice/number", ()), arrays.get("slice/top_images", ()), strict=False)
     }
-    said: dict[int, Mapping[str, Any]] = {}
+    names: dict[int, Mapping[str, object]] = {}
     for entry in result.params.get("slice_names", []) if result is not None else []:
         if isinstance(entry, Mapping) and isinstance(entry.get("slice"), int):
-            said[entry["slice"]] = entry
-    found = []
+            names[entry["slice"]] = entry
+    collected = []
     for key in record.scores:
         parts = key.split("/")
         error = as_score(record.scores[key])
         if parts[0] == "slice" and parts[2:] == ["error", "real"] and parts[1].isdigit() and error is not None:
-            number, entry = int(parts[1]), said.get(int(parts[1]), {})
+            number, entry = int(parts[1]), names.get(int(parts[1]), {})
             about = ""
-            if "class" in entry and "images" in entry:
-                about = f"n = {entry['images']:,}, {100 * float(entry.get('class_share', 0)):.0f} % of them {entry['class']}"
+            images, share = entry.get("images"), entry.get("class_share", 0)
+            if "class" in entry and isinstance(images, int) and isinstance(share, int | float):
+                about = f"n = {images:,}, {in_percent(share, 0)} % of them {entry['class']}"
             teacher = as_score(record.scores.get(f"teacher/{key}"))
-            found.append(Slice(number, error, teacher, about, str(entry.get("word", "")), tops.get(number, ())))
-    return sorted(found, key=lambda item: -item.error.value)
+            collected.append(Slice(number, error, teacher, about, str(entry.get("word", "")), tops.get(number, ())))
+    return sorted(collected, key=lambda item: -item.error.value)
 
 
 def name_table(record: ProbeRecord) -> pd.DataFrame:
-    """Give one row a name: the word, where it stands, its effect and whether the student uses it, the most used first."""
+    """Return one row a name: the word, where it stands, its effect and whether the student uses it, the most used first."""
 
     def cell(score: Score | None, scale: float, p: Score | None) -> str:
         if score is None:
             return "not measured"
         digits = 0 if scale > 1 else 2
-        ends = (round(scale * end, digits) + 0.0 for end in (score.value, score.low, score.high))  # + 0.0: no minus zero
-        value, low, high = (f"{end:.{digits}f}".replace("-", "−") for end in ends)
-        return f"{value} ({low} to {high})" + ("" if p is None else f", p {'< 0.001' if p.value < 0.001 else f'= {p.value:.3f}'}")
+        return with_interval(score, digits=digits, percent=scale > 1) + (
+            "" if p is None else f", p {'< 0.001' if p.value < 0.001 else f'= {format_number(p.value, 3)}'}"
+        )
 
     rows: list[tuple[float, dict[str, str]]] = []
     for key in record.scores:
-        how, _, rest = key.partition("/")
-        if how not in ("word", "tied"):
+        scope, _, rest = key.partition("/")
+        if scope not in ("word", "tied"):
             continue
         of, _, word = rest.rpartition("/")
         effect, p = as_score(record.scores[key]), as_score(record.scores.get(f"adjusted_p/{key}"))
@@ -187,7 +205,7 @@ def _names(record: ProbeRecord, result: ProbeResult | None) -> None:
     known, tried = record.counts.get("words/known", 0), record.counts.get("words", 0)
     naming = result.params.get("naming") if result is not None else None
     if table.empty:
-        why = f" ({plain(naming)})" if isinstance(naming, str) and known else ""
+        why = f" ({escape(naming)})" if isinstance(naming, str) and known else ""
         st.markdown(
             f"No word was found for what the synthetic images have: the teacher's text tower knows {known:,} of the {tried:,} words that were "
             f"tried{why}. The pictures below have to speak."
@@ -205,20 +223,20 @@ def component_sentence(item: Component) -> str:
     """Say what one component does."""
     auc, effect = item.auc, item.effect
     beyond = "" if item.excess is None else f", {_plain_number(item.excess)} more than on its teacher"
-    word = f", called **{plain(item.word)}**" if item.word else ""
+    word = f", called **{escape(item.word)}**" if item.word else ""
     return (
-        f"**{plain(item.class_name)}**, component {item.index + 1}{word}: tells synthetic from real {plain(item.class_name)} with an AUC of {auc.value:.2f} "
-        f"({auc.low:.2f} to {auc.high:.2f}; 0.5 = cannot) and changes the class's score on synthetic images by {_plain_number(effect)} of what "
+        f"**{escape(item.class_name)}**, component {item.index + 1}{word}: tells synthetic from real {escape(item.class_name)} with an AUC of {format_number(auc.value)} "
+        f"({format_number(auc.low)} to {format_number(auc.high)}; 0.5 = cannot) and changes the class's score on synthetic images by {_plain_number(effect)} of what "
         f"the right class has over the others{beyond}."
     )
 
 
 def _plain_number(score: Score) -> str:
-    return f"{score.value:.2f} ({score.low:.2f} to {score.high:.2f})".replace("-", "−")
+    return with_interval(score, digits=2)
 
 
-def _components(found: list[Component], thumbnails: pd.DataFrame, record: ProbeRecord) -> None:
-    if not found:
+def _components(shown_components: list[Component], thumbnails: pd.DataFrame, record: ProbeRecord) -> None:
+    if not shown_components:
         return
     st.subheader("In pictures: what lifts a class's score on synthetic images")
     n = (
@@ -230,17 +248,17 @@ def _components(found: list[Component], thumbnails: pd.DataFrame, record: ProbeR
         "Each component is one direction in which the images of a class differ. The pictures are those in which it is strongest, towards the "
         f"synthetic side. If they share something that is not the object, it may be the cue. {n}; half found the components, half measured them."
     )
-    for item in found[:SHOWN]:
+    for item in shown_components[:SHOWN]:
         st.markdown(component_sentence(item))
         _pictures(item.top, thumbnails)
 
 
-def _slices(found: list[Slice], thumbnails: pd.DataFrame) -> None:
-    if not found:
+def _slices(shown_slices: list[Slice], thumbnails: pd.DataFrame) -> None:
+    if not shown_slices:
         return
     st.subheader("Groups of real images on which it errs most")
     st.markdown("Real images that lie together, found on one half and measured on the other. They say where to look, not why.")
-    for item in found[:SHOWN]:
+    for item in shown_slices[:SHOWN]:
         st.markdown(slice_sentence(item))
         _pictures(item.top, thumbnails)
 
@@ -248,10 +266,10 @@ def _slices(found: list[Slice], thumbnails: pd.DataFrame) -> None:
 def slice_sentence(item: Slice) -> str:
     """Say how often student and teacher err in a group, and what it holds."""
     error, its = item.error, item.teacher
-    beside = "" if its is None else f"; its teacher on {100 * its.value:.0f} % ({100 * its.low:.0f} to {100 * its.high:.0f})"
-    about = f" ({plain(item.about)})" if item.about else ""
-    word = f", with **{plain(item.word)}**" if item.word else ""
-    return f"**Group {item.number + 1}**{about}{word}: wrong on {100 * error.value:.0f} % ({100 * error.low:.0f} to {100 * error.high:.0f}){beside}."
+    beside = "" if its is None else f"; its teacher on {with_interval(its, digits=0, percent=True, unit=' %')}"
+    about = f" ({escape(item.about)})" if item.about else ""
+    word = f", with **{escape(item.word)}**" if item.word else ""
+    return f"**Group {item.number + 1}**{about}{word}: wrong on {with_interval(error, digits=0, percent=True, unit=' %')}{beside}."
 
 
 def _pictures(top: tuple[str, ...], thumbnails: pd.DataFrame) -> None:

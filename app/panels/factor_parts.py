@@ -7,11 +7,13 @@ from collections.abc import Sequence
 import pandas as pd
 
 from app import charts
-from app.panels.groups import Group, group_students, keys_in_order, over_seeds, zero_shot
-from app.panels.wording import estimate, plain
+from app.panels.groups import StudentGroup, collect_seeds, zero_shot
+from app.panels.report_view import ReportView
+from app.panels.wording import escape, estimate
 from diagnose.judge.properties import ContrastMeaning, judge_contrast
-from diagnose.schema import Division, LevelContrast, Report
+from diagnose.schema import Division, LevelContrast
 from diagnose.wording.factor_words import COSTS, FACTORS, level_words, versus
+from diagnose.wording.numbers import in_percent
 from diagnose.wording.words import plain as spoken
 from diagnose.wording.words import upper_first
 
@@ -40,41 +42,41 @@ CONTRAST_WORDS: dict[ContrastMeaning, str] = {
 """What the judge says of a contrast -> words."""
 
 
-def kind_of(group: Group) -> Kind | None:
+def kind_of(group: StudentGroup) -> Kind | None:
     """Return the kind of a group's loss, or None where it is not known."""
     target, negatives = group.students[0].target, group.students[0].negatives
     return None if target is None or negatives is None else (target, negatives)
 
 
-def kind_dots(report: Report) -> list[charts.Dot]:
+def kind_dots(view: ReportView) -> list[charts.Dot]:
     """Make a row for each kind of loss and a pair of marks for each loss of it that was trained on no real image alone; the teacher first."""
-    own, dots = report.teacher.zero_shot, []
+    own, dots = view.report.teacher.zero_shot, []
     for domain, given in (("real", own.real), ("synthetic", own.synthetic)):
         if given is not None:
             dots.append(charts.Dot("teacher", given.value, given.low, given.high, charts.TEACHER, domain))
-    colours = charts.colours(keys_in_order(report))
-    groups = [group for group in group_students(report) if group.trained_on in (None, "synthetic")]
+    colours = view.colours
+    groups = [group for group in view.groups if group.trained_on in (None, "synthetic")]
     for kind, words in KIND_WORDS.items():
         of_kind = [group for group in groups if kind_of(group) == kind]
         for group in of_kind:
             for domain in ("real", "synthetic"):
-                found = over_seeds(group, lambda student, domain=domain: zero_shot(student, domain))  # type: ignore[misc]
+                found = collect_seeds(group, lambda student, domain=domain: zero_shot(student, domain))  # type: ignore[misc]
                 if found is not None:
                     hover = f"{group.label}, {domain} images, {len(found.seeds)} seeds"
                     dots.append(charts.Dot(words, found.mean, *found.span, colours[group.key], domain, hover, main=len(of_kind) == 1))
     return dots
 
 
-def kind_sentences(report: Report) -> list[str]:
-    """Write the accuracies of the losses of each kind on real images, with n; one line a kind."""
-    groups = [group for group in group_students(report) if group.trained_on in (None, "synthetic")]
+def kind_sentences(view: ReportView) -> list[str]:
+    """Say what the losses of each kind reach on real images, with n; one line a kind."""
+    groups = [group for group in view.groups if group.trained_on in (None, "synthetic")]
     lines = []
     for kind, words in KIND_WORDS.items():
         parts = []
         for group in (group for group in groups if kind_of(group) == kind):
-            found = over_seeds(group, lambda student: zero_shot(student, "real"))
+            found = collect_seeds(group, lambda student: zero_shot(student, "real"))
             if found is not None:
-                parts.append(f"{plain(group.label)} {found.words(percent=True)}")
+                parts.append(f"{escape(group.label)} {found.words(percent=True)}")
         if parts:
             lines.append(f"**Drawn to {words}**: {'; '.join(parts)}")
     return lines
@@ -91,7 +93,7 @@ def division_bars(division: Division) -> list[charts.Bar]:
         )
         points = part.points
         error = max(points.high - points.value, points.value - points.low)
-        share = "" if part.share is None else f" ({100 * part.share.value:.0f} %)".replace("-", "−")
+        share = "" if part.share is None else f" ({in_percent(part.share.value, 0)} %)"
         text = f"{_points(points.value)}{share}"
         bars.append(charts.Bar(upper_first(name), at, at + points.value, PART_COLOURS.get(part.name, charts.NEUTRAL), text, error))
         at += points.value
@@ -110,8 +112,7 @@ def division_bars(division: Division) -> list[charts.Bar]:
 
 
 def _points(value: float) -> str:
-    text = f"{100 * value:.1f}"
-    return (text.removeprefix("-") if not float(text) else text.replace("-", "−")) + " points"
+    return f"{in_percent(value)} points"
 
 
 def division_words(division: Division) -> str:
@@ -120,7 +121,7 @@ def division_words(division: Division) -> str:
     for part in (*division.parts, division.remainder):
         name = COSTS.get(part.name, part.name.replace("_", " "))
         share = "" if part.share is None else f"; {estimate(part.share, 'share')} of the gap"
-        lines.append(f"- {plain(name)}: {estimate(part.points, 'points')}{share}")
+        lines.append(f"- {escape(name)}: {estimate(part.points, 'points')}{share}")
     return "\n".join(lines)
 
 
@@ -142,7 +143,7 @@ def reading(item: LevelContrast) -> str:
 def contrast_words(item: LevelContrast) -> str:
     """Write a contrast with its intervals, n and what they mean together."""
     seeds = f"n = {item.real.n:,} {'seeds' if item.real.over != 'images' else 'images, one seed'}"
-    return f"- {plain(item.statement)} {seeds}; {reading(item)}."
+    return f"- {escape(item.statement)} {seeds}; {reading(item)}."
 
 
 def factor_label(factor: str) -> str:
@@ -150,9 +151,9 @@ def factor_label(factor: str) -> str:
     return upper_first(FACTORS.get(factor, factor.replace("_", " ")))
 
 
-def level_table(report: Report) -> pd.DataFrame:
+def level_table(view: ReportView) -> pd.DataFrame:
     """Return one row a group of students: its levels and its mean accuracies over seeds; only factors in which groups differ."""
-    groups = group_students(report)
+    groups = view.groups
     levels = [group.students[0].levels for group in groups]
     factors = [name for name in FACTORS if len({level.get(name, "") for level in levels}) > 1]
     rows = []
@@ -160,9 +161,9 @@ def level_table(report: Report) -> pd.DataFrame:
         row = {"students": group.title, "seeds": str(len(group.students))}
         row |= {FACTORS[name]: level_words(name, level[name]) if name in level else "" for name in factors}
         for domain in ("real", "synthetic"):
-            found = over_seeds(group, lambda student, domain=domain: zero_shot(student, domain))  # type: ignore[misc]
+            found = collect_seeds(group, lambda student, domain=domain: zero_shot(student, domain))  # type: ignore[misc]
             row[f"{domain}, %"] = (
-                "" if found is None else f"{100 * found.mean:.1f} ({100 * found.span[0]:.1f} to {100 * found.span[1]:.1f})"
+                "" if found is None else f"{in_percent(found.mean)} ({in_percent(found.span[0])} to {in_percent(found.span[1])})"
             )
         rows.append(row)
     return pd.DataFrame(rows)

@@ -7,13 +7,14 @@ import streamlit as st
 from app import charts
 from app.panels.choices import choose
 from app.panels.counts import counts_sentence
-from app.panels.groups import Over, group_students, keys_in_order, over_seeds
+from app.panels.groups import SeedValues, collect_seeds
 from app.panels.measures import draw, group_dots, images_behind, score_reader
 from app.panels.notices import failed_probes, missing
-from app.panels.wording import plain
-from app.run_store.reports import Run, finished
+from app.panels.report_view import ReportView
+from app.panels.wording import escape
+from app.run_store.reports import Run
 from diagnose.judge.comparison import Side, common_sign
-from diagnose.schema import ProbeRecord, Report
+from diagnose.schema import ProbeRecord
 
 ALL = "mean"
 
@@ -24,12 +25,17 @@ BESIDE_TEACHER: dict[Side, str] = {
 }
 
 
-def show_fragility(report: Report, run: Run) -> None:
-    """Put the excess drop under corruptions on the page."""
+def show_fragility(view: ReportView, run: Run) -> None:
+    """Put the excess drop under corruptions on the page.
+
+    Args:
+        view: the report, with what pages read from it.
+        run: the run.
+    """
     st.header("Is it just fragile?")
-    failed_probes(report, "corruptions", run)
-    held = finished(report, "corruptions")
-    kinds = corruption_kinds(held)
+    failed_probes(view, "corruptions", run)
+    records = view.finished("corruptions")
+    kinds = corruption_kinds(records)
     if not kinds:
         missing("The common corruptions are not in this report.", run)
         return
@@ -38,32 +44,32 @@ def show_fragility(report: Report, run: Run) -> None:
         "a student loses **than its teacher on the same disturbed images**. If that is little, fragility does not explain the gap."
     )
     kind = choose("Corruption", kinds, "corruption", words=kind_words)
-    words = fragility_sentence(report, held, kind)
+    words = fragility_sentence(view, records, kind)
     st.markdown(words)
-    colours, dots = charts.colours(keys_in_order(report)), []
-    for group in group_students(report):
+    colours, dots = view.colours, []
+    for group in view.groups:
         for domain in ("real", "synthetic"):
-            found = over_seeds(group, score_reader(held, f"excess/{kind}/{domain}"))
-            if found is not None:
-                dots += group_dots(group, found, colours[group.key], domain)
+            values = collect_seeds(group, score_reader(records, f"excess/{kind}/{domain}"))
+            if values is not None:
+                dots += group_dots(group, values, colours[group.key], domain)
     figure = charts.dot_chart(
         dots, "points lost beyond the teacher, percentage points", percent=True, guide=0.0, guide_label="as its teacher"
     )
     draw(figure, f"Lost under {kind_words(kind)} beyond the teacher. {words}".replace("*", "").replace("\\", ""), "fragility")
     st.caption(
-        f"Right of the line: loses more than its teacher. Who gets little right has little to lose. {counts_sentence(report, 'corruptions')}"
+        f"Right of the line: loses more than its teacher. Who gets little right has little to lose. {counts_sentence(view, 'corruptions')}"
     )
 
 
-def corruption_kinds(held: dict[str, ProbeRecord]) -> list[str]:
+def corruption_kinds(records: dict[str, ProbeRecord]) -> list[str]:
     """List the corruptions of which an excess is stored, all of them together first."""
-    found = {
+    kinds = {
         parts[1]
-        for record in held.values()
+        for record in records.values()
         for name in record.scores
         if (parts := name.split("/"))[0] == "excess" and len(parts) == 3 and parts[2] in ("real", "synthetic")
     }
-    return [ALL, *sorted(found - {ALL})] if ALL in found else sorted(found)
+    return [ALL, *sorted(kinds - {ALL})] if ALL in kinds else sorted(kinds)
 
 
 def kind_words(kind: str) -> str:
@@ -71,16 +77,22 @@ def kind_words(kind: str) -> str:
     return "all of them" if kind == ALL else kind.replace("_", " ")
 
 
-def fragility_sentence(report: Report, held: dict[str, ProbeRecord], kind: str) -> str:
-    """Say how many points each group loses beyond its teacher on real images, the most first."""
-    found: list[tuple[str, Over]] = []
-    for group in group_students(report):
+def fragility_sentence(view: ReportView, held: dict[str, ProbeRecord], kind: str) -> str:
+    """Say how many points each group loses beyond its teacher on real images, the most first.
+
+    Args:
+        view: the report, with what pages read from it.
+        held: subject -> its record of the probe.
+        kind: name of the corruption, or `mean`.
+    """
+    found: list[tuple[str, SeedValues]] = []
+    for group in view.groups:
         score = f"excess/{kind}/real"
-        over = over_seeds(group, score_reader(held, score), images_behind(held, group, score, "real"))
+        over = collect_seeds(group, score_reader(held, score), images_behind(held, group, score, "real"))
         if over is not None:
             found.append((group.title, over))
     lines = []
     for title, over in sorted(found, key=lambda item: -item[1].mean):
         sure = BESIDE_TEACHER[common_sign(over.seeds)]
-        lines.append(f"- **{plain(title)}**: {over.words(percent=True).replace(' %', ' points', 1)} on real images, {sure}")
+        lines.append(f"- **{escape(title)}**: {over.words(percent=True).replace(' %', ' points', 1)} on real images, {sure}")
     return "\n".join(lines)

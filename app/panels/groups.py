@@ -6,14 +6,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from app.charts.frame import written
 from app.panels.wording import loss_name
+from diagnose.judge.seeds import group_by_recipe
 from diagnose.schema import Estimate, ProbeRecord, Report, Student
+from diagnose.wording.numbers import format_value
 from probes.result import Score
 
 
 @dataclass(frozen=True)
-class Group:
+class StudentGroup:
     """Students that differ only in their seed.
 
     Args:
@@ -35,41 +36,33 @@ class Group:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Give the names of the group's students."""
+        """Return the names of the group's students."""
         return tuple(student.name for student in self.students)
 
 
-def group_students(report: Report) -> list[Group]:
-    """Group the report's students by loss and training domain, synthetic first, else in the report's order."""
-    groups: dict[tuple[str, str | None], list[Student]] = {}
-    for student in report.students:
-        groups.setdefault((student.loss or student.name, student.trained_on), []).append(student)
-    made = [
-        Group(key, loss_name(key) if students[0].loss else key, trained_on, tuple(students))
-        for (key, trained_on), students in groups.items()
+def student_groups(report: Report) -> tuple[StudentGroup, ...]:
+    """Return the report's students by loss and training domain, those trained on real images last, else in the report's order."""
+    groups = [
+        StudentGroup(
+            students[0].loss or students[0].name, loss_name(students[0].loss) if students[0].loss else students[0].name, recipe[1], students
+        )
+        for recipe, students in group_by_recipe(report.students).items()
     ]
-    return sorted(made, key=lambda group: group.trained_on not in (None, "synthetic"))
-
-
-def grown_groups(report: Report) -> list[tuple[Group, str]]:
-    """Give the groups whose training is drawn as curves, those not trained on real images, with a name as short as it can be told apart by."""
-    groups = [group for group in group_students(report) if group.trained_on != "real"]
-    several = len({group.trained_on for group in groups}) > 1
-    return [(group, group.title if several else group.label) for group in groups]
-
-
-def keys_in_order(report: Report) -> list[str]:
-    """List what colours stand for, once each, in the report's order; the same on every page."""
-    return list(dict.fromkeys(student.loss or student.name for student in report.students))
+    return tuple(sorted(groups, key=lambda group: group.trained_on not in (None, "synthetic")))
 
 
 def zero_shot(student: Student, domain: str) -> Estimate | None:
-    """Give a student's zero-shot accuracy on `real` or `synthetic`."""
+    """Return a student's zero-shot accuracy on `real` or `synthetic`.
+
+    Args:
+        student: the student of the report.
+        domain: `real` or `synthetic`.
+    """
     return student.zero_shot.real if domain == "real" else student.zero_shot.synthetic
 
 
 @dataclass(frozen=True)
-class Over:
+class SeedValues:
     """What a group's seeds measured: the mean, each seed's own estimate, and n.
 
     Args:
@@ -87,7 +80,7 @@ class Over:
 
     @property
     def span(self) -> tuple[float, float]:
-        """Give the lowest and highest seed, or the one seed's own 95 % interval."""
+        """Return the lowest and highest seed, or the one seed's own 95 % interval."""
         if len(self.seeds) == 1:
             return self.seeds[0][1:]
         values = [value for value, _, _ in self.seeds]
@@ -96,24 +89,29 @@ class Over:
     def words(self, *, percent: bool) -> str:
         """Write with interval and n, e.g. `81.2 % (3 seeds, lowest 80.9, highest 81.5; n = 5,000 images each)`."""
         low, high = self.span
-        mean, low_text, high_text = (written(end, percent) for end in (self.mean, low, high))
+        mean, low_text, high_text = (format_value(end, percent=percent) for end in (self.mean, low, high))
         n = f"n = {self.n:,} images" if self.n else "n not stored"
         if len(self.seeds) == 1:
             return f"{mean}{' %' if percent else ''} (95 % interval {low_text} to {high_text}; {n}, one seed)"
         return f"{mean}{' %' if percent else ''} ({len(self.seeds)} seeds, lowest {low_text}, highest {high_text}; {n} each)"
 
 
-def over_seeds(group: Group, read: Callable[[Student], Estimate | Score | None], n: int = 0) -> Over | None:
+def collect_seeds(group: StudentGroup, read: Callable[[Student], Estimate | Score | None], n: int = 0) -> SeedValues | None:
     """Collect one number from each of a group's seeds.
+
+    Args:
+        group: students that differ in their seed alone.
+        read: student -> the number, or None where it is not measured.
+        n: images behind each number, where the number itself does not say.
 
     Returns:
         The seeds that have the number, or None where none has.
     """
-    found = [given for student in group.students if (given := read(student)) is not None]
-    if not found:
+    estimates = [estimate for student in group.students if (estimate := read(student)) is not None]
+    if not estimates:
         return None
-    count = next((given.n for given in found if isinstance(given, Estimate)), n)
-    return Over(tuple((given.value, given.low, given.high) for given in found), count)
+    count = next((estimate.n for estimate in estimates if isinstance(estimate, Estimate)), n)
+    return SeedValues(tuple((estimate.value, estimate.low, estimate.high) for estimate in estimates), count)
 
 
 def as_score(raw: Mapping[str, object] | None) -> Score | None:
@@ -124,37 +122,20 @@ def as_score(raw: Mapping[str, object] | None) -> Score | None:
         return None
 
 
-def over_all(held: Mapping[str, ProbeRecord], names: Sequence[str], score: str) -> Over | None:
+def over_all(records: Mapping[str, ProbeRecord], names: Sequence[str], score: str) -> SeedValues | None:
     """Collect one score of several seeds; None where one that was measured lacks it, or none was measured.
 
     Args:
-        held: student -> record.
+        records: student -> record.
         names: the seeds; those without a record are passed over.
         score: name of the score.
     """
-    found = [as_score(held[name].scores.get(score)) for name in names if name in held]
-    given = [one for one in found if one is not None]
-    return Over(tuple((one.value, one.low, one.high) for one in given)) if given and len(given) == len(found) else None
+    scores = [as_score(records[name].scores.get(score)) for name in names if name in records]
+    known = [one for one in scores if one is not None]
+    return SeedValues(tuple((one.value, one.low, one.high) for one in known)) if known and len(known) == len(scores) else None
 
 
-def short_titles(report: Report) -> dict[str, str]:
-    """Name teacher and students in a word or two, for captions: the loss, `real` where it was trained on such, the seed where there are several."""
-    short = {report.teacher.name: "teacher"}
-    for group in group_students(report):
-        name = group.label.removesuffix(" to the teacher").removesuffix(" contrastive")
-        where = "" if group.trained_on in (None, "synthetic") else f", {group.trained_on}-trained"
-        for student in group.students:
-            short[student.name] = f"{name}{where}" + (f" s{student.seed}" if len(group.students) > 1 else "")
-    return short
-
-
-def gap_of(group: Group) -> float:
-    """Give a group's accuracy on real minus on synthetic images, mean over seeds; 0 where one of them is not measured."""
-    real, synthetic = (over_seeds(group, lambda student, domain=domain: zero_shot(student, domain)) for domain in ("real", "synthetic"))  # type: ignore[misc]
+def gap_of(group: StudentGroup) -> float:
+    """Compute a group's accuracy on real minus on synthetic images, mean over seeds; 0 where one of them is not measured."""
+    real, synthetic = (collect_seeds(group, lambda student, domain=domain: zero_shot(student, domain)) for domain in ("real", "synthetic"))  # type: ignore[misc]
     return 0.0 if real is None or synthetic is None else real.mean - synthetic.mean
-
-
-def in_question(report: Report, names: Sequence[str]) -> str | None:
-    """Pick, among the names of students, the one with the widest gap, which a page opens with; None where none is a student's."""
-    ranked = [name for group in sorted(group_students(report), key=gap_of) for name in group.names]
-    return next((name for name in ranked if name in names), None)

@@ -28,5 +28,11 @@ def strip(thumbnails: pd.DataFrame, caption: str) -> None:
 
 
 def by_id(thumbnails: pd.DataFrame, ids: list[str], count: int) -> pd.DataFrame:
-    """Pick the first `count` of the ids of which an image is stored, in the given order."""
+    """Pick the first `count` of the ids of which an image is stored, in the given order.
+
+    Args:
+        thumbnails: stored pictures, indexed by id.
+        ids: in the order in which pictures are wanted.
+        count: pictures at most.
+    """
     return thumbnails.loc[list(islice((name for name in ids if name in thumbnails.index), count))]

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 import streamlit as st
 
 from app import charts
-from app.panels.groups import Group, Over, as_score, keys_in_order, over_seeds
-from app.panels.wording import plain
-from diagnose.schema import Estimate, ProbeRecord, Report, Student
+from app.panels.groups import SeedValues, StudentGroup, as_score, collect_seeds
+from app.panels.report_view import ReportView
+from app.panels.wording import escape
+from diagnose.schema import Estimate, ProbeRecord, Student
+from diagnose.wording.numbers import format_number, in_percent
 from probes.result import Score
 
 CONFIG = {"displayModeBar": False}
@@ -44,65 +46,89 @@ class Measure:
     guide_label: str = ""
 
     def names(self) -> dict[str, str]:
-        """Give domain -> score name; the empty domain where the measure has none."""
+        """Return domain -> score name; the empty domain where the measure has none."""
         return {domain: f"{self.score}/{domain}" for domain in ("real", "synthetic")} if self.domains else {"": self.score}
 
 
-def colour_of(student: str, report: Report) -> str:
-    """Give the colour of a student's loss; that of no student in particular where the report does not know it."""
-    key = next((item.loss or item.name for item in report.students if item.name == student), student)
-    return charts.colours(keys_in_order(report)).get(key, charts.NEUTRAL)
-
-
 def draw(figure: charts.Figure, alt: str, key: str) -> None:
-    """Put a chart on the page with its alternative text."""
+    """Put a chart on the page with its alternative text.
+
+    Args:
+        figure: the chart.
+        alt: what it shows, for those who cannot see it.
+        key: tells the chart from others on the page.
+    """
     st.plotly_chart(figure, config=CONFIG, alt=alt, key=key)
 
 
-def group_dots(group: Group, found: Over, colour: str, domain: str = "", row: str | None = None) -> list[charts.Dot]:
-    """Make the marks of one group: the mean, and each seed where there are several."""
-    row, low_high = row or group.title, found.span
+def group_dots(group: StudentGroup, values: SeedValues, colour: str, domain: str = "", row: str | None = None) -> list[charts.Dot]:
+    """Make the marks of one group: the mean, and each seed where there are several.
+
+    Args:
+        group: students that differ in their seed alone.
+        values: what its seeds measured.
+        colour: what the marks are filled with.
+        domain: `real`, `synthetic` or empty.
+        row: the row's label; the group's title where None.
+    """
+    row, low_high = row or group.title, values.span
     hover = f"{group.title}{f', {domain} images' if domain else ''}"
-    dots = [charts.Dot(row, found.mean, *low_high, colour, domain, hover)]
-    if len(found.seeds) > 1:
+    dots = [charts.Dot(row, values.mean, *low_high, colour, domain, hover)]
+    if len(values.seeds) > 1:
         dots += [
-            charts.Dot(row, *seed, colour, domain, f"{hover}, seed {index + 1} of {len(found.seeds)}", main=False)
-            for index, seed in enumerate(found.seeds)
+            charts.Dot(row, *seed, colour, domain, f"{hover}, seed {index + 1} of {len(values.seeds)}", main=False)
+            for index, seed in enumerate(values.seeds)
         ]
     return dots
 
 
 def score_reader(records: dict[str, ProbeRecord], name: str) -> Callable[[Student], Score | None]:
-    """Give a function that reads one score of a student from the report's records."""
+    """Return a function that reads one score of a student from the report's records.
+
+    Args:
+        records: subject -> its record of the probe.
+        name: name of the score.
+    """
     return lambda student: as_score(records[student.name].scores.get(name)) if student.name in records else None
 
 
-def teacher_score(records: dict[str, ProbeRecord], teacher: str, name: str) -> Score | None:
-    """Find the teacher's own value of a score: beside any student's, or in its own record."""
-    beside = [record.scores[f"teacher/{name}"] for record in records.values() if f"teacher/{name}" in record.scores]
-    own = records[teacher].scores.get(name) if teacher in records else None
-    return as_score(beside[0] if beside else own)
-
-
 def available(measures: Sequence[Measure], records: dict[str, ProbeRecord]) -> list[Measure]:
-    """Keep the measures of which the report holds at least one score."""
-    held = {name for record in records.values() for name in record.scores}
-    return [measure for measure in measures if held & set(measure.names().values())]
+    """Keep the measures of which the report holds at least one score.
+
+    Args:
+        measures: in the order of the page.
+        records: subject -> its record of the probe.
+    """
+    names = {name for record in records.values() for name in record.scores}
+    return [measure for measure in measures if names & set(measure.names().values())]
 
 
-def measured(measure: Measure, records: dict[str, ProbeRecord], groups: Sequence[Group]) -> dict[tuple[str, str], Over]:
-    """Collect a measure: (group title, domain) -> what its seeds measured; groups without it are left out."""
-    made = {}
-    for group in groups:
+def measured(view: ReportView, probe: str, measure: Measure) -> dict[tuple[str, str], SeedValues]:
+    """Collect a measure: (group title, domain) -> what its seeds measured; groups without it are left out.
+
+    Args:
+        view: the report, with what pages read from it.
+        probe: name of the probe.
+        measure: the measure.
+    """
+    records, collected = view.records(probe), {}
+    for group in view.groups:
         for domain, name in measure.names().items():
-            found = over_seeds(group, score_reader(records, name), images_behind(records, group, name, domain))
-            if found is not None:
-                made[group.title, domain] = found
-    return made
+            values = collect_seeds(group, score_reader(records, name), images_behind(records, group, name, domain))
+            if values is not None:
+                collected[group.title, domain] = values
+    return collected
 
 
-def images_behind(records: dict[str, ProbeRecord], group: Group, score: str, domain: str) -> int:
-    """Count the images behind one of a group's scores, from the counts of its first record; 0 where none is stored."""
+def images_behind(records: dict[str, ProbeRecord], group: StudentGroup, score: str, domain: str) -> int:
+    """Count the images behind one of a group's scores, from the counts of its first record; 0 where none is stored.
+
+    Args:
+        records: subject -> its record of the probe.
+        group: students that differ in their seed alone.
+        score: name of the score.
+        domain: `real`, `synthetic`, or empty for both.
+    """
     counts = next((records[name].counts for name in group.names if name in records), {})
     if not domain:
         return counts.get("images/real", 0) + counts.get("images/synthetic", 0)
@@ -110,37 +136,50 @@ def images_behind(records: dict[str, ProbeRecord], group: Group, score: str, dom
     return whole if score.startswith("cosine/") else counts.get("images/sampled_per_domain", whole)
 
 
-def measure_chart(
-    measure: Measure, records: dict[str, ProbeRecord], groups: Sequence[Group], colours: dict[str, str], teacher: str
-) -> charts.Figure:
-    """Chart one measure: the teacher on top, then one row a group."""
+def measure_chart(view: ReportView, probe: str, measure: Measure) -> charts.Figure:
+    """Chart one measure of a probe: the teacher on top, then one row a group.
+
+    Args:
+        view: the report, with what pages read from it.
+        probe: name of the probe.
+        measure: the measure.
+    """
     dots = []
     for domain, name in measure.names().items():
-        own = teacher_score(records, teacher, name)
-        if own is not None:
-            dots.append(charts.Dot("teacher", own.value, own.low, own.high, charts.TEACHER, domain))
-    found = measured(measure, records, groups)
-    for group in groups:
+        teacher = view.teacher_score(probe, name)
+        if teacher is not None:
+            dots.append(charts.Dot("teacher", teacher.value, teacher.low, teacher.high, charts.TEACHER, domain))
+    collected = measured(view, probe, measure)
+    for group in view.groups:
         for domain in measure.names():
-            if (group.title, domain) in found:
-                dots += group_dots(group, found[group.title, domain], colours[group.key], domain)
+            if (group.title, domain) in collected:
+                dots += group_dots(group, collected[group.title, domain], view.colours[group.key], domain)
     return charts.dot_chart(dots, measure.axis, guide=measure.guide, guide_label=measure.guide_label)
 
 
-def measure_sentence(measure: Measure, records: dict[str, ProbeRecord], groups: Sequence[Group], teacher: str) -> str:
-    """Say each group's value with interval and n, highest first, and the teacher's."""
-    found = measured(measure, records, groups)
+def measure_sentence(view: ReportView, probe: str, measure: Measure) -> str:
+    """Say each group's value of a measure with interval and n, highest first, and the teacher's.
+
+    Args:
+        view: the report, with what pages read from it.
+        probe: name of the probe.
+        measure: the measure.
+    """
+    collected = measured(view, probe, measure)
     domain_words = {"real": " on real images", "synthetic": " on synthetic images", "": ""}
     parts = []
-    for domain in measure.names():
-        ranked = sorted(((over.mean, title, over) for (title, where), over in found.items() if where == domain), key=lambda item: -item[0])
-        parts += [f"**{plain(title)}**{domain_words[domain]}: {over.words(percent=False)}" for _, title, over in ranked]
-        own = teacher_score(records, teacher, measure.names()[domain])
-        if own is not None:
-            parts.append(f"the teacher{domain_words[domain]}: {own.value:.2f} (95 % interval {own.low:.2f} to {own.high:.2f})")
+    for domain, name in measure.names().items():
+        ranked = sorted(
+            ((values.mean, title, values) for (title, where), values in collected.items() if where == domain), key=lambda item: -item[0]
+        )
+        parts += [f"**{escape(title)}**{domain_words[domain]}: {values.words(percent=False)}" for _, title, values in ranked]
+        teacher = view.teacher_score(probe, name)
+        if teacher is not None:
+            low, high = format_number(teacher.low), format_number(teacher.high)
+            parts.append(f"the teacher{domain_words[domain]}: {format_number(teacher.value)} (95 % interval {low} to {high})")
     return "\n".join(f"- {part}" for part in parts)
 
 
-def estimate_words(given: Estimate) -> str:
+def estimate_words(accuracy: Estimate) -> str:
     """Write an accuracy with its interval and n."""
-    return f"{100 * given.value:.1f} % (95 % interval {100 * given.low:.1f} to {100 * given.high:.1f}; n = {given.n:,} {given.over})"
+    return f"{in_percent(accuracy.value)} % (95 % interval {in_percent(accuracy.low)} to {in_percent(accuracy.high)}; n = {accuracy.n:,} {accuracy.over})"

@@ -5,10 +5,11 @@ from __future__ import annotations
 import streamlit as st
 
 from app import charts
-from app.panels.groups import Group, gap_of, group_students, keys_in_order, over_seeds, zero_shot
+from app.panels.groups import StudentGroup, collect_seeds, gap_of, zero_shot
 from app.panels.measures import LEGEND_SEEDS, draw, estimate_words, group_dots
-from app.panels.wording import plain
-from diagnose.schema import Report
+from app.panels.report_view import ReportView
+from app.panels.wording import escape
+from diagnose.wording.numbers import format_number
 
 HOW_TO_READ = (
     "Circle: accuracy on real images. Diamond: on synthetic images, made by a generator. The longer the bar between them, the more the student "
@@ -16,59 +17,78 @@ HOW_TO_READ = (
 )
 
 
-def outcome_dots(report: Report) -> list[charts.Dot]:
+def outcome_dots(view: ReportView) -> list[charts.Dot]:
     """Make the marks: the teacher first, then each loss and training domain."""
     dots = []
-    for domain, own in (("real", report.teacher.zero_shot.real), ("synthetic", report.teacher.zero_shot.synthetic)):
-        if own is not None:
+    for domain, accuracy in (("real", view.report.teacher.zero_shot.real), ("synthetic", view.report.teacher.zero_shot.synthetic)):
+        if accuracy is not None:
             dots.append(
-                charts.Dot("teacher", own.value, own.low, own.high, charts.TEACHER, domain, f"{report.teacher.name}, {domain} images")
+                charts.Dot(
+                    "teacher",
+                    accuracy.value,
+                    accuracy.low,
+                    accuracy.high,
+                    charts.TEACHER,
+                    domain,
+                    f"{view.report.teacher.name}, {domain} images",
+                )
             )
-    colours = charts.colours(keys_in_order(report))
-    for group in group_students(report):
+    colours = view.colours
+    for group in view.groups:
         for domain in ("real", "synthetic"):
-            found = over_seeds(group, lambda student, domain=domain: zero_shot(student, domain))  # type: ignore[misc]
-            if found is not None:
-                dots += group_dots(group, found, colours[group.key], domain)
+            values = collect_seeds(group, lambda student, domain=domain: zero_shot(student, domain))  # type: ignore[misc]
+            if values is not None:
+                dots += group_dots(group, values, colours[group.key], domain)
     return dots
 
 
-def gap_words(group: Group) -> str | None:
+def gap_words(group: StudentGroup) -> str | None:
     """Say one group's two accuracies and the distance between them; None where neither is measured."""
-    real = over_seeds(group, lambda student: zero_shot(student, "real"))
-    synthetic = over_seeds(group, lambda student: zero_shot(student, "synthetic"))
+    real = collect_seeds(group, lambda student: zero_shot(student, "real"))
+    synthetic = collect_seeds(group, lambda student: zero_shot(student, "synthetic"))
     if real is None and synthetic is None:
         return None
     if real is None or synthetic is None:
         known, where = (synthetic, "synthetic") if real is None else (real, "real")
-        return f"**{plain(group.title)}**: {known.words(percent=True)} on {where} images; the other kind was not measured."  # type: ignore[union-attr]
+        return f"**{escape(group.title)}**: {known.words(percent=True)} on {where} images; the other kind was not measured."  # type: ignore[union-attr]
     points = 100 * (real.mean - synthetic.mean)
-    side = f"{abs(points):.0f} points {'fewer' if points < 0 else 'more'} than" if abs(points) >= 1 else "the same within a point as"
+    side = (
+        f"{format_number(abs(points), 0)} points {'fewer' if points < 0 else 'more'} than"
+        if abs(points) >= 1
+        else "the same within a point as"
+    )
     return (
-        f"**{plain(group.title)}**: {real.words(percent=True)} on real images, {side} on synthetic ones: {synthetic.words(percent=True)}."
+        f"**{escape(group.title)}**: {real.words(percent=True)} on real images, {side} on synthetic ones: {synthetic.words(percent=True)}."
     )
 
 
-def outcome_sentences(report: Report) -> list[str]:
+def outcome_sentences(view: ReportView) -> list[str]:
     """Say every group's outcome, the one with the largest gap first, then the teacher's."""
-    sentences = [words for group in sorted(group_students(report), key=gap_of) if (words := gap_words(group))]
-    own = report.teacher.zero_shot
-    if own.real is not None and own.synthetic is not None:
-        sentences.append(f"**The teacher**: {estimate_words(own.real)} on real images, {estimate_words(own.synthetic)} on synthetic ones.")
+    sentences = [words for group in sorted(view.groups, key=gap_of) if (words := gap_words(group))]
+    accuracy = view.report.teacher.zero_shot
+    if accuracy.real is not None and accuracy.synthetic is not None:
+        sentences.append(
+            f"**The teacher**: {estimate_words(accuracy.real)} on real images, {estimate_words(accuracy.synthetic)} on synthetic ones."
+        )
     return sentences
 
 
-def show_outcome(report: Report, key: str) -> None:
-    """Put the outcome on the page: how to read it, the chart, the numbers in words."""
-    dots = outcome_dots(report)
+def show_outcome(view: ReportView, key: str) -> None:
+    """Put the outcome on the page: how to read it, the chart, the numbers in words.
+
+    Args:
+        view: the report, with what pages read from it.
+        key: tells the chart from others on the page.
+    """
+    dots = outcome_dots(view)
     if not dots:
         st.info("No zero-shot accuracy is stored in this report.", icon=":material/info:")
         return
     st.markdown(HOW_TO_READ)
     figure = charts.dot_chart(
-        dots, "zero-shot accuracy", percent=True, guide=1 / max(len(report.class_names), 1), guide_label="guessing", bounds=(0, 1)
+        dots, "zero-shot accuracy", percent=True, guide=1 / max(len(view.report.class_names), 1), guide_label="guessing", bounds=(0, 1)
     )
-    sentences = outcome_sentences(report)
+    sentences = outcome_sentences(view)
     st.markdown(sentences[0])
     draw(figure, "Zero-shot accuracy on real and synthetic images. " + " ".join(sentences).replace("*", "").replace("\\", ""), key)
     with st.expander("All of it in words, with intervals and n"):

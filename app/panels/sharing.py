@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import streamlit as st
 
+from app.panels.report_view import ReportView
 from app.run_store.reports import Run, inside
 from diagnose.schema import Report
 
 MAX_PAGE_BYTES = 64 * 2**20
 
 
-def show_sharing(report: Report, run: Run) -> None:
-    """Offer the report as files; nothing is made before it is asked for."""
+def show_sharing(view: ReportView, run: Run) -> None:
+    """Offer the report as files; nothing is made before it is asked for.
+
+    Args:
+        view: the report, with what pages read from it.
+        run: the run.
+    """
     st.header("Share it")
     st.markdown("Both files hold the verdict, the figures and every number with its interval, and can be read without this dashboard.")
     with st.container(horizontal=True, gap="small"):
@@ -22,7 +28,7 @@ def show_sharing(report: Report, run: Run) -> None:
             )
         st.download_button(
             "PDF",
-            lambda: paper(report),
+            lambda: paper(view.report),
             f"{run.name}.pdf",
             "application/pdf",
             icon=":material/download:",

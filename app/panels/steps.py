@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import streamlit as st
 
 from app import charts
-from app.panels.groups import Group, group_students, keys_in_order
+from app.panels.groups import StudentGroup
 from app.panels.measures import draw
-from app.panels.wording import VERDICT_WORDS, estimate, plain
-from diagnose.schema import Evidence, Factor, Finding, Report
+from app.panels.report_view import ReportView
+from app.panels.wording import VERDICT_WORDS, escape, estimate
+from diagnose.schema import Evidence, Factor, Finding
 from diagnose.wording.words import first_sentence
 
 QUESTIONS = {
@@ -79,12 +81,12 @@ class Step:
 
     @property
     def question(self) -> str:
-        """Give the question as a heading; a step of another version shows its own id."""
+        """Return the question as a heading; a step of another version shows its own id."""
         return QUESTIONS.get(self.key, self.key.replace("_", " "))
 
     @property
     def charted(self) -> list[tuple[Finding, Evidence]]:
-        """Give the numbers the chart shows."""
+        """Return the numbers the chart shows."""
         pairs = [(finding, evidence) for finding in self.findings for evidence in finding.evidence]
         if self.key in READING:  # one chart that can be read in one way; the other numbers stand in words
             wanted = CHARTED.get(self.key)
@@ -99,33 +101,43 @@ class Step:
         return pairs
 
 
-def steps(report: Report) -> list[Step]:
+def steps(view: ReportView) -> list[Step]:
     """Gather the report's findings into steps, in the report's order."""
-    found: dict[str, list[Finding]] = {}
-    for finding in report.findings:
-        found.setdefault(finding.id.split("/", 1)[0], []).append(finding)
-    return [Step(key, tuple(findings)) for key, findings in found.items()]
+    by_step: dict[str, list[Finding]] = {}
+    for finding in view.report.findings:
+        by_step.setdefault(finding.id.split("/", 1)[0], []).append(finding)
+    return [Step(key, tuple(findings)) for key, findings in by_step.items()]
 
 
-def group_of(finding: Finding, groups: list[Group]) -> Group | None:
-    """Find the one group a finding is about, or None where it is about several or none."""
+def group_of(finding: Finding, groups: Sequence[StudentGroup]) -> StudentGroup | None:
+    """Find the one group a finding is about, or None where it is about several or none.
+
+    Args:
+        finding: the finding.
+        groups: groups of students, in the order of the page.
+    """
     about = [group for group in groups if set(group.names) & set(finding.students)]
     return about[0] if len(about) == 1 else None
 
 
-def step_dots(pairs: list[tuple[Finding, Evidence]], report: Report) -> list[charts.Dot]:
-    """Make a step's marks: a row a loss where a finding is about one loss and one number, else a row a number; the teacher in grey."""
-    groups, colours = group_students(report), charts.colours(keys_in_order(report))
+def step_dots(pairs: list[tuple[Finding, Evidence]], view: ReportView) -> list[charts.Dot]:
+    """Make a step's marks: a row a loss where a finding is about one loss and one number, else a row a number; the teacher in grey.
+
+    Args:
+        pairs: findings with the numbers to draw.
+        view: the report, with what pages read from it.
+    """
+    groups, colours = view.groups, view.colours
     rows, dots = shortened([_row(finding, evidence, pairs, groups) for finding, evidence in pairs]), []
     for row, (finding, evidence) in zip(rows, pairs, strict=True):
         group = group_of(finding, groups)
         colour = colours[group.key] if group else charts.NEUTRAL
         domain = _domain(evidence)
         if evidence.teacher is not None:
-            own = evidence.teacher
-            dots.append(charts.Dot(row, own.value, own.low, own.high, charts.TEACHER, domain, f"teacher, {evidence.what}"))
-        given = evidence.estimate
-        dots.append(charts.Dot(row, given.value, given.low, given.high, colour, domain, f"{row}: {evidence.what}"))
+            teacher = evidence.teacher
+            dots.append(charts.Dot(row, teacher.value, teacher.low, teacher.high, charts.TEACHER, domain, f"teacher, {evidence.what}"))
+        estimate = evidence.estimate
+        dots.append(charts.Dot(row, estimate.value, estimate.low, estimate.high, colour, domain, f"{row}: {evidence.what}"))
     return dots
 
 
@@ -133,7 +145,7 @@ def _domain(evidence: Evidence) -> str:
     return evidence.source.rsplit("/", 1)[-1] if evidence.source.endswith(("/real", "/synthetic")) else ""
 
 
-def _row(finding: Finding, evidence: Evidence, pairs: list[tuple[Finding, Evidence]], groups: list[Group]) -> str:
+def _row(finding: Finding, evidence: Evidence, pairs: list[tuple[Finding, Evidence]], groups: Sequence[StudentGroup]) -> str:
     """Name a row: the loss, with what was measured where a finding has several numbers of one kind."""
     group = group_of(finding, groups)
     if group is None:
@@ -153,59 +165,67 @@ def shortened(rows: list[str]) -> list[str]:
 
 def evidence_words(evidence: Evidence) -> str:
     """Write one number of the chain with its interval and n, and the teacher's beside it."""
-    words = f"{plain(evidence.what)}: **{estimate(evidence.estimate, evidence.unit).replace(' (', '** (', 1)}"
+    words = f"{escape(evidence.what)}: **{estimate(evidence.estimate, evidence.unit).replace(' (', '** (', 1)}"
     return words + (f"; the teacher's own: {estimate(evidence.teacher, evidence.unit)}" if evidence.teacher else "")
 
 
 def finding_words(finding: Finding, *, short: bool = False) -> str:
-    """Write a finding's judgement as a badge with its statement behind it, or the statement's first sentence alone."""
+    """Write a finding's judgement as a badge with its statement behind it, or the statement's first sentence alone.
+
+    Args:
+        finding: the finding.
+        short: write the statement's first sentence alone.
+    """
     words, icon, colour = VERDICT_WORDS[finding.verdict]
-    return f":{colour}-badge[{icon} {words}] {plain(first_sentence(finding.statement)[0] if short else finding.statement)}"
+    return f":{colour}-badge[{icon} {words}] {escape(first_sentence(finding.statement)[0] if short else finding.statement)}"
 
 
 def factor_words(factor: Factor) -> str:
     """Write what a property of the loss costs, with its share of the gap, interval and n."""
-    name = plain(FACTOR_WORDS.get(factor.name, factor.name))
+    name = escape(FACTOR_WORDS.get(factor.name, factor.name))
     share = f"; its share of what the students are behind their teacher there: {estimate(factor.share, 'share')}" if factor.share else ""
     return f"**{name}** costs {estimate(factor.points, 'points')} on real images{share}."
 
 
-def show_evidence(step: Step, report: Report) -> None:
+def show_evidence(step: Step, view: ReportView) -> None:
     """Put the chart of a step on the page, and its numbers with intervals and n.
 
     Args:
         step: the step.
-        report: the report it belongs to.
+        view: the report, with what pages read from it.
     """
     pairs = step.charted
     for unit in dict.fromkeys(evidence.unit for _, evidence in pairs):
         chosen = [pair for pair in pairs if pair[1].unit == unit]
         guide, label = GUIDES[unit]
-        figure = charts.dot_chart(
-            step_dots(chosen, report), AXES[unit], percent=unit in ("points", "share"), guide=guide, guide_label=label
-        )
+        figure = charts.dot_chart(step_dots(chosen, view), AXES[unit], percent=unit in ("points", "share"), guide=guide, guide_label=label)
         alt = "; ".join(f"{finding.id} {evidence.what}: {estimate(evidence.estimate, unit)}" for finding, evidence in chosen)
         if step.key in READING:
             st.caption(READING[step.key])
         draw(figure, alt, f"step-{step.key}-{unit}")
     if step.key == "loss":
-        st.markdown("\n".join(f"- {factor_words(factor)}" for factor in report.factors))
+        st.markdown("\n".join(f"- {factor_words(factor)}" for factor in view.report.factors))
     for finding in step.findings:
-        group = group_of(finding, group_students(report))
+        group = group_of(finding, view.groups)
         if finding.evidence:
             st.markdown(
-                "\n".join([f"**{plain(group.title)}**" if group else "", "", *(f"- {evidence_words(item)}" for item in finding.evidence)])
+                "\n".join([f"**{escape(group.title)}**" if group else "", "", *(f"- {evidence_words(item)}" for item in finding.evidence)])
             )
 
 
-def show_factors(index: int, report: Report) -> None:
-    """Put the costs of the loss's properties on the page, for a report whose findings do not hold them."""
+def show_factors(index: int, view: ReportView) -> None:
+    """Put the costs of the loss's properties on the page, for a report whose findings do not hold them.
+
+    Args:
+        index: number of the step before.
+        view: the report, with what pages read from it.
+    """
     st.subheader(f"{index}. {QUESTIONS['loss']}")
     st.caption(READING["loss"])
     dots = [
         charts.Dot(FACTOR_WORDS.get(factor.name, factor.name), factor.points.value, factor.points.low, factor.points.high, charts.NEUTRAL)
-        for factor in report.factors
+        for factor in view.report.factors
     ]
-    words = [factor_words(factor) for factor in report.factors]
+    words = [factor_words(factor) for factor in view.report.factors]
     draw(charts.dot_chart(dots, AXES["points"], percent=True, guide=0.0, guide_label="costs nothing"), " ".join(words), "factors")
     st.markdown("\n".join(f"- {line}" for line in words))

@@ -5,11 +5,13 @@ from __future__ import annotations
 import streamlit as st
 
 from app.panels.factor_parts import KIND_WORDS, kind_of
-from app.panels.groups import Group, Over, group_students, over_seeds, zero_shot
-from app.panels.wording import plain
+from app.panels.groups import SeedValues, StudentGroup, collect_seeds, zero_shot
+from app.panels.report_view import ReportView
+from app.panels.wording import escape
 from diagnose.judge.properties import Property, judge_properties
 from diagnose.judge.verdict import MARGIN, compare
-from diagnose.schema import Estimate, Report
+from diagnose.schema import Estimate
+from diagnose.wording.numbers import format_number, in_percent
 
 DRAWN_TO = """
 - **What it is drawn to.** *The teacher's image embedding* is another point for every image: to hit it, the student has to see what the teacher \
@@ -44,12 +46,12 @@ This is an explanation; what follows is measured.
 """
 
 
-def show_targets(report: Report) -> None:
+def show_targets(view: ReportView) -> None:
     """Put the answer, the kinds of losses behind it, and the explanation on the page; nothing where no property was told apart."""
-    table = kind_table(report)
-    if not report.factors or not table:
+    table = kind_table(view)
+    if not view.report.factors or not table:
         return
-    st.markdown(target_sentence(report))
+    st.markdown(target_sentence(view))
     st.markdown(table)
     st.caption(
         "Rows that follow each other differ in one thing. Students trained on synthetic images; their size, start and order of images agree."
@@ -57,18 +59,19 @@ def show_targets(report: Report) -> None:
     st.markdown(f"**Why the target and the negatives may matter**\n{DRAWN_TO}\nThis is an explanation; what stands above it is measured.")
 
 
-def in_plain_words(report: Report) -> str:
+def in_plain_words(view: ReportView) -> str:
     """Say what the verdict means without the names of losses; empty where it names no cause."""
-    meaning = IN_PLAIN_WORDS.get(report.verdict.label, "")
-    negatives = next((factor.points for factor in report.factors if factor.name == "negatives"), None)
-    if report.verdict.label == "text_target_costs_real_accuracy" and negatives is not None and compare(negatives, MARGIN) == "below":
+    meaning = IN_PLAIN_WORDS.get(view.report.verdict.label, "")
+    negatives = next((factor.points for factor in view.report.factors if factor.name == "negatives"), None)
+    text_costs = view.report.verdict.label == "text_target_costs_real_accuracy"
+    if text_costs and negatives is not None and compare(negatives, MARGIN) == "below":
         meaning += " Being contrastive, that is, pushing others away, is not what costs."
     return f"**In plain words:** {meaning}" if meaning else ""
 
 
-def target_sentence(report: Report) -> str:
+def target_sentence(view: ReportView) -> str:
     """Say in one sentence which of the two properties costs accuracy on real images, as the judge decides it."""
-    known = {factor.name: factor.points for factor in report.factors}
+    known = {factor.name: factor.points for factor in view.report.factors}
     text, negatives = known.get("text_target"), known.get("negatives")
     if text is None or negatives is None:
         joint = known.get("text_target_and_negatives")
@@ -78,7 +81,7 @@ def target_sentence(report: Report) -> str:
             f"Text target and negatives together: {cost_words(joint)} on real images. To tell them apart, train the image-image "
             "contrastive loss as well: it has negatives and no text."
         )
-    return property_sentence(text, negatives, report.text_minus_negatives)
+    return property_sentence(text, negatives, view.report.text_minus_negatives)
 
 
 def property_sentence(text: Estimate, negatives: Estimate, text_minus_negatives: Estimate | None) -> str:
@@ -95,7 +98,7 @@ def property_sentence(text: Estimate, negatives: Estimate, text_minus_negatives:
         return f"**Both cost accuracy**{'' if costs.larger is None else MORE[costs.larger]}: {numbers}."
     if not costs.blamed:
         known_small = costs.text_target == costs.negatives == "below"
-        return f"Neither {'costs' if known_small else 'is shown to cost'} more than {100 * MARGIN:.0f} points: {numbers}."
+        return f"Neither {'costs' if known_small else 'is shown to cost'} more than {in_percent(MARGIN, 0)} points: {numbers}."
     blamed, acquitted = BLAME[costs.blamed[0]]
     if "unclear" in (costs.text_target, costs.negatives):
         return f"It is **{blamed}** that costs accuracy; whether the other property does too is not settled: {numbers}."
@@ -107,29 +110,27 @@ def cost_words(given: Estimate) -> str:
     value, low, high = (100 * end for end in (given.value, given.low, given.high))
     if value < 0:
         value, low, high = -value, -high, -low
-    interval = f"{low:.1f} to {high:.1f}".replace("-", "−")
-    return f"{'help by' if given.value < 0 else 'cost'} **{value:.1f} points** ({interval}; n = {given.n:,} {given.over.split()[0]})"
+    interval = f"{format_number(low, 1)} to {format_number(high, 1)}"
+    return f"{'help by' if given.value < 0 else 'cost'} **{format_number(value, 1)} points** ({interval}; n = {given.n:,} {given.over.split()[0]})"
 
 
-def kind_table(report: Report) -> str:
+def kind_table(view: ReportView) -> str:
     """Write what losses of each kind reach on real images as a markdown table; empty where fewer than two kinds were trained."""
-    groups = [group for group in group_students(report) if group.trained_on in (None, "synthetic")]
+    groups = [group for group in view.groups if group.trained_on in (None, "synthetic")]
     rows = []
     for kind, words in KIND_WORDS.items():
         found = [
             (group, over)
             for group in groups
-            if kind_of(group) == kind and (over := over_seeds(group, lambda student: zero_shot(student, "real"))) is not None
+            if kind_of(group) == kind and (over := collect_seeds(group, lambda student: zero_shot(student, "real"))) is not None
         ]
         if found:
             rows.append(f"| {words} | {_reached(found)} |")
     return "\n".join(["| The student is drawn to | Right on real images |", "|---|---|", *rows]) if len(rows) > 1 else ""
 
 
-def _reached(found: list[tuple[Group, Over]]) -> str:
+def _reached(found: list[tuple[StudentGroup, SeedValues]]) -> str:
     if len(found) == 1:
-        return f"{plain(found[0][0].label)}: {found[0][1].words(percent=True)}"
+        return f"{escape(found[0][0].label)}: {found[0][1].words(percent=True)}"
     means = [over.mean for _, over in found]
-    return (
-        f"{100 * min(means):.1f} % to {100 * max(means):.1f} % ({len(found)} losses, means over seeds; n = {found[0][1].n:,} images each)"
-    )
+    return f"{in_percent(min(means))} % to {in_percent(max(means))} % ({len(found)} losses, means over seeds; n = {found[0][1].n:,} images each)"

@@ -9,12 +9,12 @@ import numpy as np
 import streamlit as st
 
 from app.panels.notices import missing
-from app.panels.wording import plain
+from app.panels.report_view import ReportView
+from app.panels.wording import escape
 from app.run_store.maps_on_demand import Answer, able, ask
 from app.run_store.overlays import decode, overlay, png
 from app.run_store.reports import Run
 from app.run_store.stored_maps import METHODS, NUMBERS, Eyes
-from diagnose.schema import Report
 from probes.result import DiagnosticError
 
 WIDTH = 104
@@ -33,15 +33,22 @@ class Tile:
     doubt: str = ""
 
 
-def stored_tiles(found: Sequence[tuple[str, Eyes]], image: str, method: str, numbers: Sequence[str]) -> list[Tile]:
-    """Collect the stored maps of an image, encoder after encoder."""
-    made = []
-    for title, eyes in found:
+def stored_tiles(encoders: Sequence[tuple[str, Eyes]], image: str, method: str, numbers: Sequence[str]) -> list[Tile]:
+    """Collect the stored maps of an image, encoder after encoder.
+
+    Args:
+        encoders: name for people and stored maps of each encoder.
+        image: id of the picture.
+        method: attribution method, a key of `METHODS`.
+        numbers: what the maps explain, keys of `NUMBERS`.
+    """
+    tiles = []
+    for title, eyes in encoders:
         for number in numbers:
             values = eyes.map_of(image, method, number)
             if values is not None:
-                made.append(Tile(title, number, values, eyes.believed(method, number)))
-    return made
+                tiles.append(Tile(title, number, values, eyes.believed(method, number)))
+    return tiles
 
 
 def show_tiles(content: bytes, tiles: Sequence[Tile], strength: float, words: str) -> None:
@@ -54,13 +61,13 @@ def show_tiles(content: bytes, tiles: Sequence[Tile], strength: float, words: st
         words: what the picture is, for those who cannot see it.
     """
     for number, meaning in NUMBERS.items():
-        own = [tile for tile in tiles if tile.number == number]
-        if not own:
+        of_number = [tile for tile in tiles if tile.number == number]
+        if not of_number:
             continue
         with st.container(horizontal=True, gap="small"):
             st.image(png(decode(content)), width=WIDTH, caption=f"→ {meaning}", alt=words)
-            for tile in own:
-                caption = plain(tile.who) + (" (uninformative)" if tile.doubt else "")
+            for tile in of_number:
+                caption = escape(tile.who) + (" (uninformative)" if tile.doubt else "")
                 alt = f"Map of {meaning} for {tile.who} over {words}" + (", uninformative" if tile.doubt else "")
                 st.image(overlay(content, tile.values, strength), width=WIDTH, caption=caption, alt=alt)
 
@@ -70,12 +77,12 @@ def strength_slider(key: str) -> float:
     return st.slider("Overlay", 0, 100, 70, step=5, format="%d %%", key=key, bind="query-params") / 100
 
 
-def on_demand(run: Run, report: Report, content: bytes, label: int | None, *, key: str, titles: dict[str, str], strength: float) -> None:
+def on_demand(run: Run, view: ReportView, content: bytes, label: int | None, *, key: str, titles: dict[str, str], strength: float) -> None:
     """Offer to explain a picture with the run's own encoders, and show what they say.
 
     Args:
         run: the run.
-        report: its report.
+        view: its report, with what pages read from it.
         content: the picture.
         label: its class, or None where it is not known: then each encoder explains the class it predicts.
         key: tells this offer from others.
@@ -97,22 +104,22 @@ def on_demand(run: Run, report: Report, content: bytes, label: int | None, *, ke
                 st.session_state[place] = (content, method, ask(run, content, asked, method=method, label=label))
             except DiagnosticError as error:
                 st.session_state.pop(place, None)
-                st.error(f"**The maps could not be computed.** {plain(str(error))}")
-    held = st.session_state.get(place)
-    if held is not None and held[0] == content:
-        _show_answers(content, held[2], titles, report, strength)
+                st.error(f"**The maps could not be computed.** {escape(str(error))}")
+    stored = st.session_state.get(place)
+    if stored is not None and stored[0] == content:
+        _show_answers(content, stored[2], titles, view, strength)
 
 
-def _show_answers(content: bytes, answers: Sequence[Answer], titles: dict[str, str], report: Report, strength: float) -> None:
+def _show_answers(content: bytes, answers: Sequence[Answer], titles: dict[str, str], view: ReportView, strength: float) -> None:
     square = _square(content)
     tiles = [Tile(titles.get(a.encoder, a.encoder), number, values) for a in answers for number, values in a.maps.items()]
     show_tiles(square, tiles, strength, "the chosen picture")
-    names = report.class_names
+    names = view.report.class_names
     parts = []
     for answer in answers:
         at = int(answer.numbers.get("predicted", -1))
         if 0 <= at < len(names):
-            parts.append(f"**{plain(titles.get(answer.encoder, answer.encoder))}** takes it for {plain(names[at])}")
+            parts.append(f"**{escape(titles.get(answer.encoder, answer.encoder))}** takes it for {escape(names[at])}")
     st.markdown("; ".join(parts) + "." if parts else "")
     st.caption(f"{LEGEND} One picture proves nothing; how far these maps can be believed stands on page Attribution.")
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 
 from diagnose.schema import Estimate
+from diagnose.wording.numbers import format_number, in_percent
 
 WORD_JOINER = "\u2060"
 NO_BREAK = "\u00a0"
@@ -41,13 +41,13 @@ STATUS_WORDS = {
 """Status of another explanation -> the answer to "is it that?"."""
 
 
-def plain(text: str) -> str:
+def escape(text: str) -> str:
     r"""Escape an outside string for Streamlit's markdown, so that it shows as it is and never as markup.
 
     Backslashes disarm the syntax; invisible word joiners stop what is replaced after parsing (`:emoji:`, bare links).
 
     Example:
-        >>> plain("*x* <b>")
+        >>> escape("*x* <b>")
         '\\*x\\* \\<b\\>'
     """
     text = re.sub(r"\s+", " ", str(text)).strip()
@@ -72,22 +72,19 @@ def number(value: float, unit: str) -> str:
         unit: `points`, `share`, `AUC`, `cosine` or `none`.
     """
     if unit == "share":
-        return f"{100 * value:.1f} %"
+        return f"{in_percent(value)} %"
     if unit == "points":
-        return f"{100 * value:.1f} points".replace("-", "−")
-    return f"{value:.3f}".replace("-", "−")
+        return f"{in_percent(value)} points"
+    return format_number(value, 3)
 
 
-def estimate(given: Estimate, unit: str) -> str:
-    """Write an estimate with its interval and n, e.g. `43.3 % (95 % interval 41.9 to 44.7; n = 5,000 images)`."""
-    scale = 100 if unit in ("share", "points") else 1
-    digits = 1 if scale == 100 else 3
-    low, high = (f"{scale * end:.{digits}f}".replace("-", "−") for end in (given.low, given.high))
-    over, what = (" over seeds and images", "seeds") if given.over == "seeds and images" else ("", given.over)
-    return f"{number(given.value, unit)} (95 % interval{over} {low} to {high}; n = {given.n:,} {what})"
+def estimate(value: Estimate, unit: str) -> str:
+    """Write an estimate with its interval and n, e.g. `43.3 % (95 % interval 41.9 to 44.7; n = 5,000 images)`.
 
-
-def listing(parts: Iterable[str]) -> str:
-    """Join with commas and a last `and`."""
-    given = list(parts)
-    return given[0] if len(given) == 1 else f"{', '.join(given[:-1])} and {given[-1]}" if given else ""
+    Args:
+        value: the estimate.
+        unit: `points`, `share`, `AUC`, `cosine` or `none`.
+    """
+    low, high = (in_percent(end) if unit in ("share", "points") else format_number(end, 3) for end in (value.low, value.high))
+    over, what = (" over seeds and images", "seeds") if value.over == "seeds and images" else ("", value.over)
+    return f"{number(value.value, unit)} (95 % interval{over} {low} to {high}; n = {value.n:,} {what})"

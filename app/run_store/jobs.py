@@ -140,7 +140,12 @@ def stop_soon(folder: Path) -> None:
 
 
 def last_words(folder: Path, lines: int = 15) -> list[str]:
-    """Give the last lines of a run's log as plain text, without the codes that colour a terminal."""
+    """Return the last lines of a run's log as plain text, without the codes that colour a terminal.
+
+    Args:
+        folder: run folder.
+        lines: lines at most.
+    """
     path = folder / LOG
     if not path.is_file():
         return []
@@ -153,6 +158,10 @@ def last_words(folder: Path, lines: int = 15) -> list[str]:
 
 def write_job(folder: Path, job: Job) -> None:
     """Write down which process works on a run folder.
+
+    Args:
+        folder: run folder.
+        job: the process that works on it.
 
     Raises:
         DistillError: when the folder cannot be written.

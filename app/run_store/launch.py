@@ -27,7 +27,12 @@ MAX_UPLOAD_MIB = 20
 
 
 def serve_command(runs: Path, port: int) -> list[str]:
-    """Give the command that serves the dashboard: bound to this machine, without a browser and without usage statistics."""
+    """Return the command that serves the dashboard: bound to this machine, without a browser and without usage statistics.
+
+    Args:
+        runs: runs folder, or one run.
+        port: of this machine.
+    """
     return [
         # -P: a folder `app` or `probes` in the working directory must not hide the installed packages
         *(sys.executable, "-P", "-m", "app.run_store.serve", "run", str(Path(__file__).parents[1] / "dashboard.py")),
@@ -72,6 +77,11 @@ def launch(runs: Path, port: int, open_browser: bool) -> int:
 def serving(runs: Path, port: int, patience: float = 240.0) -> Iterator[str]:
     """Serve the dashboard while the block runs; give its address. For benchmarks, pictures and tests.
 
+    Args:
+        runs: runs folder, or one run.
+        port: of this machine.
+        patience: seconds to wait for the first answer.
+
     Raises:
         ValueError: when the port is out of range or taken.
         TimeoutError: when the server does not answer in `patience` seconds.
@@ -84,6 +94,11 @@ def serving(runs: Path, port: int, patience: float = 240.0) -> Iterator[str]:
 @contextmanager
 def running(command: list[str], port: int, patience: float = 240.0) -> Iterator[str]:
     """Run a command that serves a Streamlit page on a port of this machine while the block runs; give its address.
+
+    Args:
+        command: the words of the command.
+        port: of this machine.
+        patience: seconds to wait for the first answer.
 
     Raises:
         TimeoutError: when the server does not answer in `patience` seconds.

@@ -31,20 +31,33 @@ class Answer:
 def able(run: Run, report_students: list[str]) -> tuple[list[str], str]:
     """Say which students can be asked.
 
+    Args:
+        run: the run.
+        report_students: names of the students in the report.
+
     Returns:
         Names with a checkpoint; and, where none can be asked, what is missing.
     """
-    own = [name for name in report_students if inside(run, "students", name, "student.safetensors").is_file()]
-    if not own:
+    trained = [name for name in report_students if inside(run, "students", name, "student.safetensors").is_file()]
+    if not trained:
         return [], "The students' checkpoints are not in this run, and maps of other pictures need them."
     if not inside(run, "class_weights.npy").is_file():
         return [], "This run was diagnosed by an older version, which kept no class weights."
-    held = [name for name in own if inside(run, "probes", "attribution", f"{name}.json").is_file()]
-    return held, "" if held else "Attribution has not run on these students."
+    explained = [name for name in trained if inside(run, "probes", "attribution", f"{name}.json").is_file()]
+    return explained, "" if explained else "Attribution has not run on these students."
 
 
 def command(run: Run, picture: Path, out: Path, encoders: list[str], method: str, label: int | None) -> list[str]:
-    """Give the command that explains a picture; names cannot become options, since each stands behind its `=`."""
+    """Return the command that explains a picture; names cannot become options, since each stands behind its `=`.
+
+    Args:
+        run: the run.
+        picture: file of the picture.
+        out: file of maps to write.
+        encoders: `teacher` and names of students.
+        method: attribution method, a key of `METHODS`.
+        label: class index, or None for the predicted class.
+    """
     return [
         *(sys.executable, "-P", "-m", "app.cli", "explain", str(run.path), f"--image={picture}", f"--out={out}", f"--method={method}"),
         *(f"--student={name}" for name in encoders),
@@ -85,8 +98,8 @@ def ask(
             raise DiagnosticError(f"`explain` must start, got {error.strerror}; run `synthgap explain` in a terminal.") from error
         if done.returncode != 0 or not out.is_file():
             lines = [line for line in done.stderr.replace(str(picture), "the picture").splitlines() if line.strip()]
-            said = next((line for line in lines if line.startswith("error: ")), lines[-1] if lines else f"exit code {done.returncode}")
-            raise DiagnosticError(said.removeprefix("error: ")[:500])
+            message = next((line for line in lines if line.startswith("error: ")), lines[-1] if lines else f"exit code {done.returncode}")
+            raise DiagnosticError(message.removeprefix("error: ")[:500])
         return read_answers(out)
 
 
@@ -98,14 +111,14 @@ def read_answers(path: Path) -> list[Answer]:
     """
     try:
         with np.load(path, allow_pickle=False) as file:
-            said = json.loads(str(file["said"]))
+            about = json.loads(str(file["said"]))
             return [
                 Answer(
                     str(one["encoder"]),
                     {name: file[f"map/{row}/{name}"] for name in ("zero_shot", "domain") if f"map/{row}/{name}" in file.files},
                     {str(name): float(value) for name, value in one["numbers"].items()},
                 )
-                for row, one in enumerate(said)
+                for row, one in enumerate(about)
             ]
     except Exception as error:  # zip, JSON and numpy each raise their own for a damaged file
         raise DiagnosticError(f"`explain` must write whole maps, got {error!r}; try again.") from error

@@ -18,6 +18,9 @@ import app
 from app.run_store import jobs
 from distill.system.atomic_files import write_then_rename
 
+Config = dict[str, Any]
+"""An experiment as its TOML file says it; `synthgap train` checks it."""
+
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 MAX_CONFIG_BYTES = 2**20
 OURS = {"config.toml", jobs.STATE, jobs.LOG, ".lock"}
@@ -56,13 +59,13 @@ def experiments(folders: Sequence[Path] | None = None) -> dict[str, Path]:
         name -> file, the pocket first; files that are no experiments are left out.
     """
     package = Path(app.__file__).resolve().parents[1]
-    found = {"pocket": package / "distill" / "packs" / "pocket" / "pocket.toml"}
+    files = {"pocket": package / "distill" / "packs" / "pocket" / "pocket.toml"}
     for folder in folders if folders is not None else (Path.cwd() / "configs", package / "configs"):
         for path in sorted([*folder.glob("*.toml"), *folder.glob("*/*.toml")]):
             name = str(path.relative_to(folder).with_suffix(""))
-            if name not in found and _is_experiment(path):
-                found[name] = path
-    return found
+            if name not in files and _is_experiment(path):
+                files[name] = path
+    return files
 
 
 def _is_experiment(path: Path) -> bool:
@@ -73,7 +76,7 @@ def _is_experiment(path: Path) -> bool:
     return True
 
 
-def read_config(path: Path) -> dict[str, Any]:
+def read_config(path: Path) -> Config:
     """Read an experiment's file as plain values; `synthgap train` checks them.
 
     Raises:
@@ -93,33 +96,37 @@ def read_config(path: Path) -> dict[str, Any]:
     return data
 
 
-def changed(config: Mapping[str, Any], changes: Changes) -> dict[str, Any]:
-    """Give an experiment with a reader's choices put in.
+def changed(config: Config, changes: Changes) -> Config:
+    """Return an experiment with a reader's choices put in.
+
+    Args:
+        config: the experiment.
+        changes: what the reader chose.
 
     Raises:
         ValueError: for a choice that cannot be, naming it.
     """
-    made = copy.deepcopy(dict(config))
+    experiment = copy.deepcopy(config)
     if changes.teacher:
-        made["teacher"]["model"] = _line("teacher", changes.teacher)
+        experiment["teacher"]["model"] = _line("teacher", changes.teacher)
     if changes.folder:
-        made["data"]["folder"] = _line("data folder", changes.folder)
-    for part, given in (("train", changes.train), ("test", changes.test)):
-        for name, spec in given.items():
-            made["data"][part][name] = _line(f"{part} {name}", spec)
+        experiment["data"]["folder"] = _line("data folder", changes.folder)
+    for part, chosen in (("train", changes.train), ("test", changes.test)):
+        for name, spec in chosen.items():
+            experiment["data"][part][name] = _line(f"{part} {name}", spec)
     if changes.students is not None:
-        if not changes.students or set(changes.students) - set(made["students"]):
+        if not changes.students or set(changes.students) - set(experiment["students"]):
             raise ValueError(
-                f"`losses` must be some of {', '.join(made['students'])}, got {', '.join(changes.students) or 'none'}; choose."
+                f"`losses` must be some of {', '.join(experiment['students'])}, got {', '.join(changes.students) or 'none'}; choose."
             )
-        made["students"] = {name: cell for name, cell in made["students"].items() if name in changes.students}
+        experiment["students"] = {name: cell for name, cell in experiment["students"].items() if name in changes.students}
     if changes.seeds:
-        made["seeds"] = list(changes.seeds)
+        experiment["seeds"] = list(changes.seeds)
     if changes.epochs is not None:
-        made.setdefault("training", {})["epochs"] = _least("epochs", changes.epochs, 1)
+        experiment.setdefault("training", {})["epochs"] = _least("epochs", changes.epochs, 1)
     if changes.limit is not None:
-        made["data"]["limit"] = _least("images", changes.limit, 2)
-    return made
+        experiment["data"]["limit"] = _least("images", changes.limit, 2)
+    return experiment
 
 
 def _line(what: str, text: str) -> str:
@@ -150,7 +157,11 @@ def read_seeds(text: str) -> list[int]:
 
 
 def new_folder(root: Path, name: str) -> Path:
-    """Give the folder of a new run, directly below the runs folder.
+    """Return the folder of a new run, directly below the runs folder.
+
+    Args:
+        root: the runs folder.
+        name: of the run.
 
     Raises:
         ValueError: when the name is not a plain folder name, or taken.
@@ -169,8 +180,12 @@ def _is_taken(folder: Path) -> bool:
     return folder.exists() and (bool({path.name for path in folder.iterdir()} - OURS) or jobs.is_alive(jobs.read_job(folder)))
 
 
-def write_config(folder: Path, config: Mapping[str, Any]) -> None:
+def write_config(folder: Path, config: Config) -> None:
     """Write the experiment into its run folder, from where it is trained and resumed.
+
+    Args:
+        folder: run folder.
+        config: the experiment.
 
     Raises:
         DistillError: when the folder cannot be written.
@@ -179,7 +194,7 @@ def write_config(folder: Path, config: Mapping[str, Any]) -> None:
 
 
 def command(folder: Path, *, at_once: int = 1, probes: Sequence[str] = ()) -> list[str]:
-    """Give the words that train a run folder's experiment, go on where it was interrupted, and judge what came out.
+    """Return the words that train a run folder's experiment, go on where it was interrupted, and judge what came out.
 
     Args:
         folder: run folder with `config.toml`.
@@ -193,9 +208,13 @@ def command(folder: Path, *, at_once: int = 1, probes: Sequence[str] = ()) -> li
 
 
 def command_again(folder: Path, before: Sequence[str]) -> list[str]:
-    """Give the words that go on with a run as it was started before.
+    """Return the words that go on with a run as it was started before.
 
     Only the number of students at once and the probes are taken from `before`, which is read from a file that may come from elsewhere.
+
+    Args:
+        folder: run folder with `config.toml`.
+        before: the words it was started with.
     """
     after = list(itertools.pairwise(before))
     at_once = next((int(value) for word, value in after if word == "--jobs" and value.isascii() and value.isdigit()), 1)
@@ -203,14 +222,14 @@ def command_again(folder: Path, before: Sequence[str]) -> list[str]:
     return command(folder, at_once=max(at_once, 1), probes=probes)
 
 
-def expected(config: Mapping[str, Any]) -> tuple[int, int]:
+def expected(config: Config) -> tuple[int, int]:
     """Count the students an experiment trains, and the epochs of each; 0 where the file does not say."""
     cells = config.get("students", {}).values()
     sets = sum(len(cell.get("trained_on", ["synthetic"])) for cell in cells if isinstance(cell, dict))
     return sets * len(config.get("seeds", [0])), int(config.get("training", {}).get("epochs", 0))
 
 
-def students_of(config: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
+def students_of(config: Config) -> dict[str, tuple[str, str]]:
     """List an experiment's students: name -> (its loss's name, what it is trained on); empty where the file does not say."""
     cells = {name: cell for name, cell in config.get("students", {}).items() if isinstance(cell, dict)}
     return {

@@ -14,7 +14,12 @@ SIDE = 144
 
 
 def decode(content: bytes, side: int = SIDE) -> np.ndarray:
-    """Decode a checked thumbnail and enlarge it without smoothing, (h, w, 3) uint8 with `side` as its longer side."""
+    """Decode a checked thumbnail and enlarge it without smoothing, (h, w, 3) uint8 with `side` as its longer side.
+
+    Args:
+        content: PNG or JPEG.
+        side: pixels of the longer side.
+    """
     with Image.open(io.BytesIO(content), formats=("PNG", "JPEG")) as image:
         whole = image.convert("RGB")
     scale = side / max(whole.size)
@@ -38,27 +43,37 @@ def overlay(content: bytes, values: np.ndarray, strength: float, *, side: int = 
         PNG bytes.
     """
     picture = decode(content, side).astype(np.float64)
-    shown = enlarged(values, picture.shape[:2])
-    largest = np.abs(shown).max()
-    size = np.sqrt(np.abs(shown) / largest) if largest > 0 else np.zeros_like(shown)
+    heat = enlarged(values, picture.shape[:2])
+    largest = np.abs(heat).max()
+    size = np.sqrt(np.abs(heat) / largest) if largest > 0 else np.zeros_like(heat)
     cover = (strength * size)[..., None]
     grey = picture.mean(axis=2, keepdims=True)
     base = picture + min(1.0, 2 * strength) * (grey - picture)
-    colour = np.where(shown[..., None] >= 0, np.array(FOR), np.array(AGAINST))
+    colour = np.where(heat[..., None] >= 0, np.array(FOR), np.array(AGAINST))
     return png((1 - cover) * base + cover * colour)
 
 
 def map_alone(values: np.ndarray, *, side: int = SIDE) -> bytes:
-    """Draw a map without a picture, on white."""
-    shown = enlarged(values, (side, side))
-    largest = np.abs(shown).max()
-    size = (np.sqrt(np.abs(shown) / largest) if largest > 0 else np.zeros_like(shown))[..., None]
-    colour = np.where(shown[..., None] >= 0, np.array(FOR), np.array(AGAINST))
+    """Draw a map without a picture, on white.
+
+    Args:
+        values: (h, w) map.
+        side: of the picture in pixels.
+    """
+    heat = enlarged(values, (side, side))
+    largest = np.abs(heat).max()
+    size = (np.sqrt(np.abs(heat) / largest) if largest > 0 else np.zeros_like(heat))[..., None]
+    colour = np.where(heat[..., None] >= 0, np.array(FOR), np.array(AGAINST))
     return png((1 - size) * 255 + size * colour)
 
 
 def enlarged(values: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Repeat cells (h, w) to another shape, nearest cell; what is not finite becomes zero."""
+    """Repeat cells (h, w) to another shape, nearest cell; what is not finite becomes zero.
+
+    Args:
+        values: (h, w) map.
+        shape: height and width to fill.
+    """
     values = np.nan_to_num(np.asarray(values, dtype=np.float64), nan=0.0, posinf=0.0, neginf=0.0)
     down, across = (np.arange(to) * have // to for have, to in zip(values.shape, shape, strict=True))
     return values[down][:, across]

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import pandas as pd
 import pyarrow.parquet as pq
@@ -60,7 +60,7 @@ class Run:
 
     @property
     def shown(self) -> str:
-        """Give the path for a command: relative where the run lies below the working directory."""
+        """Return the path for a command: relative where the run lies below the working directory."""
         return str(self.path.relative_to(Path.cwd())) if self.path.is_relative_to(Path.cwd()) else str(self.path)
 
     @property
@@ -70,12 +70,12 @@ class Run:
 
     @property
     def diagnose_command(self) -> str:
-        """Give the command that makes the report, its arrays and thumbnails."""
+        """Return the command that makes the report, its arrays and thumbnails."""
         return shlex.join(["synthgap", "diagnose", self.shown])
 
     @property
     def resume_command(self) -> str:
-        """Give the command that goes on with an interrupted training."""
+        """Return the command that goes on with an interrupted training."""
         return shlex.join(["synthgap", "train", f"{self.shown}/config.toml", "--out", self.shown, "--resume"])
 
 
@@ -192,19 +192,23 @@ def load_progress(run: Run) -> dict[str, list[dict[str, float]]]:
 
 
 def records(report: Report, probe: str) -> dict[str, ProbeRecord]:
-    """Give the records of one probe by subject, in the order of the report's students."""
+    """Return the records of one probe by subject, in the order of the report's students.
+
+    Args:
+        report: the report of the run.
+        probe: name of the probe.
+    """
     order = [report.teacher.name, *(student.name for student in report.students)]
-    found = {record.subject: record for record in report.probes if record.probe == probe}
-    return {name: found[name] for name in [*order, *(name for name in found if name not in order)] if name in found}
-
-
-def finished(report: Report, probe: str) -> dict[str, ProbeRecord]:
-    """Give the records of one probe that has run to its end, by subject, in the order of the report's students."""
-    return {name: record for name, record in records(report, probe).items() if record.status == "done"}
+    by_subject = {record.subject: record for record in report.probes if record.probe == probe}
+    return {name: by_subject[name] for name in [*order, *(name for name in by_subject if name not in order)] if name in by_subject}
 
 
 def load_probe(run: Run, record: ProbeRecord) -> ProbeResult:
     """Read the whole result (with arrays) behind a record of the report.
+
+    Args:
+        run: the run.
+        record: of the report.
 
     Raises:
         FileNotFoundError: when the files are not beside the report.
@@ -278,7 +282,7 @@ def _load_images(stamp: tuple[str, int, int], columns: tuple[str, ...]) -> pd.Da
     return table.loc[[bool(_is_small_image(content)) for content in table["image"]]] if len(table) else table
 
 
-def _is_small_image(content: Any) -> bool:
+def _is_small_image(content: object) -> bool:
     if not isinstance(content, bytes) or len(content) > MAX_THUMBNAIL_BYTES:
         return False
     try:

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import typer
 
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
 
-def progress_bars() -> Any:
-    """Progress on stderr, with time; silent where stderr is no terminal but for a line now and then from the commands."""
+Values = ParamSpec("Values")
+ConfigT = TypeVar("ConfigT")
+
+
+def progress_bars() -> Progress:
+    """Return progress bars on standard error, with time; silent where that is no terminal but for a line now and then from the commands."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -16,9 +23,9 @@ def progress_bars() -> Any:
     return Progress(*columns, console=Console(stderr=True))
 
 
-def progress_reporter(progress: Any) -> Any:
-    """Make `report(what, done, total)`, which moves one bar for each `what`; without a terminal each `what` is printed once."""
-    tasks: dict[str, Any] = {}
+def progress_reporter(progress: Progress) -> Callable[[str, int, int], None]:
+    """Return `report(what, done, total)`, which moves one bar for each `what`; without a terminal each `what` is printed once."""
+    tasks: dict[str, TaskID] = {}
 
     def report(what: str, done: int, total: int) -> None:
         if what not in tasks:
@@ -35,8 +42,17 @@ def say(text: str) -> None:
     typer.echo(text, err=True)
 
 
-def validated(make: Any, *args: Any, **values: Any) -> Any:
-    """Make a configuration; a value out of range becomes one sentence."""
+def validated(make: Callable[Values, ConfigT], *args: Values.args, **values: Values.kwargs) -> ConfigT:
+    """Make a configuration; a value out of range becomes one sentence.
+
+    Args:
+        make: a pydantic model, or its `model_validate`.
+        args: what it is called with.
+        values: the same, by name.
+
+    Raises:
+        ValueError: for a value out of range, naming it and the remedy.
+    """
     from pydantic import ValidationError
 
     from distill.system.untrusted_text import fault_and_remedy

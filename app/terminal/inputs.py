@@ -1,38 +1,67 @@
-"""From the options of a command to models and images, and whose fault an error is."""
+"""From the options of a command to models and images."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from diagnose.inputs.load import Loaded
 
 
-def open_models(
-    students: Sequence[str],
-    weights: Sequence[str | None],
-    teacher: str | None,
-    real: str | None,
-    synthetic: str | None,
-    class_weights: Path | None,
-    templates: Sequence[str] | None,
-    image_size: int | None,
-    *,
-    skip_bad: bool = False,
-    limit: int | None = None,
-) -> Any:
-    """Load students, teacher and both domains as `diagnose.inputs.load.Loaded`.
+@dataclass(frozen=True, kw_only=True)
+class ModelOptions:
+    """The models and images that `synthgap probe` and `synthgap diagnose` are asked to load.
 
     Args:
         students: specs, at least one.
-        weights: state dict for each student, or shorter.
+        weights: state dict of each student, in the same order, or fewer.
         teacher: spec, or None.
         real: real images, or None.
         synthetic: synthetic images, or None.
         class_weights: `.npy` of shape (D, C), or None.
-        templates: prompts with `{}`; by default "a photo of a {}.".
+        templates: prompts with `{}`; "a photo of a {}." where empty.
         image_size: side in pixels, or None for the images' own.
         skip_bad: leave out images that cannot be read.
         limit: images of each domain, each class in proportion, or None for all.
+
+    Raises:
+        ValueError: where neither domain is given, or more weights than students.
+    """
+
+    students: Sequence[str]
+    weights: Sequence[str | None] = ()
+    teacher: str | None = None
+    real: str | None = None
+    synthetic: str | None = None
+    class_weights: Path | None = None
+    templates: Sequence[str] = ()
+    image_size: int | None = None
+    skip_bad: bool = False
+    limit: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.real is None and self.synthetic is None:
+            raise ValueError("`--real` and `--synthetic` must be given, got neither; name held-out images of both domains.")
+        if len(self.weights) > len(self.students):
+            raise ValueError(
+                f"`--weights` must be given at most once for each --student, got {len(self.weights)} for {len(self.students)}; drop some."
+            )
+
+    @property
+    def weights_by_student(self) -> list[tuple[str, str | None]]:
+        """Each student's spec with its state dict, None where it has none."""
+        missing = len(self.students) - len(self.weights)
+        return list(zip(self.students, [*self.weights, *([None] * missing)], strict=True))
+
+
+def open_models(options: ModelOptions) -> Loaded:
+    """Load students, teacher and the images of both domains.
+
+    Args:
+        options: what to load.
 
     Raises:
         FileNotFoundError, ValueError, DistillError: for anything that cannot be used, each naming the remedy.
@@ -42,43 +71,39 @@ def open_models(
     from distill.models.teacher import read_class_weights
     from distill.text.prompts import DEFAULT_TEMPLATES
 
-    if real is None and synthetic is None:
-        raise ValueError("`--real` and `--synthetic` must be given, got neither; name held-out images of both domains.")
-    if len(weights) > len(students):
-        raise ValueError(f"`--weights` must be given at most once for each --student, got {len(weights)} for {len(students)}; drop some.")
-    first = None if real is None else load_split(real, domain="real", skip_bad=skip_bad)
-    second = None if synthetic is None else load_split(synthetic, domain="synthetic", skip_bad=skip_bad)
-    images = load_images(first, second, image_size, limit=limit)
-    shown = next(iter(images.values()))
-    if class_weights is not None and shown.class_names not in [split.class_names for split in (first, second) if split is not None]:
+    real = None if options.real is None else load_split(options.real, domain="real", skip_bad=options.skip_bad)
+    synthetic = None if options.synthetic is None else load_split(options.synthetic, domain="synthetic", skip_bad=options.skip_bad)
+    images = load_images(real, synthetic, options.image_size, limit=options.limit)
+    first = next(iter(images.values()))
+    class_weights = options.class_weights
+    if class_weights is not None and first.class_names not in [split.class_names for split in (real, synthetic) if split is not None]:
         raise ValueError(
             f"`--class-weights` must have a column for every class of --real and --synthetic, got classes in either that the other lacks "
-            f"({list(shown.class_names)} together); leave classes out of one of the two, so that the other holds all."
+            f"({list(first.class_names)} together); leave classes out of one of the two, so that the other holds all."
         )
-    size = shown.pixels.shape[-1]
-    judge: Any = None
-    matrix: Any = None
-    scale = 100.0
-    embed_text: Any = None
-    padded = [*weights, *([None] * (len(students) - len(weights)))]
-    subjects = [load_subject(spec, weights=state, image_size=size) for spec, state in zip(students, padded, strict=True)]
-    if teacher is not None:
-        given = None if class_weights is None else str(class_weights)
-        judge, matrix, scale, embed_text = load_teacher_subject(
-            teacher, shown.class_names, templates=list(templates or DEFAULT_TEMPLATES), class_weights=given, image_size=size
-        )
-    elif class_weights is not None:
-        matrix = read_class_weights(class_weights).numpy()
+    size = first.pixels.shape[-1]
+    subjects = [load_subject(spec, weights=weights, image_size=size) for spec, weights in options.weights_by_student]
+    name = "+".join(subject.name for subject in subjects)
+    if options.teacher is None:
+        matrix = None if class_weights is None else read_class_weights(class_weights).numpy()
+        return Loaded(subjects=subjects, teacher=None, class_weights=matrix, images=images, name=name, about="", logit_scale=100.0)
+    teacher, matrix, logit_scale, embed_text = load_teacher_subject(
+        options.teacher,
+        first.class_names,
+        templates=list(options.templates or DEFAULT_TEMPLATES),
+        class_weights=None if class_weights is None else str(class_weights),
+        image_size=size,
+    )
     return Loaded(
         subjects=subjects,
-        teacher=judge,
+        teacher=teacher,
         class_weights=matrix,
         images=images,
-        name="+".join(s.name for s in subjects),
+        name=name,
         about="",
-        logit_scale=scale,
+        logit_scale=logit_scale,
         embed_text=embed_text,
-    )  # type: ignore[arg-type]
+    )
 
 
 def check_probes(names: Sequence[str] | None) -> None:

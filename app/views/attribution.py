@@ -8,14 +8,13 @@ import streamlit as st
 from app.panels.attribution_means import show_means
 from app.panels.attribution_trust import believed_sentence, show_trust
 from app.panels.choices import choose
-from app.panels.groups import group_students, short_titles
-from app.panels.notices import failed_probes, missing, report_or_notice
+from app.panels.notices import failed_probes, missing, view_or_notice
+from app.panels.report_view import ReportView
 from app.panels.tiles import LEGEND, on_demand, show_tiles, stored_tiles, strength_slider
-from app.panels.wording import plain
+from app.panels.wording import escape
 from app.run_store.maps_on_demand import able
 from app.run_store.reports import Run, load_thumbnails
 from app.run_store.stored_maps import METHODS, NUMBERS, Eyes, gallery, load_eyes
-from diagnose.schema import Report
 from probes.result import DiagnosticError
 
 A_PAGE = 4
@@ -32,54 +31,59 @@ EXPLAINED = {"Both": list(NUMBERS), "The class": ["zero_shot"], "Looks synthetic
 def show(run: Run) -> None:
     """Show the page of one run."""
     st.title("What in the picture does it look at?")
-    report = report_or_notice(run)
-    if report is None:
+    view = view_or_notice(run)
+    if view is None:
         return
     st.markdown(
         "An attribution map says which pixels raise or lower one number of an encoder. Two numbers are explained: **the class** (how well "
         "the image fits its own class text) and **how synthetic the image looks** to this encoder. A map tells where a number comes from, "
         "not why; and some maps mean nothing, which is said beside them."
     )
-    failed_probes(report, "attribution", run)
-    found, reason = load_eyes(run, report)
-    titles = short_titles(report)
-    methods = [name for name in METHODS if any(name in eyes.methods() for eyes in found.values())]
+    failed_probes(view, "attribution", run)
+    eyes_by_encoder, reason = load_eyes(run, view.report)
+    titles = view.short_titles
+    methods = [name for name in METHODS if any(name in eyes.methods() for eyes in eyes_by_encoder.values())]
     if not methods:
         missing("Attribution maps are not stored with this report.", run, DiagnosticError(reason) if reason else None)
-        _any_picture(run, report)
+        _any_picture(run, view)
         return
     method = st.segmented_control(
         "Method", methods, default=methods[0], format_func=METHODS.__getitem__, key="attribution-method", bind="query-params"
     )
     method = method or methods[0]
     names = st.multiselect(
-        "Encoders", list(found), default=default_encoders(report, found), format_func=lambda name: titles.get(name, name),
+        "Encoders", list(eyes_by_encoder), default=default_encoders(view, eyes_by_encoder), format_func=lambda name: titles.get(name, name),
         key="attribution-encoders",
     )  # fmt: skip
-    chosen = {name: found[name] for name in names}
+    chosen = {name: eyes_by_encoder[name] for name in names}
     if not chosen:
         st.markdown("**Choose at least one encoder.**")
         return
     st.markdown(believed_sentence(chosen, titles, method))
     part = st.segmented_control("Show", PARTS, default=PARTS[0], key="attribution-part", bind="query-params") or PARTS[0]
     if part == PARTS[0]:
-        _gallery(run, report, chosen, titles, method)
+        _gallery(run, view, chosen, titles, method)
     elif part == PARTS[1]:
-        show_trust(report, chosen, titles, method)
+        show_trust(view, chosen, titles, method)
     elif part == PARTS[2]:
-        show_means(report, chosen, found, titles, method)
+        show_means(view, chosen, eyes_by_encoder, titles, method)
     else:
-        _any_picture(run, report)
+        _any_picture(run, view)
 
 
-def default_encoders(report: Report, found: dict[str, Eyes]) -> list[str]:
-    """Choose the teacher and the first seed of up to three groups, those trained on synthetic images first."""
-    firsts = [next((name for name in group.names if name in found), None) for group in group_students(report)]
-    wanted = [name for name in [report.teacher.name, *firsts] if name in found]
-    return wanted[:4] or list(found)[:4]
+def default_encoders(view: ReportView, eyes_by_encoder: dict[str, Eyes]) -> list[str]:
+    """Choose the teacher and the first seed of up to three groups, those trained on synthetic images first.
+
+    Args:
+        view: the report, with what pages read from it.
+        eyes_by_encoder: encoder -> its stored maps.
+    """
+    firsts = [next((name for name in group.names if name in eyes_by_encoder), None) for group in view.groups]
+    wanted = [name for name in [view.report.teacher.name, *firsts] if name in eyes_by_encoder]
+    return wanted[:4] or list(eyes_by_encoder)[:4]
 
 
-def _gallery(run: Run, report: Report, chosen: dict[str, Eyes], titles: dict[str, str], method: str) -> None:
+def _gallery(run: Run, view: ReportView, chosen: dict[str, Eyes], titles: dict[str, str], method: str) -> None:
     try:
         thumbnails = load_thumbnails(run)
     except (FileNotFoundError, DiagnosticError) as error:
@@ -89,7 +93,7 @@ def _gallery(run: Run, report: Report, chosen: dict[str, Eyes], titles: dict[str
     if not images:
         missing("None of the explained pictures is stored with this report.", run)
         return
-    classes = ["All classes", *(name for name in report.class_names if any(thumbnails.at[i[0], "class_name"] == name for i in images))]
+    classes = ["All classes", *(name for name in view.report.class_names if any(thumbnails.at[i[0], "class_name"] == name for i in images))]
     with st.container(horizontal=True, gap="medium"):
         what = st.segmented_control("Explained", list(EXPLAINED), default="Both", key="attribution-number", bind="query-params") or "Both"
         where = st.segmented_control("Images", ["All", "Real", "Synthetic"], default="All", key="attribution-domain", bind="query-params")
@@ -116,7 +120,7 @@ def _gallery(run: Run, report: Report, chosen: dict[str, Eyes], titles: dict[str
     encoders = [(titles.get(name, name), eyes) for name, eyes in chosen.items()]
     for image, domain, _ in kept[(page - 1) * A_PAGE : page * A_PAGE]:
         row = thumbnails.loc[image]
-        st.markdown(f"**{plain(row['class_name'])}**, {domain} image")
+        st.markdown(f"**{escape(row['class_name'])}**, {domain} image")
         words = f"{domain} image of class {row['class_name']}"
         show_tiles(bytes(row["image"]), stored_tiles(encoders, image, method, EXPLAINED[what]), strength, words)
     st.caption(f"{len(kept)} of {len(images)} explained pictures, drawn at random with the classes in equal parts.")
@@ -129,9 +133,9 @@ def _pictures(run: Run) -> pd.DataFrame | None:
         return None
 
 
-def _any_picture(run: Run, report: Report) -> None:
+def _any_picture(run: Run, view: ReportView) -> None:
     st.header("Any other picture")
-    students = {name: title for name, title in short_titles(report).items() if name != report.teacher.name}
+    students = {name: title for name, title in view.short_titles.items() if name != view.report.teacher.name}
     names, lacking = able(run, list(students))
     if not names:
         missing(lacking, run)
@@ -149,22 +153,22 @@ def _any_picture(run: Run, report: Report) -> None:
         image = st.selectbox("Image", list(thumbnails.index), format_func=words.__getitem__, key="attribution-image")
         if image is not None:
             row = thumbnails.loc[image]
-            on_demand(run, report, bytes(row["image"]), int(row["label"]), key="attribution-stored", titles=students, strength=strength)
+            on_demand(run, view, bytes(row["image"]), int(row["label"]), key="attribution-stored", titles=students, strength=strength)
         return
-    given = st.file_uploader(
+    upload = st.file_uploader(
         "A picture of your own", type=["png", "jpg", "jpeg", "webp"], max_upload_size=MOST_UPLOAD, key="attribution-upload"
     )
     st.caption(
         f"PNG, JPEG or WebP, at most {MOST_UPLOAD} MiB and 16 megapixels; its middle square is brought to the students' size. It stays on "
         "this machine. Each encoder's map is of the class it takes the picture for."
     )
-    if given is None:
+    if upload is None:
         return
     from diagnose.stored_images.picture import read_picture
 
     try:
-        read_picture(given.getvalue(), 8)
+        read_picture(upload.getvalue(), 8)
     except ValueError as error:
-        st.error(plain(str(error)))
+        st.error(escape(str(error)))
         return
-    on_demand(run, report, given.getvalue(), None, key="attribution-own", titles=students, strength=strength)
+    on_demand(run, view, upload.getvalue(), None, key="attribution-own", titles=students, strength=strength)

@@ -8,16 +8,15 @@ import numpy as np
 import streamlit as st
 
 from app import charts
-from app.charts.frame import written
 from app.panels.choices import choose
 from app.panels.counts import counts_sentence
 from app.panels.ends import show_ends
-from app.panels.groups import group_students, grown_groups, in_question, keys_in_order
-from app.panels.measures import LEGEND_SEEDS, Measure, available, colour_of, draw, measure_chart, measure_sentence, measured
-from app.panels.notices import failed_probes, missing, report_or_notice
-from app.panels.wording import plain
-from app.run_store.reports import Run, finished, load_probe, records
-from diagnose.schema import Report
+from app.panels.measures import LEGEND_SEEDS, Measure, available, draw, measure_chart, measure_sentence, measured
+from app.panels.notices import failed_probes, missing, view_or_notice
+from app.panels.report_view import ReportView
+from app.panels.wording import escape
+from app.run_store.reports import Run, load_probe
+from diagnose.wording.numbers import format_number
 from probes.result import DiagnosticError
 
 MEASURES = (
@@ -72,58 +71,67 @@ ENDS = (
 def show(run: Run) -> None:
     """Show the page of one run."""
     st.title("How far is it from its teacher?")
-    report = report_or_notice(run)
-    if report is None:
+    view = view_or_notice(run)
+    if view is None:
         return
     st.markdown(
         "Student and teacher look at the **same image**; we compare what they make of it, on real and on synthetic images. "
         "A student that stays near its teacher only on synthetic images has learnt those images, not the teacher."
     )
-    failed_probes(report, "drift", run)
-    held = records(report, "drift")
-    choices = available(MEASURES, held)
+    failed_probes(view, "drift", run)
+    records = view.records("drift")
+    choices = available(MEASURES, records)
     if not choices:
         missing("Drift is not in this report.", run)
         return
     labels = [measure.label for measure in choices]
     picked = choose("Compared by", labels, "measure", buttons=True)
     measure = choices[labels.index(picked)]
-    groups, colours = group_students(report), charts.colours(keys_in_order(report))
-    st.markdown(f"{measure.meaning} {domain_sentence(report, measure)}")
-    words = measure_sentence(measure, held, groups, report.teacher.name)
-    draw(measure_chart(measure, held, groups, colours, report.teacher.name), f"{measure.label}: {words}", "drift")
+    st.markdown(f"{measure.meaning} {domain_sentence(view, measure)}")
+    words = measure_sentence(view, "drift", measure)
+    draw(measure_chart(view, "drift", measure), f"{measure.label}: {words}", "drift")
     with st.expander("The same in words, with intervals and n"):
         st.markdown(words)
-        st.caption(f"{LEGEND_SEEDS} {counts_sentence(report, 'drift')}")
-    _epochs(report, run, measure)
-    _images(report, run)
+        st.caption(f"{LEGEND_SEEDS} {counts_sentence(view, 'drift')}")
+    _epochs(view, run, measure)
+    _images(view, run)
 
 
-def domain_sentence(report: Report, measure: Measure) -> str:
-    """Say for which group real and synthetic images differ most."""
-    found = measured(measure, records(report, "drift"), group_students(report))
-    titles = [title for title, domain in found if domain == "real" and (title, "synthetic") in found]
+def domain_sentence(view: ReportView, measure: Measure) -> str:
+    """Say for which group real and synthetic images differ most.
+
+    Args:
+        view: the report, with what pages read from it.
+        measure: the measure.
+    """
+    values = measured(view, "drift", measure)
+    titles = [title for title, domain in values if domain == "real" and (title, "synthetic") in values]
     if not titles:
         return ""
-    widest = max(titles, key=lambda title: abs(found[title, "synthetic"].mean - found[title, "real"].mean))
-    real, synthetic = found[widest, "real"], found[widest, "synthetic"]
+    widest = max(titles, key=lambda title: abs(values[title, "synthetic"].mean - values[title, "real"].mean))
+    real, synthetic = values[widest, "real"], values[widest, "synthetic"]
     n = f" (n = {real.n:,} images)" if real.n else ""
-    numbers = f"{real.mean:.2f} on real, {synthetic.mean:.2f} on synthetic images{n}"
-    return f"Here the two kinds of image differ most for **{plain(widest)}**: {numbers}."
+    numbers = f"{format_number(real.mean)} on real, {format_number(synthetic.mean)} on synthetic images{n}"
+    return f"Here the two kinds of image differ most for **{escape(widest)}**: {numbers}."
 
 
-def epoch_lines(report: Report, run: Run, measure: Measure) -> tuple[list[charts.Line], str]:
+def epoch_lines(view: ReportView, run: Run, measure: Measure) -> tuple[list[charts.Line], str]:
     """Read a measure over epochs for every student not trained on real images.
+
+    Args:
+        view: the report, with what pages read from it.
+        run: the run.
+        measure: the measure.
 
     Returns:
         Curves with bands, one a student and domain; and the first reason why one is missing.
     """
-    colours, lines, reason = charts.colours(keys_in_order(report)), [], ""
-    held = records(report, "drift")
-    for group, title in grown_groups(report):
+    colours, lines, reason = view.colours, [], ""
+    records = view.records("drift")
+    for group, title in view.curve_groups:
         for name in group.names:
             try:
-                arrays = load_probe(run, held[name]).arrays
+                arrays = load_probe(run, records[name]).arrays
             except (KeyError, FileNotFoundError, DiagnosticError) as error:
                 reason = reason or (str(error) if not isinstance(error, KeyError) else "")
                 continue
@@ -136,9 +144,9 @@ def epoch_lines(report: Report, run: Run, measure: Measure) -> tuple[list[charts
     return lines, reason
 
 
-def _epochs(report: Report, run: Run, measure: Measure) -> None:
+def _epochs(view: ReportView, run: Run, measure: Measure) -> None:
     st.header("While it was trained")
-    lines, reason = epoch_lines(report, run, measure)
+    lines, reason = epoch_lines(view, run, measure)
     if not lines:
         missing(
             "Values by epoch are not stored for this measure; they need the checkpoints of the training.",
@@ -150,7 +158,7 @@ def _epochs(report: Report, run: Run, measure: Measure) -> None:
     st.markdown(sentence)
     draw(charts.line_chart(lines, measure.label.lower()), f"{measure.label} by epoch. {sentence}", "drift-epochs")
     st.caption(
-        f"One curve a seed with its 95 % band; drawn through: real images; dashed: synthetic images. {counts_sentence(report, 'drift')}"
+        f"One curve a seed with its 95 % band; drawn through: real images; dashed: synthetic images. {counts_sentence(view, 'drift')}"
     )
 
 
@@ -161,21 +169,21 @@ def epoch_sentence(lines: list[charts.Line]) -> str:
         if line.domain == "real":
             ends.setdefault(line.name.rsplit(", ", 1)[0], []).append((line.y[0], line.y[-1]))
     parts = [
-        f"**{plain(title)}** from {written(float(np.mean([a for a, _ in pairs])), False)} to {written(float(np.mean([b for _, b in pairs])), False)}"
+        f"**{escape(title)}** from {format_number(float(np.mean([a for a, _ in pairs])))} to {format_number(float(np.mean([b for _, b in pairs])))}"
         for title, pairs in ends.items()
     ]
     return "From the first to the last checkpoint, on real images:\n\n" + "\n".join(f"- {part}" for part in parts) if parts else ""
 
 
-def _images(report: Report, run: Run) -> None:
+def _images(view: ReportView, run: Run) -> None:
     st.header("Which images does it see otherwise than its teacher?")
-    held = {name: record for name, record in finished(report, "drift").items() if name != report.teacher.name}
-    if not held:
+    records = {name: record for name, record in view.finished("drift").items() if name != view.report.teacher.name}
+    if not records:
         missing("The likeness of each image is not in this report.", run)
         return
-    student = choose("Student", list(held), "student", start=in_question(report, list(held)))
+    student = choose("Student", list(records), "student", start=view.widest_gap(list(records)))
     try:
-        arrays = load_probe(run, held[student]).arrays
+        arrays = load_probe(run, records[student]).arrays
     except (FileNotFoundError, DiagnosticError) as error:
         missing("The likeness of each image is not stored with this report.", run, error)
         return
@@ -190,7 +198,7 @@ def _images(report: Report, run: Run) -> None:
         return
     sentence = likeness_sentence(sides)
     st.markdown(sentence)
-    figure = charts.score_histogram(sides["real"], sides["synthetic"], colour_of(student, report), "cosine to the teacher (1 = the same)")
+    figure = charts.score_histogram(sides["real"], sides["synthetic"], view.colour_of(student), "cosine to the teacher (1 = the same)")
     draw(figure, sentence, "likeness")
     show_ends(run, cosine, ids, domain, ENDS)
 
@@ -198,8 +206,8 @@ def _images(report: Report, run: Run) -> None:
 def likeness_sentence(sides: Mapping[str, np.ndarray]) -> str:
     """Say what the likeness of single images is like: the middle one and the lowest twentieth of each kind, with n."""
     parts = [
-        f"of n = {len(values):,} {where} images the middle one has a cosine of {np.median(values):.2f}, and one in twenty has less than "
-        f"{np.quantile(values, 0.05):.2f}".replace("-", "−")
+        f"of n = {len(values):,} {where} images the middle one has a cosine of {format_number(np.median(values))}, and one in twenty has less than "
+        f"{format_number(np.quantile(values, 0.05))}"
         for where, values in sides.items()
     ]
     return f"Student and teacher look at one image after the other: {'; '.join(parts)}."

@@ -15,11 +15,11 @@ from app.map.animate import CHART, move_points
 from app.map.chart import map_figure, moved_places
 from app.map.data import MOST_POINTS, Column, RunMap, columns, load_map, rows_of
 from app.map.selection import show_selection
-from app.panels.groups import in_question, short_titles
-from app.panels.notices import failed_probes, missing, report_or_notice
-from app.panels.wording import plain
+from app.panels.notices import failed_probes, missing, view_or_notice
+from app.panels.report_view import ReportView
+from app.panels.wording import escape
 from app.run_store.reports import Run, load_thumbnails
-from diagnose.schema import Report
+from diagnose.wording.numbers import in_percent
 from probes.result import DiagnosticError
 
 CONFIG = {"displayModeBar": True, "displaylogo": False, "scrollZoom": True, "modeBarButtonsToRemove": ["toImage", "autoScale2d"]}
@@ -35,20 +35,20 @@ SAME_FOR_ALL = ("Class", "Real or synthetic")
 def show(run: Run) -> None:
     """Show the page of one run."""
     st.title("Where does it put the images?")
-    report = report_or_notice(run)
-    if report is None:
+    view = view_or_notice(run)
+    if view is None:
         return
     st.markdown(
         "Every point is an image; near points are images that an encoder finds alike. All maps share their axes and hold the same images: "
         "**what moves when you change the encoder or the epoch has moved between them.** Circle a few points to see the images."
     )
-    failed_probes(report, "map", run)
+    failed_probes(view, "map", run)
     try:
-        data = load_map(run, report)
+        data = load_map(run, view.report)
     except (FileNotFoundError, DiagnosticError) as error:
         missing("There is no map to show.", run, error)
         return
-    _page(run, report, data, {})
+    _page(run, view, data, {})
 
 
 @dataclass
@@ -69,27 +69,27 @@ class Drawn:
 
 
 @st.fragment
-def _page(run: Run, report: Report, data: RunMap, seen: dict[str, dict[str, Column]]) -> None:
+def _page(run: Run, view: ReportView, data: RunMap, seen: dict[str, dict[str, Column]]) -> None:
     """Draw the part that a choice or a selection draws again; the rest of the page stays.
 
     Args:
         run: the run.
-        report: its report.
+        view: its report, with what pages read from it.
         data: its map.
         seen: encoder -> what is known of each image, kept from one choice to the next.
     """
-    titles = short_titles(report) | {report.teacher.name: "the teacher"}
-    subject, epoch = _choose(data, report, titles)
+    titles = view.short_titles | {view.report.teacher.name: "the teacher"}
+    subject, epoch = _choose(data, view, titles)
     number = data.number(subject, epoch)
     if subject not in seen:
-        seen[subject] = columns(run, report, data, subject)
+        seen[subject] = columns(run, view.report, data, subject)
     known = seen[subject]
     labels = list(known)
     label = st.selectbox("Colour", labels, key="map-colour", bind="query-params") or labels[0]
     place = f"map-chosen/{run.name}"
     chosen = _chosen(place, data)
     sentence = kept_sentence(data, number, titles.get(subject, subject), epoch)
-    drawn = _drawn(run, (report.created, label, "" if label in SAME_FOR_ALL else subject), number, len(data))
+    drawn = _drawn(run, (view.report.created, label, "" if label in SAME_FOR_ALL else subject), number, len(data))
     figure, cells = map_figure(data, drawn.number, known[label])
     st.plotly_chart(
         figure,
@@ -112,23 +112,23 @@ def _page(run: Run, report: Report, data: RunMap, seen: dict[str, dict[str, Colu
     st.caption(f"Circle: real image, diamond: synthetic image. {sentence}")
     named = st.text_input(
         "Or name the images", max_chars=2000, placeholder="a class, or ids with commas between them", key=NAMED,
-        on_change=partial(_name, place, data, report),
+        on_change=partial(_name, place, data, view),
     )  # fmt: skip
-    if named and not named_rows(named, data, report.class_names):
+    if named and not named_rows(named, data, view.report.class_names):
         st.caption("No image on this map, and no class, is called so.")
-    _show(run, report, data, number, known, chosen, titles)
+    _show(run, view, data, number, known, chosen, titles)
 
 
 def _drawn(run: Run, of: tuple[str, ...], number: int, count: int) -> Drawn:
-    """Give the chart on the page; one that cannot become the wanted one by moving its points is drawn anew."""
+    """Return the chart on the page; one that cannot become the wanted one by moving its points is drawn anew."""
     drawn: Drawn = st.session_state.setdefault(f"map-drawn/{run.name}", Drawn())
     if drawn.of != of or drawn.stuck or count > MOST_POINTS:
         drawn.of, drawn.number, drawn.moved = of, number, False
     return drawn
 
 
-def _choose(data: RunMap, report: Report, titles: dict[str, str]) -> tuple[str, int | None]:
-    first = in_question(report, data.subjects)
+def _choose(data: RunMap, view: ReportView, titles: dict[str, str]) -> tuple[str, int | None]:
+    first = view.widest_gap(data.subjects)
     with st.container(horizontal=True, gap="medium"):
         subject = st.selectbox(
             "Seen by", data.subjects, index=data.subjects.index(first) if first else 0, format_func=lambda name: titles.get(name, name), key="map-by",
@@ -145,15 +145,22 @@ def _choose(data: RunMap, report: Report, titles: dict[str, str]) -> tuple[str, 
 
 
 def kept_sentence(data: RunMap, number: int, who: str, epoch: int | None) -> str:
-    """Say how far a map can be trusted."""
+    """Say how far a map can be trusted.
+
+    Args:
+        data: the run's map.
+        number: which of its maps.
+        who: name of the encoder for people.
+        epoch: its epoch, or None for its end.
+    """
     score, count = data.kept[number], data.near[number].shape[1]
     when = "" if epoch is None else f" at epoch {epoch}"
     if score is None:
         return f"How many neighbours this map keeps is not stored (n = {len(data):,} images)."
-    chance = "" if score.chance is None else f"; by chance it would be {100 * score.chance:.0f} %"
+    chance = "" if score.chance is None else f"; by chance it would be {in_percent(score.chance, 0)} %"
     return (
-        f"A flat map cannot keep everything: of an image's {count} nearest images in the embedding of {plain(who)}{when}, this one keeps "
-        f"{100 * score.value:.0f} % near (95 % interval {100 * score.low:.0f} to {100 * score.high:.0f}; n = {len(data):,} images{chance}). "
+        f"A flat map cannot keep everything: of an image's {count} nearest images in the embedding of {escape(who)}{when}, this one keeps "
+        f"{in_percent(score.value, 0)} % near (95 % interval {in_percent(score.low, 0)} to {in_percent(score.high, 0)}; n = {len(data):,} images{chance}). "
         "Sizes of clusters and distances between them mean nothing."
     )
 
@@ -169,40 +176,46 @@ def _keep(place: str, data: RunMap, rows: list[int]) -> None:
     """Keep a selection by its ids, and in the address: a few as they are, many as one short text."""
     ids = data.ids[rows].tolist()
     st.session_state[place] = ids
-    few = len(ids) <= MOST_IN_ADDRESS
-    for name, held in (("image", ids if few else []), ("selected", "" if few else packed(rows, data.ids))):
-        if held:
-            st.query_params[name] = held
+    fits = len(ids) <= MOST_IN_ADDRESS
+    for name, value in (("image", ids if fits else []), ("selected", "" if fits else packed(rows, data.ids))):
+        if value:
+            st.query_params[name] = value
         else:
             st.query_params.pop(name, None)
 
 
-def _name(place: str, data: RunMap, report: Report) -> None:
+def _name(place: str, data: RunMap, view: ReportView) -> None:
     """Select what the reader has named, without a mouse."""
-    rows = named_rows(st.session_state[NAMED], data, report.class_names)
+    rows = named_rows(st.session_state[NAMED], data, view.report.class_names)
     if rows:
         _keep(place, data, rows)
 
 
 def named_rows(text: str, data: RunMap, names: Sequence[str]) -> list[int]:
-    """Find the images that a text names: those of a class, or single ones by their ids with commas between them; others are passed over."""
+    """Find the images that a text names: those of a class, or single ones by their ids with commas between them; others are passed over.
+
+    Args:
+        text: what the reader wrote.
+        data: the run's map.
+        names: C class names.
+    """
     asked = text.strip()
     if asked in names:
         return np.flatnonzero(data.labels == list(names).index(asked)).tolist()
-    found = pd.Index(data.ids).get_indexer(pd.Index(list(dict.fromkeys(part.strip() for part in asked.split(","))), dtype=object))
-    return [int(row) for row in found if row >= 0]
+    rows = pd.Index(data.ids).get_indexer(pd.Index(list(dict.fromkeys(part.strip() for part in asked.split(","))), dtype=object))
+    return [int(row) for row in rows if row >= 0]
 
 
 def _chosen(place: str, data: RunMap) -> list[int]:
-    """Give the rows that are selected: those of this visit, or those in the address."""
+    """Return the rows that are selected: those of this visit, or those in the address."""
     if place not in st.session_state:
         many = data.ids[unpacked(st.query_params.get("selected", ""), data.ids)].tolist()
         st.session_state[place] = many or st.query_params.get_all("image")[:MOST_IN_ADDRESS]
-    found = pd.Index(data.ids).get_indexer(pd.Index(list(dict.fromkeys(st.session_state[place])), dtype=object))
-    return [int(row) for row in found if row >= 0]
+    rows = pd.Index(data.ids).get_indexer(pd.Index(list(dict.fromkeys(st.session_state[place])), dtype=object))
+    return [int(row) for row in rows if row >= 0]
 
 
-def _show(run: Run, report: Report, data: RunMap, number: int, known: dict[str, Column], rows: list[int], titles: dict[str, str]) -> None:
+def _show(run: Run, view: ReportView, data: RunMap, number: int, known: dict[str, Column], rows: list[int], titles: dict[str, str]) -> None:
     try:
         thumbnails = load_thumbnails(run)
     except (FileNotFoundError, DiagnosticError) as error:
@@ -213,4 +226,4 @@ def _show(run: Run, report: Report, data: RunMap, number: int, known: dict[str, 
             "**Nothing is selected.** Draw around points with the lasso or a box (the buttons above the map), click one, or name some."
         )
         return
-    show_selection(run, report, data, number, known, rows, thumbnails, titles)
+    show_selection(run, view, data, number, known, rows, thumbnails, titles)

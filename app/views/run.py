@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import streamlit as st
 
 from app.panels.curves import show_curves
-from app.panels.wording import plain
+from app.panels.wording import escape
 from app.run_store import jobs, new_run
 from app.run_store.reports import Run, is_run, load_progress
 from distill.errors import DistillError
@@ -22,7 +22,7 @@ LOOK = "2s"
 def show(run: Run) -> None:
     """Show the page of one run."""
     st.title("Train and judge students")
-    st.header(f"This run: {plain(run.name)}")
+    st.header(f"This run: {escape(run.name)}")
     going = jobs.is_alive(jobs.read_job(run.path))
     st.fragment(_watch, run_every=LOOK if going else None)(run, going)
     _new(run.root)
@@ -62,13 +62,19 @@ def progress(run: Run) -> tuple[int, int]:
 
 
 def state_words(run: Run, job: jobs.Job | None, going: bool) -> str:
-    """Say in a sentence or two what happens to a run, or has happened."""
+    """Say in a sentence or two what happens to a run, or has happened.
+
+    Args:
+        run: the run.
+        job: the process that works on it, or None.
+        going: whether it is alive.
+    """
     done, total = progress(run)
     if going and job is not None:
         if job.stopped:
             return "**Stopping.** What is finished is kept; it is ended by force when it has not stopped in twenty seconds."
         what = "It is being diagnosed" if total and done >= total else "It is training" if done else "It is starting"
-        return f"**{what}**, since {plain(job.begun[:16].replace('T', ' '))} UTC, in a process of its own (number {job.pid}). You may close this page."
+        return f"**{what}**, since {escape(job.begun[:16].replace('T', ' '))} UTC, in a process of its own (number {job.pid}). You may close this page."
     if jobs.in_use(run.path):
         return (
             "**In use by another process**, which was not started from here: it can be watched here, and be stopped where it was started."
@@ -88,8 +94,8 @@ def _buttons(run: Run, job: jobs.Job | None, going: bool) -> None:
         st.button("Stop", icon=":material/stop:", on_click=jobs.stop_soon, args=(run.path,), disabled=stopping, key="stop")
         return
     unfinished = (run.path / "config.toml").is_file() and not (run.path / "done").is_file() and not jobs.in_use(run.path)
-    said = "Takes up each student at its last finished epoch, then judges them."
-    if unfinished and st.button("Go on with it", icon=":material/resume:", key="resume", help=said):
+    help_text = "Takes up each student at its last finished epoch, then judges them."
+    if unfinished and st.button("Go on with it", icon=":material/resume:", key="resume", help=help_text):
         _start(run.path, new_run.command_again(run.path, job.command if job is not None else ()))
 
 
@@ -97,7 +103,7 @@ def _start(folder: Path, words: list[str]) -> None:
     try:
         jobs.start(folder, words)
     except (RuntimeError, OSError, DistillError) as error:
-        st.error(plain(str(error)), icon=":material/error:")
+        st.error(escape(str(error)), icon=":material/error:")
         return
     st.session_state["open_run"] = folder.name
     st.rerun(scope="app")
@@ -110,22 +116,22 @@ def _new(root: Path, first: bool = False) -> None:
         st.code("synthgap app path/to/runs", language="bash")
         return
     st.markdown(
-        f"Trains the students of an experiment and judges them, as `synthgap train` and `synthgap diagnose` do, in the folder {plain(shown(root))}."
+        f"Trains the students of an experiment and judges them, as `synthgap train` and `synthgap diagnose` do, in the folder {escape(shown(root))}."
     )
     choices = new_run.experiments()
     name = st.selectbox("Experiment to start from", list(choices), key="experiment", help="The pocket needs no data and takes minutes.")
     try:
         config = new_run.read_config(choices[name])
     except ValueError as error:
-        st.error(plain(str(error)), icon=":material/error:")
+        st.error(escape(str(error)), icon=":material/error:")
         return
     if config.get("about"):
         with st.expander("What it is about"):
-            st.markdown(plain(str(config["about"])))
+            st.markdown(escape(str(config["about"])))
     with st.form("new-run", border=True):
-        asked = _form(config, name)
+        wishes = _form(config, name)
         if st.form_submit_button("Start", icon=":material/play_arrow:", type="primary" if first else "secondary"):
-            _begin(root, config, asked)
+            _begin(root, config, wishes)
 
 
 def shown(root: Path) -> str:
@@ -133,57 +139,111 @@ def shown(root: Path) -> str:
     return str(root.resolve().relative_to(Path.cwd())) if root.resolve().is_relative_to(Path.cwd()) else str(root)
 
 
-def _form(config: dict[str, Any], base: str) -> dict[str, Any]:
-    """Ask what is to be changed; every field begins with what the experiment says."""
-    asked: dict[str, Any] = {"name": st.text_input("Name of the run", max_chars=64, placeholder="letters, digits, - _ .", key="new-name")}
-    losses = list(config["students"])
-    asked["students"] = st.multiselect("Losses to compare", losses, default=losses, key=f"losses-{base}")
+@dataclass(frozen=True, kw_only=True)
+class Wishes:
+    """What the reader has filled in; every field is checked when the run is begun.
+
+    Args:
+        name: of the run.
+        losses: to compare.
+        seeds: numbers with commas between them.
+        epochs: at least 1.
+        teacher: a model.
+        folder: of the data.
+        train: name of a training set -> its data.
+        test: domain -> its data.
+        limit: images of each training set, 0 for all.
+        at_once: students trained at once.
+        all_probes: judge by every probe.
+    """
+
+    name: str
+    losses: list[str]
+    seeds: str
+    epochs: int
+    teacher: str
+    folder: str
+    train: dict[str, str]
+    test: dict[str, str]
+    limit: int
+    at_once: int
+    all_probes: bool
+
+
+def _form(config: new_run.Config, base: str) -> Wishes:
+    """Ask what is to be changed; every field begins with what the experiment says.
+
+    Args:
+        config: the experiment.
+        base: its name, which tells the fields of one experiment from those of another.
+    """
+    name = st.text_input("Name of the run", max_chars=64, placeholder="letters, digits, - _ .", key="new-name")
+    names = list(config["students"])
+    losses = st.multiselect("Losses to compare", names, default=names, key=f"losses-{base}")
     left, right = st.columns(2)
     seeds = ", ".join(str(seed) for seed in config.get("seeds", [0]))
-    asked["seeds"] = left.text_input("Seeds", seeds, max_chars=200, help="One student a loss, training set and seed.", key=f"seeds-{base}")
+    seeds = left.text_input("Seeds", seeds, max_chars=200, help="One student a loss, training set and seed.", key=f"seeds-{base}")
     epochs = config.get("training", {}).get("epochs", 10)
-    asked["epochs"] = right.number_input("Epochs", 1, 10_000, int(epochs), key=f"epochs-{base}")
-    asked["teacher"] = st.text_input("Teacher", str(config["teacher"].get("model", "")), max_chars=500, key=f"teacher-{base}")
+    epochs = right.number_input("Epochs", 1, 10_000, int(epochs), key=f"epochs-{base}")
+    teacher = st.text_input("Teacher", str(config["teacher"].get("model", "")), max_chars=500, key=f"teacher-{base}")
     with st.expander("Images"):
-        asked["folder"] = st.text_input(
+        folder = st.text_input(
             "Data folder",
             str(config["data"].get("folder", "")),
             max_chars=500,
             help="Put before relative names below.",
             key=f"folder-{base}",
         )
-        for part, words in (("train", "to train on"), ("test", "held out")):
-            specs = config["data"][part]
-            asked[part] = {
-                name: st.text_input(f"{name}, {words}", str(spec), max_chars=500, key=f"{part}-{name}-{base}")
-                for name, spec in specs.items()
+        train, test = (
+            {
+                part: st.text_input(f"{part}, {words}", str(spec), max_chars=500, key=f"{kind}-{part}-{base}")
+                for part, spec in config["data"][kind].items()
             }
+            for kind, words in (("train", "to train on"), ("test", "held out"))
+        )
         limit = int(config["data"].get("limit", 0))
-        asked["limit"] = st.number_input("At most so many of each training set (0: all)", 0, 10**9, limit, key=f"limit-{base}")
+        limit = st.number_input("At most so many of each training set (0: all)", 0, 10**9, limit, key=f"limit-{base}")
     with st.expander("Effort"):
-        cores = os.cpu_count() or 1
-        asked["at_once"] = st.number_input("Students trained at once", 1, max(cores, 1), 1, key="at-once")
-        asked["all"] = st.toggle("Judge by every probe, not only by transfer, separability and drift", key="all-probes")
-    return asked
+        at_once = st.number_input("Students trained at once", 1, max(os.cpu_count() or 1, 1), 1, key="at-once")
+        all_probes = st.toggle("Judge by every probe, not only by transfer, separability and drift", key="all-probes")
+    return Wishes(
+        name=name.strip(),
+        losses=losses,
+        seeds=seeds,
+        epochs=int(epochs),
+        teacher=teacher,
+        folder=folder,
+        train=train,
+        test=test,
+        limit=int(limit),
+        at_once=int(at_once),
+        all_probes=all_probes,
+    )
 
 
-def _begin(root: Path, config: dict[str, Any], asked: dict[str, Any]) -> None:
-    """Check what was asked for, write the run folder and start it; what is wrong is said and nothing is written."""
+def _begin(root: Path, config: new_run.Config, wishes: Wishes) -> None:
+    """Check what was asked for, write the run folder and start it; what is wrong is said and nothing is written.
+
+    Args:
+        root: the runs folder.
+        config: the experiment to start from.
+        wishes: what is changed in it.
+    """
     try:
         changes = new_run.Changes(
-            teacher=asked["teacher"],
-            folder=asked["folder"],
-            train=asked["train"],
-            test=asked["test"],
-            students=asked["students"],
-            seeds=new_run.read_seeds(asked["seeds"]),
-            epochs=int(asked["epochs"]),
-            limit=int(asked["limit"]) or None,
+            teacher=wishes.teacher,
+            folder=wishes.folder,
+            train=wishes.train,
+            test=wishes.test,
+            students=wishes.losses,
+            seeds=new_run.read_seeds(wishes.seeds),
+            epochs=wishes.epochs,
+            limit=wishes.limit or None,
         )
-        made = new_run.changed(config, changes)
-        folder = new_run.new_folder(root, asked["name"].strip())
-        new_run.write_config(folder, made)
+        experiment = new_run.changed(config, changes)
+        folder = new_run.new_folder(root, wishes.name)
+        new_run.write_config(folder, experiment)
     except (ValueError, OSError, DistillError) as error:
-        st.error(plain(str(error)), icon=":material/error:")
+        st.error(escape(str(error)), icon=":material/error:")
         return
-    _start(folder, new_run.command(folder, at_once=int(asked["at_once"]), probes=() if asked["all"] else QUICK))
+    _start(folder, new_run.command(folder, at_once=wishes.at_once, probes=() if wishes.all_probes else QUICK))

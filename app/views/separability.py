@@ -11,14 +11,14 @@ from app.panels.counts import counts_sentence
 from app.panels.depths import show_depths
 from app.panels.directions import show_direction, show_distances
 from app.panels.ends import show_ends
-from app.panels.groups import group_students, in_question, keys_in_order
 from app.panels.ladders import show_ladder
-from app.panels.measures import LEGEND_SEEDS, Measure, available, colour_of, draw, measure_chart, measure_sentence, measured
-from app.panels.notices import failed_probes, missing, report_or_notice
-from app.panels.wording import plain
-from app.run_store.reports import Run, load_probe, records
+from app.panels.measures import LEGEND_SEEDS, Measure, available, draw, measure_chart, measure_sentence, measured
+from app.panels.notices import failed_probes, missing, view_or_notice
+from app.panels.report_view import ReportView
+from app.panels.wording import escape
+from app.run_store.reports import Run, load_probe
 from diagnose.judge.comparison import Side, common_sign
-from diagnose.schema import Report
+from diagnose.wording.numbers import in_percent
 from probes.result import DiagnosticError, ProbeResult
 
 AUC = "AUC (0.5 = cannot tell, 1 = always tells)"
@@ -68,73 +68,77 @@ EXCESS = (
 def show(run: Run) -> None:
     """Show the page of one run."""
     st.title("Can it tell synthetic from real?")
-    report = report_or_notice(run)
-    if report is None:
+    view = view_or_notice(run)
+    if view is None:
         return
     st.markdown(
         "We train a simple classifier on the student's embeddings to guess whether an image is real or synthetic, and test it on "
         "images it has not seen. A teacher separates them too, so a high value alone proves nothing: **what counts is how much more "
         "the student separates than its teacher.**"
     )
-    _told_apart(report, run)
-    show_depths(report, run)
-    show_ladder(report, run)
-    if available(MEASURES, records(report, "separability")):
-        show_direction(report, run)
-        show_distances(report)
-        _scores(report, run)
+    _told_apart(view, run)
+    show_depths(view, run)
+    show_ladder(view, run)
+    if available(MEASURES, view.records("separability")):
+        show_direction(view, run)
+        show_distances(view)
+        _scores(view, run)
 
 
-def _told_apart(report: Report, run: Run) -> None:
-    failed_probes(report, "separability", run)
-    held = records(report, "separability")
-    choices = available(MEASURES, held)
+def _told_apart(view: ReportView, run: Run) -> None:
+    failed_probes(view, "separability", run)
+    records = view.records("separability")
+    choices = available(MEASURES, records)
     if not choices:
         missing("Separability is not in this report.", run)
         return
     labels = [measure.label for measure in choices]
     picked = choose("Told apart by", labels, "measure", buttons=True)
     measure = choices[labels.index(picked)]
-    groups, colours = group_students(report), charts.colours(keys_in_order(report))
     st.markdown(measure.meaning)
-    words = measure_sentence(measure, held, groups, report.teacher.name)
-    draw(measure_chart(measure, held, groups, colours, report.teacher.name), f"{measure.label}: {words}", "separability")
+    words = measure_sentence(view, "separability", measure)
+    draw(measure_chart(view, "separability", measure), f"{measure.label}: {words}", "separability")
     with st.expander("The same in words, with intervals and n"):
         st.markdown(words)
-        st.caption(f"{LEGEND_SEEDS} {counts_sentence(report, 'separability')}")
-    _excess(report)
+        st.caption(f"{LEGEND_SEEDS} {counts_sentence(view, 'separability')}")
+    _excess(view)
 
 
-def excess_sentence(report: Report, measure: Measure) -> str:
-    """Say how much more each group separates than its teacher, and whether every seed's interval lies on one side of zero."""
-    found = measured(measure, records(report, "separability"), group_students(report))
+def excess_sentence(view: ReportView, measure: Measure) -> str:
+    """Say how much more each group separates than its teacher, and whether every seed's interval lies on one side of zero.
+
+    Args:
+        view: the report, with what pages read from it.
+        measure: the measure.
+    """
+    values = measured(view, "separability", measure)
     lines = []
-    for (title, _), over in sorted(found.items(), key=lambda item: -item[1].mean):
-        lines.append(f"- **{plain(title)}**: {over.words(percent=False)}, {BESIDE_TEACHER[common_sign(over.seeds)]}")
+    for (title, _), over in sorted(values.items(), key=lambda item: -item[1].mean):
+        lines.append(f"- **{escape(title)}**: {over.words(percent=False)}, {BESIDE_TEACHER[common_sign(over.seeds)]}")
     return "\n".join(lines)
 
 
-def _excess(report: Report) -> None:
-    held = records(report, "separability")
-    choices = available(EXCESS, held)
+def _excess(view: ReportView) -> None:
+    records = view.records("separability")
+    choices = available(EXCESS, records)
     if not choices:
         return
     st.header("More than its teacher?")
-    measure, groups = choices[0], group_students(report)
-    st.markdown(excess_sentence(report, measure))
-    figure = measure_chart(measure, held, groups, charts.colours(keys_in_order(report)), report.teacher.name)
-    draw(figure, excess_sentence(report, measure), "separability-excess")
-    counts = counts_sentence(report, "separability")
+    measure = choices[0]
+    st.markdown(excess_sentence(view, measure))
+    figure = measure_chart(view, "separability", measure)
+    draw(figure, excess_sentence(view, measure), "separability-excess")
+    counts = counts_sentence(view, "separability")
     st.caption(f"Compared on the same images ({measure.label.lower()}). Right of the line: more than its teacher. {counts}")
 
 
-def _scores(report: Report, run: Run) -> None:
+def _scores(view: ReportView, run: Run) -> None:
     st.header("Which images give it away?")
-    names = [name for name in records(report, "separability") if name != report.teacher.name]
-    student = choose("Student", names, "student", start=in_question(report, names))
+    names = [name for name in view.records("separability") if name != view.report.teacher.name]
+    student = choose("Student", names, "student", start=view.widest_gap(names))
     try:
-        result = load_probe(run, records(report, "separability")[student])
-        scores, ids, domain = domain_scores(result, run, report)
+        result = load_probe(run, view.records("separability")[student])
+        scores, ids, domain = domain_scores(result, run, view)
     except (FileNotFoundError, DiagnosticError) as error:
         missing("The score of each image is not stored with this report.", run, error)
         return
@@ -144,12 +148,12 @@ def _scores(report: Report, run: Run) -> None:
         return
     higher = float(np.mean(real > np.median(synthetic)))
     sentence = (
-        f"Each image gets a score for how synthetic it looks to this student, by classifiers that never saw it. {100 * higher:.1f} % of "
+        f"Each image gets a score for how synthetic it looks to this student, by classifiers that never saw it. {in_percent(higher)} % of "
         f"the n = {len(real):,} real images look more synthetic than the middle one of the n = {len(synthetic):,} "
         "synthetic images; 50 % would mean that it cannot tell."
     )
     st.markdown(sentence)
-    figure = charts.score_histogram(real, synthetic, colour_of(student, report), "how synthetic the image looks to this student")
+    figure = charts.score_histogram(real, synthetic, view.colour_of(student), "how synthetic the image looks to this student")
     draw(figure, sentence, "domain-scores")
     ends = (
         ("Synthetic images that look most synthetic to it", True, "synthetic"),
@@ -159,8 +163,13 @@ def _scores(report: Report, run: Run) -> None:
     show_ends(run, scores, ids, domain, ends)
 
 
-def domain_scores(result: ProbeResult, run: Run, report: Report) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def domain_scores(result: ProbeResult, run: Run, view: ReportView) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Read held-out domain scores with ids and domains; the domains may lie with the transfer probe.
+
+    Args:
+        result: the stored result with its arrays.
+        run: the run.
+        view: the report, with what pages read from it.
 
     Returns:
         Scores (N,), ids (N,) text, domains (N,) text.
@@ -177,7 +186,7 @@ def domain_scores(result: ProbeResult, run: Run, report: Report) -> tuple[np.nda
     if "domain" in arrays:
         domain = arrays["domain"].astype(str)
     else:
-        transfer = records(report, "transfer").get(result.subject)
+        transfer = view.records("transfer").get(result.subject)
         other = load_probe(run, transfer).arrays if transfer else {}
         known = dict(zip(other.get("ids", np.array([])).astype(str), other.get("domain", np.array([])).astype(str), strict=False))
         domain = np.array([known.get(name, "") for name in ids])

@@ -14,15 +14,17 @@ from app import charts
 from app.panels.choices import choose
 from app.panels.confusions import show_confusions
 from app.panels.fragility import show_fragility
-from app.panels.groups import Group, group_students, grown_groups, keys_in_order, over_seeds, zero_shot
+from app.panels.groups import StudentGroup, collect_seeds, zero_shot
 from app.panels.measures import draw
-from app.panels.notices import failed_probes, missing, report_or_notice
+from app.panels.notices import failed_probes, missing, view_or_notice
 from app.panels.opened import when_opened
 from app.panels.outcome import show_outcome
+from app.panels.report_view import ReportView
 from app.panels.sizes import show_sizes
-from app.panels.wording import DOMAIN_WORDS, plain
-from app.run_store.reports import Run, load_probe, records
-from diagnose.schema import Estimate, Report, Student, Teacher
+from app.panels.wording import DOMAIN_WORDS, escape
+from app.run_store.reports import Run, load_probe
+from diagnose.schema import Estimate, Student, Teacher
+from diagnose.wording.numbers import format_number, in_percent, with_interval
 from probes.result import DiagnosticError
 
 MOST_CLASSES = 40
@@ -37,34 +39,30 @@ MOST_GROUPS = 6
 def show(run: Run) -> None:
     """Show the page of one run."""
     st.title("The students, side by side")
-    report = report_or_notice(run)
-    if report is None:
+    view = view_or_notice(run)
+    if view is None:
         return
-    show_outcome(report, "students-outcome")
-    when_opened("Every student in a table", "students-table", partial(_table, report))
-    _grid(report)
-    show_sizes(report)
-    shown = shown_groups(report)
-    _curves(report, run, shown)
-    _classes(report, run, shown)
-    show_fragility(report, run)
+    show_outcome(view, "students-outcome")
+    when_opened("Every student in a table", "students-table", partial(_table, view))
+    _grid(view)
+    show_sizes(view)
+    titles = shown_groups(view)
+    _curves(view, run, titles)
+    _classes(view, run, titles)
+    show_fragility(view, run)
 
 
-def _table(report: Report) -> None:
-    st.dataframe(student_table(report), hide_index=True, alt="Zero-shot accuracy of every student with its 95 % interval")
+def _table(view: ReportView) -> None:
+    st.dataframe(student_table(view), hide_index=True, alt="Zero-shot accuracy of every student with its 95 % interval")
 
 
-def student_table(report: Report) -> pd.DataFrame:
-    """Give one row an encoder: what it is and its two accuracies with intervals; the teacher first."""
+def student_table(view: ReportView) -> pd.DataFrame:
+    """Return one row an encoder: what it is and its two accuracies with intervals; the teacher first."""
 
-    def cell(given: Estimate | None) -> str:
-        return (
-            "not measured"
-            if given is None
-            else f"{100 * given.value:.1f} ({100 * given.low:.1f} to {100 * given.high:.1f}), n = {given.n:,}"
-        )
+    def cell(accuracy: Estimate | None) -> str:
+        return "not measured" if accuracy is None else f"{with_interval(accuracy, digits=1, percent=True)}, n = {accuracy.n:,}"
 
-    encoders: list[Teacher | Student] = [report.teacher, *report.students]
+    encoders: list[Teacher | Student] = [view.report.teacher, *view.report.students]
     rows = [
         {
             "name": encoder.name,
@@ -79,35 +77,43 @@ def student_table(report: Report) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def grid_cells(groups: list[Group]) -> dict[tuple[str, str], tuple[float, str]]:
-    """Give the cells of one loss's grid: (trained on, tested on) -> accuracy and its text."""
+def grid_cells(groups: list[StudentGroup]) -> dict[tuple[str, str], tuple[float, str]]:
+    """Return the cells of one loss's grid: (trained on, tested on) -> accuracy and its text."""
     cells = {}
     for group in groups:
         for domain in ("real", "synthetic"):
-            found = over_seeds(group, lambda student, domain=domain: zero_shot(student, domain))  # type: ignore[misc]
-            if found is not None and group.trained_on is not None:
-                low, high = found.span
-                cells[group.trained_on, domain] = (found.mean, f"<b>{100 * found.mean:.1f} %</b><br>{100 * low:.1f} to {100 * high:.1f}")
+            values = collect_seeds(group, lambda student, domain=domain: zero_shot(student, domain))  # type: ignore[misc]
+            if values is not None and group.trained_on is not None:
+                low, high = values.span
+                cells[group.trained_on, domain] = (
+                    values.mean,
+                    f"<b>{in_percent(values.mean)} %</b><br>{in_percent(low)} to {in_percent(high)}",
+                )
     return cells
 
 
 def grid_sentence(label: str, cells: dict[tuple[str, str], tuple[float, str]]) -> str:
-    """Say whether a loss fails everywhere or only after training on synthetic images."""
+    """Say whether a loss fails everywhere or only after training on synthetic images.
+
+    Args:
+        label: name of the loss.
+        cells: (trained on, tested on) -> accuracy and its text.
+    """
     real, synthetic = cells.get(("real", "real")), cells.get(("synthetic", "real"))
     if real is None or synthetic is None:
-        return f"**{plain(label)}**: only one of the two trainings is in this run, so the loss and the images cannot be told apart."
+        return f"**{escape(label)}**: only one of the two trainings is in this run, so the loss and the images cannot be told apart."
     points = 100 * (real[0] - synthetic[0])
     return (
-        f"**{plain(label)}** finds the class of {100 * real[0]:.1f} % of real images when trained on real ones and "
-        f"{100 * synthetic[0]:.1f} % when trained on synthetic ones: synthetic images {'cost' if points >= 0 else 'gain'} it "
-        f"{abs(points):.0f} points."
+        f"**{escape(label)}** finds the class of {in_percent(real[0])} % of real images when trained on real ones and "
+        f"{in_percent(synthetic[0])} % when trained on synthetic ones: synthetic images {'cost' if points >= 0 else 'gain'} it "
+        f"{format_number(abs(points), 0)} points."
     )
 
 
-def _grid(report: Report) -> None:
+def _grid(view: ReportView) -> None:
     st.header("Does the loss fail, or does it fail on synthetic images?")
-    groups = group_students(report)
-    by_key = {key: [group for group in groups if group.key == key and group.trained_on] for key in keys_in_order(report)}
+    groups = view.groups
+    by_key = {key: [group for group in groups if group.key == key and group.trained_on] for key in view.keys}
     both = {key: members for key, members in by_key.items() if {"real", "synthetic"} <= {group.trained_on for group in members}}
     if not both:
         st.info(
@@ -125,42 +131,44 @@ def _grid(report: Report) -> None:
         trained += sorted({where for where, _ in cells} - set(trained))
         sentence = grid_sentence(members[0].label, cells)
         with column:
-            st.markdown(f"##### {plain(members[0].label)}")
+            st.markdown(f"##### {escape(members[0].label)}")
             draw(charts.grid_chart(cells, trained), f"Accuracy by training and test images. {sentence}", f"grid-{key}")
     for members in both.values():
         st.markdown(f"- {grid_sentence(members[0].label, grid_cells(members))}")
-    st.caption(f"Means over seeds; below each, the lowest and highest seed (with one seed: its 95 % interval). {_tested(report)}")
+    st.caption(f"Means over seeds; below each, the lowest and highest seed (with one seed: its 95 % interval). {_tested(view)}")
 
 
-def _tested(report: Report) -> str:
+def _tested(view: ReportView) -> str:
     counts = [
-        f"n = {own.n:,} {DOMAIN_WORDS[domain]}" for domain in ("real", "synthetic") if (own := getattr(report.teacher.zero_shot, domain))
+        f"n = {accuracy.n:,} {DOMAIN_WORDS[domain]}"
+        for domain in ("real", "synthetic")
+        if (accuracy := getattr(view.report.teacher.zero_shot, domain))
     ]
     return f"Tested on {' and '.join(counts)}." if counts else ""
 
 
-def shown_groups(report: Report) -> list[str]:
+def shown_groups(view: ReportView) -> list[str]:
     """Let the reader choose whose curves and classes are drawn where there are too many kinds of students for one chart."""
-    titles = [group.title for group in group_students(report) if group.trained_on != "real"]
+    titles = [group.title for group in view.groups if group.trained_on != "real"]
     if len(titles) <= MOST_GROUPS:
         return titles
     label = f"Drawn in the charts below, of {len(titles)} kinds of students"
     return st.multiselect(label, titles, titles[:MOST_GROUPS], key="drawn") or titles[:MOST_GROUPS]
 
 
-def curve_lines(report: Report, column: str, domain: str = "", shown: Sequence[str] | None = None) -> list[charts.Line]:
-    """Give one curve a student not trained on real images, of a column of its training curve; seeds share a name, short where it can be.
+def curve_lines(view: ReportView, column: str, domain: str = "", titles: Sequence[str] | None = None) -> list[charts.Line]:
+    """Return one curve a student not trained on real images, of a column of its training curve; seeds share a name, short where it can be.
 
     Args:
-        report: the report.
+        view: the report, with what pages read from it.
         column: of the training curve.
         domain: `real`, `synthetic`, or empty.
-        shown: titles of the groups; all where None.
+        titles: titles of the groups; all where None.
     """
-    colours = charts.colours(keys_in_order(report))
+    colours = view.colours
     lines = []
-    for group, title in grown_groups(report):
-        if shown is not None and group.title not in shown:
+    for group, title in view.curve_groups:
+        if titles is not None and group.title not in titles:
             continue
         for student in group.students:
             rows = [row for row in student.curve if "epoch" in row and column in row]
@@ -170,10 +178,10 @@ def curve_lines(report: Report, column: str, domain: str = "", shown: Sequence[s
     return lines
 
 
-def _curves(report: Report, run: Run, shown: Sequence[str]) -> None:
+def _curves(view: ReportView, run: Run, titles: Sequence[str]) -> None:
     st.header("Was it just not trained long enough?")
-    lines = [line for domain in ("real", "synthetic") for line in curve_lines(report, f"zero_shot_{domain}", domain, shown)]
-    losses = curve_lines(report, "loss", shown=shown)
+    lines = [line for domain in ("real", "synthetic") for line in curve_lines(view, f"zero_shot_{domain}", domain, titles)]
+    losses = curve_lines(view, "loss", titles=titles)
     if not lines and not losses:
         missing("The training curves are not stored in this report.", run)
         return
@@ -192,7 +200,7 @@ def _curves(report: Report, run: Run, shown: Sequence[str]) -> None:
 def _losses(losses: list[charts.Line]) -> None:
     relative = [charts.Line(line.name, line.x, [value / (abs(line.y[0]) or 1.0) for value in line.y], line.colour) for line in losses]
     st.markdown("The training loss, as a part of its value after the first epoch: a training that failed would not come down.")
-    ends = "; ".join(f"{line.name} {line.y[-1]:.2f}" for line in relative)
+    ends = "; ".join(f"{line.name} {format_number(line.y[-1])}" for line in relative)
     alt = f"Training loss by epoch, relative to the first; after the last epoch: {ends}"
     draw(charts.line_chart(relative, "loss / loss after the first epoch"), alt, "loss-curves")
     st.caption("One curve a seed; each loss has a scale of its own, so only the course of one curve means something.")
@@ -205,7 +213,7 @@ def curve_sentence(lines: list[charts.Line]) -> str:
         last.setdefault((line.name.rsplit(", ", 1)[0], line.domain), []).append(line.y[-1])
     means = {key: float(np.mean(values)) for key, values in last.items()}
     parts = [
-        f"- **{plain(title)}**: {100 * means[title, 'synthetic']:.0f} % on synthetic, {100 * means[title, 'real']:.0f} % on real"
+        f"- **{escape(title)}**: {in_percent(means[title, 'synthetic'], 0)} % on synthetic, {in_percent(means[title, 'real'], 0)} % on real"
         for title in dict.fromkeys(name for name, _ in means)
         if (title, "real") in means and (title, "synthetic") in means
     ]
@@ -230,16 +238,22 @@ class ClassAccuracy:
     reason: str = ""
 
 
-def class_accuracy(report: Report, run: Run, domain: str) -> ClassAccuracy:
-    """Read accuracy by class from the stored results of `transfer`; arrays of another length are passed over."""
-    found: dict[str, np.ndarray] = {}
-    teacher, n, reason, held = None, 0, "", records(report, "transfer")
-    shape = (len(report.class_names),)
-    for group in group_students(report):
+def class_accuracy(view: ReportView, run: Run, domain: str) -> ClassAccuracy:
+    """Read accuracy by class from the stored results of `transfer`; arrays of another length are passed over.
+
+    Args:
+        view: the report, with what pages read from it.
+        run: the run.
+        domain: `real` or `synthetic`.
+    """
+    by_group: dict[str, np.ndarray] = {}
+    teacher, n, reason, records = None, 0, "", view.records("transfer")
+    shape = (len(view.report.class_names),)
+    for group in view.groups:
         rows = []
         for name in group.names:
             try:
-                arrays = load_probe(run, held[name]).arrays
+                arrays = load_probe(run, records[name]).arrays
             except KeyError:
                 reason = reason or f"`transfer` of {name} is not in the report."
                 continue
@@ -247,62 +261,75 @@ def class_accuracy(report: Report, run: Run, domain: str) -> ClassAccuracy:
                 reason = reason or str(error)
                 continue
             rows += [values for values in [arrays.get(f"class_accuracy/{domain}")] if values is not None and values.shape == shape]
-            own, counts = arrays.get(f"teacher/class_accuracy/{domain}"), arrays.get(f"class_count/{domain}")
-            teacher = own if own is not None and own.shape == shape else teacher
+            of_teacher, counts = arrays.get(f"teacher/class_accuracy/{domain}"), arrays.get(f"class_count/{domain}")
+            teacher = of_teacher if of_teacher is not None and of_teacher.shape == shape else teacher
             n = int(counts[counts > 0].min()) if counts is not None and (counts > 0).any() else n
         if rows:
-            found[group.title] = np.mean(rows, axis=0)
-    return ClassAccuracy(found, teacher, n, reason)
+            by_group[group.title] = np.mean(rows, axis=0)
+    return ClassAccuracy(by_group, teacher, n, reason)
 
 
-def _classes(report: Report, run: Run, shown: Sequence[str]) -> None:
+def _classes(view: ReportView, run: Run, titles: Sequence[str]) -> None:
     st.header("Which classes suffer?")
-    failed_probes(report, "transfer", run)
+    failed_probes(view, "transfer", run)
     domain = choose("Tested on", ["real", "synthetic"], "tested-on", buttons=True)
-    held = class_accuracy(report, run, domain)
-    if not held.groups:
-        missing("Accuracy by class is not stored with this report.", run, DiagnosticError(held.reason) if held.reason else None)
+    accuracies = class_accuracy(view, run, domain)
+    if not accuracies.groups:
+        missing("Accuracy by class is not stored with this report.", run, DiagnosticError(accuracies.reason) if accuracies.reason else None)
         return
-    groups = [group for group in group_students(report) if group.title in held.groups]
-    chosen = [group for group in groups if group.title in shown] or groups[:MOST_GROUPS]
-    words = class_sentence(report, {group.title: held.groups[group.title] for group in chosen}, domain)
+    groups = [group for group in view.groups if group.title in accuracies.groups]
+    chosen = [group for group in groups if group.title in titles] or groups[:MOST_GROUPS]
+    words = class_sentence(view, {group.title: accuracies.groups[group.title] for group in chosen}, domain)
     st.markdown(words)
-    draw(charts.mark_chart(class_marks(report, held, chosen, domain), f"zero-shot accuracy on {domain} images"), words, "classes")
+    draw(charts.mark_chart(class_marks(view, accuracies, chosen, domain), f"zero-shot accuracy on {domain} images"), words, "classes")
     margin = (
-        f" At least n = {held.n:,} images a class: the 95 % interval of one seed's mark reaches ± {98 / held.n**0.5:.0f} points or less."
-        if held.n
+        f" At least n = {accuracies.n:,} images a class: the 95 % interval of one seed's mark reaches ± {format_number(98 / accuracies.n**0.5, 0)} points or less."
+        if accuracies.n
         else ""
     )
     st.caption(f"Means over seeds, the worst class first, at most {MOST_CLASSES} classes.{margin}")
-    lowest = np.min([held.groups[group.title] for group in chosen], axis=0)
-    show_confusions(report, run, domain, report.class_names[int(np.nanargmin(lowest))] if np.isfinite(lowest).any() else "")
+    lowest = np.min([accuracies.groups[group.title] for group in chosen], axis=0)
+    show_confusions(view, run, domain, view.report.class_names[int(np.nanargmin(lowest))] if np.isfinite(lowest).any() else "")
 
 
-def class_marks(report: Report, held: ClassAccuracy, groups: list[Group], domain: str) -> list[charts.Mark]:
-    """Make the marks of all classes, the worst first; classes without images are left out."""
-    colours = charts.colours(keys_in_order(report))
-    lowest = np.min([held.groups[group.title] for group in groups], axis=0)
+def class_marks(view: ReportView, accuracies: ClassAccuracy, groups: list[StudentGroup], domain: str) -> list[charts.Mark]:
+    """Make the marks of all classes, the worst first; classes without images are left out.
+
+    Args:
+        view: the report, with what pages read from it.
+        accuracies: accuracy by class of every group.
+        groups: the groups to draw.
+        domain: `real` or `synthetic`.
+    """
+    colours = view.colours
+    lowest = np.min([accuracies.groups[group.title] for group in groups], axis=0)
     marks = []
     for index in np.argsort(np.nan_to_num(lowest, nan=2.0))[:MOST_CLASSES]:
-        named = [("teacher", held.teacher, charts.TEACHER)] if held.teacher is not None else []
-        named += [(group.title, held.groups[group.title], colours[group.key]) for group in groups]
+        named = [("teacher", accuracies.teacher, charts.TEACHER)] if accuracies.teacher is not None else []
+        named += [(group.title, accuracies.groups[group.title], colours[group.key]) for group in groups]
         marks += [
-            charts.Mark(report.class_names[index], float(values[index]), colour, domain, name)
+            charts.Mark(view.report.class_names[index], float(values[index]), colour, domain, name)
             for name, values, colour in named
             if np.isfinite(values[index])
         ]
     return marks
 
 
-def class_sentence(report: Report, found: dict[str, np.ndarray], domain: str) -> str:
-    """Name each group's worst and best class."""
+def class_sentence(view: ReportView, by_group: dict[str, np.ndarray], domain: str) -> str:
+    """Name each group's worst and best class.
+
+    Args:
+        view: the report, with what pages read from it.
+        by_group: group title -> (C,) accuracy of each class, NaN where a class has no images.
+        domain: `real` or `synthetic`.
+    """
     parts = []
-    for title, values in found.items():
+    for title, values in by_group.items():
         if not np.isfinite(values).any():
             continue
         worst, best = int(np.nanargmin(values)), int(np.nanargmax(values))
-        low, high = f"{100 * values[worst]:.0f} %", f"{100 * values[best]:.0f} %"
-        names = [plain(report.class_names[index]) for index in (worst, best)]
+        low, high = f"{in_percent(values[worst], 0)} %", f"{in_percent(values[best], 0)} %"
+        names = [escape(view.report.class_names[index]) for index in (worst, best)]
         words = f"is worst on {names[0]} ({low}) and best on {names[1]} ({high})" if low != high else f"is right on {low} of every class"
-        parts.append(f"- **{plain(title)}** {words}")
+        parts.append(f"- **{escape(title)}** {words}")
     return "\n".join([f"On {domain} images:", "", *parts])

@@ -9,6 +9,7 @@ import numpy as np
 
 from diagnose.inputs.subjects import Subject
 from diagnose.judge.intervals import Sample
+from diagnose.judge.seeds import group_by_recipe
 from probes.result import DiagnosticError, ProbeResult
 
 
@@ -38,14 +39,14 @@ class Group:
     def levels(self) -> dict[str, str]:
         """Factor -> level; of students without a known recipe what is told of their target, negatives and training images."""
         first = self.subjects[0]
-        found = dict(first.levels)
-        if not found and first.target is not None:
-            found["target"] = first.target
-        if not found.get("negatives") and first.negatives is not None and not first.levels:
-            found["negatives"] = "yes" if first.negatives else "no"
+        levels = dict(first.levels)
+        if not levels and first.target is not None:
+            levels["target"] = first.target
+        if not levels.get("negatives") and first.negatives is not None and not first.levels:
+            levels["negatives"] = "yes" if first.negatives else "no"
         if self.trained_on in ("synthetic", "real"):
-            found.setdefault("real_images", "0 %" if self.trained_on == "synthetic" else "100 %")
-        return found
+            levels.setdefault("real_images", "0 %" if self.trained_on == "synthetic" else "100 %")
+        return levels
 
     @property
     def recipe(self) -> str:
@@ -75,10 +76,7 @@ def group_students(students: Sequence[Subject], transfers: Mapping[str, ProbeRes
     Raises:
         DiagnosticError: when two results are not about the same images.
     """
-    members: dict[tuple[str, str | None], list[Subject]] = {}
-    for student in students:
-        if student.name in transfers:
-            members.setdefault((student.loss or student.name, student.trained_on), []).append(student)
+    members = group_by_recipe(student for student in students if student.name in transfers)
     if members:
         _same_images([transfers[student.name] for group in members.values() for student in group])
     return [_group(loss, trained_on, group, transfers) for (loss, trained_on), group in members.items()]

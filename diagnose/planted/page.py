@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from diagnose.planted import scores
 from diagnose.planted.scores import Record
 from diagnose.report.assemble import write_text
+from diagnose.wording.numbers import in_percent
 from probes.edits import FAMILIES
 from probes.planted.plant import CUES
 from probes.stats.intervals import Interval
@@ -138,7 +139,7 @@ def _share(share: Share) -> str:
 
 def _whole(value: float) -> str:
     """Write a difference of accuracies in whole points, with a true minus sign and none for a rounded zero."""
-    return f"{round(100 * value)}".replace("-", "\N{MINUS SIGN}")
+    return in_percent(value, 0)
 
 
 def _percent(value: float | None) -> str:

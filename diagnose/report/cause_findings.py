@@ -8,6 +8,7 @@ from diagnose.judge import verdict
 from diagnose.judge.causes import Cause, CueEvidence, EditScore, find_cause
 from diagnose.judge.facts import Facts, Measured
 from diagnose.schema import Alternative, Estimate, Evidence, Finding, FindingVerdict
+from diagnose.wording.numbers import in_percent, with_interval
 from diagnose.wording.words import chance_words, listed, negative, plain, points, upper_first
 from probes.edits import EDITS, FAMILIES
 
@@ -101,11 +102,11 @@ def _statement(measured: Measured, cause: Cause) -> str:
     widest = max((item.followed.estimate.high for item in cause.suspects if item.followed is not None), default=0.0)
     if cause.status == "none":
         return (
-            f"Whatever kind of cue was exchanged with another class, {plain(measured.name)} followed it in fewer than {100 * widest:.0f} of 100 images, "
+            f"Whatever kind of cue was exchanged with another class, {plain(measured.name)} followed it in fewer than {in_percent(widest, 0)} of 100 images, "
             "after what its teacher follows and what it follows on real images is taken off: none of these explains what it does."
         )
     return (
-        f"No kind of cue is shown to be used by {plain(measured.name)}, but the intervals reach up to {100 * widest:.0f} points: it takes more "
+        f"No kind of cue is shown to be used by {plain(measured.name)}, but the intervals reach up to {in_percent(widest, 0)} points: it takes more "
         "held-out images to rule one out."
     )
 
@@ -151,8 +152,8 @@ def _use(suspect: CueEvidence) -> str:
 
 
 def _wins_back(closed: EditScore, *, short: bool = False) -> str:
-    value, low, high = (100 * part for part in (closed.estimate.value, closed.estimate.low, closed.estimate.high))
-    share = f"{value:.0f} %" + ("" if short else f" ({low:.0f} to {high:.0f})") + " of the gap to synthetic ones"
+    whole = with_interval(closed.estimate, digits=0, percent=True, unit=" %")
+    share = (f"{in_percent(closed.estimate.value, 0)} %" if short else whole) + " of the gap to synthetic ones"
     if closed.edit.startswith("matched_"):
         carried = EDITS[closed.edit].short
         return f"given {carried} of a synthetic image of their class, real images win back {share}"
@@ -193,7 +194,7 @@ def _ruled_out(measured: Measured, cause: Cause) -> list[Alternative]:
                 Alternative(name=name, status="ruled out", because=f"{because} That is surely less than for the named cue.")
             )
         elif item.kind == "border" and cause.hidden is not None and verdict.compare(cause.hidden, verdict.MOSTLY) == "below":
-            share = f"{100 * cause.hidden.value:.0f} % ({100 * cause.hidden.low:.0f} to {100 * cause.hidden.high:.0f})"
+            share = with_interval(cause.hidden, digits=0, percent=True, unit=" %")
             because = f"Hiding the border closes {share} of the gap only: the cue is in the centre as well."
             alternatives.append(Alternative(name=name, status="ruled out", because=because))
         else:
@@ -209,7 +210,7 @@ def _remedy(measured: Measured, suspect: CueEvidence) -> str:
     if suspect.closed is None:
         return ""
     value = suspect.closed.estimate
-    closed = f"{100 * value.value:.0f} % ({100 * value.low:.0f} to {100 * value.high:.0f})"
+    closed = with_interval(value, digits=0, percent=True, unit=" %")
     return f"{upper_first(FAMILIES[suspect.family].remedy)}: matching this cue closed {closed} of the gap of {plain(measured.name)}."
 
 

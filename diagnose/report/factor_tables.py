@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 from diagnose.schema import Division, Estimate, Factor, LevelContrast, Report
 from diagnose.wording.factor_words import COSTS, FACTORS, joined, level_words, orders_words
-from diagnose.wording.words import plain, signless, upper_first
+from diagnose.wording.numbers import with_interval
+from diagnose.wording.words import plain, upper_first
 
 
 def section(report: Report, text: Callable[[str], str] = str) -> list[str]:
@@ -63,8 +64,8 @@ def _contrasts(report: Report, factor: str, text: Callable[[str], str]) -> list[
 
 
 def _points(value: Estimate) -> str:
-    return f"{signless(100 * value.value)} ({signless(100 * value.low)} to {signless(100 * value.high)})"
+    return with_interval(value, digits=1, percent=True)
 
 
 def _share(value: Estimate) -> str:
-    return f"{signless(100 * value.value, 0)} ({signless(100 * value.low, 0)} to {signless(100 * value.high, 0)})"
+    return with_interval(value, digits=0, percent=True)

@@ -10,6 +10,7 @@ import numpy as np
 from diagnose.judge.verdict import MARGIN
 from diagnose.schema import Estimate, Finding, Report, Student
 from diagnose.wording.factor_words import level_words
+from diagnose.wording.numbers import format_number
 from diagnose.wording.words import number, percent, plain, points
 from probes.result import ProbeResult
 
@@ -112,7 +113,7 @@ def axis(low: float, high: float, step: float, name: str, *, scale: float = 1.0,
     count = round((high - low) / step)
     values = [low + step * i for i in range(count + 1)]
     digits = next((d for d in range(3) if all(abs(round(scale * value, d) - scale * value) < 1e-6 for value in values)), 3)
-    ticks = tuple((base.place(value), f"{scale * value + 0.0:.{digits}f}".replace("-", "\N{MINUS SIGN}")) for value in values)
+    ticks = tuple((base.place(value), format_number(scale * value, digits)) for value in values)
     return Axis(low, high, ticks, name, tuple((base.place(value), text) for value, text in references))
 
 

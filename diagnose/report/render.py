@@ -13,6 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from diagnose.report import figures
 from diagnose.schema import Estimate, Finding, Report
 from diagnose.stored_images.samples import Row
+from diagnose.wording.numbers import in_percent
 from diagnose.wording.words import first_sentence, plain, teacher_name, upper_first
 from probes.result import ProbeResult
 
@@ -132,7 +133,7 @@ def _verdicts(row: Row) -> list[tuple[str, list[str]]]:
 
 def _share(value: Estimate | None) -> tuple[str, str]:
     """Return an accuracy in per cent and its interval, as two texts."""
-    return ("–", "") if value is None else (f"{100 * value.value:.1f}", f"{100 * value.low:.1f} to {100 * value.high:.1f}")
+    return ("–", "") if value is None else (in_percent(value.value), f"{in_percent(value.low)} to {in_percent(value.high)}")
 
 
 def _kept(text: str) -> str:

@@ -11,6 +11,7 @@ from diagnose.report.cause_findings import cause_sentence, strongest
 from diagnose.schema import Verdict
 from diagnose.wording.factor_words import COSTS as NAMES
 from diagnose.wording.factor_words import short_division
+from diagnose.wording.numbers import in_percent
 from diagnose.wording.words import listed, plain, short_effect, short_percent, short_points, upper_first
 
 Failing = Sequence[Measured]
@@ -185,7 +186,7 @@ def _inconclusive(facts: Facts, failing: Failing) -> str:
     if verdict.teacher_at_chance(facts):
         return (
             f"Nothing can be said: the teacher itself is at chance on both domains ({short_percent(facts.teacher_real)} of real images, "
-            f"{100 * facts.chance:.1f} % by chance). Check that the class weights belong to this teacher."
+            f"{in_percent(facts.chance)} % by chance). Check that the class weights belong to this teacher."
         )
     if facts.teacher_gap is None:
         reason = facts.missing[0] if facts.missing else "no student was measured on both"

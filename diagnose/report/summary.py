@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from diagnose.judge.intervals import over_seeds
 from diagnose.report import factor_tables
 from diagnose.schema import Estimate, Report, Student
+from diagnose.wording.numbers import with_interval
 
 
 def page(report: Report) -> str:
@@ -69,7 +70,7 @@ def percent_of(values: Sequence[Estimate | None]) -> str:
     if not known:
         return "not measured"
     mean = over_seeds(known, low=0.0, high=1.0)
-    return f"{100 * mean.value:.1f} ({100 * mean.low:.1f} to {100 * mean.high:.1f})"
+    return with_interval(mean, digits=1, percent=True)
 
 
 def _text(value: str) -> str:

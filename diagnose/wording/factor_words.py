@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from diagnose.judge.facts import Divided, LevelContrast, Part
 from diagnose.schema import Estimate
-from diagnose.wording.words import more_or_less, negative, plain, points, short_points, signless, upper_first
+from diagnose.wording.numbers import in_percent
+from diagnose.wording.words import joined, more_or_less, negative, plain, points, short_points, upper_first
 
 COSTS = {
     "text_target": "the text target",
@@ -36,7 +35,12 @@ FACTORS = {
 
 
 def level_words(factor: str, level: str) -> str:
-    """Say a level so that its factor is clear: `temperature 0.1`, `10 % real images`, `soft targets`."""
+    """Say a level so that its factor is clear: `temperature 0.1`, `10 % real images`, `soft targets`.
+
+    Args:
+        factor: name of the factor.
+        level: its level.
+    """
     if factor == "negatives":
         return "negatives" if level == "yes" else "no negatives"
     if factor == "positives":
@@ -54,7 +58,13 @@ def level_words(factor: str, level: str) -> str:
 
 
 def versus(factor: str, level: str, against: str) -> str:
-    """Name two levels: `temperature 0.01 instead of 0.07`."""
+    """Name two levels: `temperature 0.01 instead of 0.07`.
+
+    Args:
+        factor: name of the factor.
+        level: its level.
+        against: the level it is compared with.
+    """
     other = against if factor in ("temperature", "real_images") else level_words(factor, against)
     return f"{level_words(factor, level)} instead of {other}"
 
@@ -91,13 +101,13 @@ def part_sentence(part: Part) -> str:
 def _amount(part: Part) -> str:
     if part.share is None:
         return points(part.points)
-    value, low, high = (signless(100 * number, 0) for number in (part.share.value, part.share.low, part.share.high))
+    value, low, high = (in_percent(end, 0) for end in (part.share.value, part.share.low, part.share.high))
     return f"{points(part.points)[:-1]}; {value} %, {low} to {high})"
 
 
 def share_words(share: Estimate) -> str:
     """Write a share of a gap in per cent with its interval."""
-    value, low, high = (signless(100 * number, 0) for number in (share.value, share.low, share.high))
+    value, low, high = (in_percent(end, 0) for end in (share.value, share.low, share.high))
     return f"{value} % ({low} to {high})"
 
 
@@ -107,9 +117,9 @@ def short_division(divided: Divided) -> str:
     shares = [(COSTS.get(part.name, plain(part.name)), part.share) for part in divided.parts if part.share is not None]
     if not shares or rest is None:
         return ""
-    more = [f"{name} makes up {signless(100 * share.value, 0)} %" for name, share in shares if share.low > 0]
-    less = [f"{name} gives {signless(-100 * share.value, 0)} % back" for name, share in shares if share.high < 0]
-    lacking = [f"{signless(100 * rest.value, 0)} % of them are missing with {plain(divided.start)} as well"] if rest.low > 0 else []
+    more = [f"{name} makes up {in_percent(share.value, 0)} %" for name, share in shares if share.low > 0]
+    less = [f"{name} gives {in_percent(-share.value, 0)} % back" for name, share in shares if share.high < 0]
+    lacking = [f"{in_percent(rest.value, 0)} % of them are missing with {plain(divided.start)} as well"] if rest.low > 0 else []
     if not more and not lacking:
         return ""
     back = f"; {joined(less)}" if less else ""
@@ -117,7 +127,13 @@ def short_division(divided: Divided) -> str:
 
 
 def orders_words(orders: int, possible: int, parts: int) -> str:
-    """Say what the parts of a division are."""
+    """Say what the parts of a division are.
+
+    Args:
+        orders: orders of switching that were trained.
+        possible: orders there are.
+        parts: parts of the division.
+    """
     if orders == possible:
         return f"These are Shapley values: all {possible} orders in which the factors can be switched were trained."
     if orders:
@@ -125,8 +141,3 @@ def orders_words(orders: int, possible: int, parts: int) -> str:
     return (
         "The students cannot tell these factors apart." if parts == 1 else "Factors named together cannot be told apart by these students."
     )
-
-
-def joined(parts: Sequence[str]) -> str:
-    """Join parts of a sentence: `a`, `a and b`, `a, b and c`."""
-    return " and ".join([", ".join(parts[:-1]), parts[-1]]) if len(parts) > 1 else "".join(parts)

@@ -3,57 +3,65 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 from diagnose.schema import Estimate
+from diagnose.wording.numbers import in_percent, with_interval
 
 
 def percent(value: Estimate) -> str:
     """Write an accuracy: `51.2 % (48.0 to 54.4)`."""
-    return f"{100 * value.value:.1f} % ({100 * value.low:.1f} to {100 * value.high:.1f})"
+    return with_interval(value, digits=1, percent=True, unit=" %")
 
 
 def bare_percent(value: Estimate) -> str:
     """Write an accuracy without its interval: `51.2 %`."""
-    return f"{100 * value.value:.1f} %"
+    return f"{in_percent(value.value)} %"
 
 
 def points(value: Estimate) -> str:
     """Write a difference of accuracies: `33.0 points (29.8 to 36.2)`."""
-    return f"{signless(100 * value.value)} points ({signless(100 * value.low)} to {signless(100 * value.high)})"
+    return with_interval(value, digits=1, percent=True, unit=" points")
 
 
 def short_percent(value: Estimate | None) -> str:
     """Write an accuracy in whole per cent: `51 %`."""
-    return "an unknown share" if value is None else f"{100 * value.value:.0f} %"
+    return "an unknown share" if value is None else f"{in_percent(value.value, 0)} %"
 
 
 def short_points(value: Estimate | None) -> str:
     """Write a difference of accuracies in whole points: `33 points (30 to 36)`."""
     if value is None:
         return "an unknown number of points"
-    number = signless(100 * value.value, 0)
-    return f"{number} {'point' if number == '1' else 'points'} ({signless(100 * value.low, 0)} to {signless(100 * value.high, 0)})"
+    unit = " point" if in_percent(value.value, 0) == "1" else " points"
+    return with_interval(value, digits=0, percent=True, unit=unit)
 
 
 def chance_words(chance: float, who: str) -> str:
-    """Say that the teacher or the student reads nothing that can be shown: `the student is not surely better than chance (10.0 %) on either domain`."""
-    return f"the {who} is not surely better than chance ({100 * chance:.1f} %) on {'real images' if who == 'teacher' else 'either domain'}"
+    """Say that the teacher or the student reads nothing that can be shown: `the student is not surely better than chance (10.0 %) on either domain`.
+
+    Args:
+        chance: accuracy of guessing, in [0, 1].
+        who: `teacher` or `student`.
+    """
+    return (
+        f"the {who} is not surely better than chance ({in_percent(chance)} %) on {'real images' if who == 'teacher' else 'either domain'}"
+    )
 
 
 def number(value: Estimate) -> str:
     """Write an AUC or cosine: `0.91 (0.89 to 0.93)`."""
-    return f"{signless(value.value, 2)} ({signless(value.low, 2)} to {signless(value.high, 2)})"
-
-
-def signless(value: float, digits: int = 1) -> str:
-    """Write a number with a true minus sign, and without one for a rounded zero."""
-    text = f"{value:.{digits}f}"
-    return text.removeprefix("-") if float(text) == 0 else text.replace("-", "\N{MINUS SIGN}")
+    return with_interval(value, digits=2)
 
 
 def more_or_less(value: Estimate, more: str, less: str) -> str:
-    """Write a difference so that its sign is a word: `5.0 points (…) wider` or `3.0 points (…) narrower`."""
+    """Write a difference so that its sign is a word: `5.0 points (…) wider` or `3.0 points (…) narrower`.
+
+    Args:
+        value: a difference of accuracies.
+        more: word for a difference above zero.
+        less: word for one below.
+    """
     return f"{points(value)} {more}" if value.value >= 0 else f"{points(negative(value))} {less}"
 
 
@@ -74,17 +82,20 @@ def negative(value: Estimate) -> Estimate:
     return value.model_copy(update={"value": -value.value, "low": -value.high, "high": -value.low})
 
 
-def listed(names: Sequence[str]) -> str:
-    """Join names: `a`, `a and b`, `a, b and c`."""
-    names = [plain(name) for name in names]
-    if len(names) < 2:
-        return "".join(names)
-    return f"{', '.join(names[:-1])} and {names[-1]}"
+def joined(parts: Iterable[str]) -> str:
+    """Join parts of a sentence: `a`, `a and b`, `a, b and c`."""
+    *first, last = list(parts) or [""]
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def listed(names: Iterable[str]) -> str:
+    """Join names, each written for reading: `a`, `a and b`, `a, b and c`."""
+    return joined(plain(name) for name in names)
 
 
 def plain(name: str) -> str:
     """Write a name for reading: `image_text_contrastive` becomes `image-text contrastive`, `l2` becomes `L2`."""
-    text = re.sub(r"\b(image|text)_(image|text)\b|\b(image|text)_(image|text)(?=_)", lambda found: found[0].replace("_", "-"), name)
+    text = re.sub(r"\b(image|text)_(image|text)\b|\b(image|text)_(image|text)(?=_)", lambda match: match[0].replace("_", "-"), name)
     return re.sub(r"\bl2\b", "L2", text.replace("_", " "))
 
 

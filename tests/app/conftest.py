@@ -1,4 +1,4 @@
-"""Give the app's tests their stored runs; the builder is no test and no package, so it is loaded by its path."""
+"""Fixtures of the app's tests: their stored runs. The builder is no test and no package, so it is loaded by its path."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _builder(name: str = "stored_reports") -> ModuleType:
 
 @pytest.fixture(scope="session")
 def stored() -> ModuleType:
-    """Give the module that builds runs."""
+    """Return the module that builds runs."""
     return _builder()
 
 

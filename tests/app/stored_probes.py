@@ -23,7 +23,7 @@ RUNGS = ("raw", "codec", "resize", "grey", "low_pass")
 
 
 def score(value: float, half: float = 0.02, chance: float | None = None) -> Score:
-    """Give a score a symmetric interval."""
+    """Make a score with a symmetric interval."""
     return Score(value, value - half, value + half, chance)
 
 

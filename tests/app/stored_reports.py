@@ -33,18 +33,18 @@ TEACHER = (0.867, 0.858, 0.79)
 
 
 def accuracy(value: float, n: int = N) -> Estimate:
-    """Give an accuracy the normal 95 % interval of n images."""
+    """Make an accuracy with the normal 95 % interval of n images."""
     half = 1.96 * (value * (1 - value) / n) ** 0.5
     return Estimate(value=value, low=value - half, high=value + half, n=n)
 
 
 def around(value: float, half: float, over: str = "seeds and images") -> Estimate:
-    """Give a number a symmetric interval."""
+    """Make an estimate with a symmetric interval."""
     return Estimate(value=value, low=value - half, high=value + half, n=3, over=over)
 
 
 def score(value: float, half: float = 0.01, chance: float | None = None) -> Score:
-    """Give a score a symmetric interval."""
+    """Make a score with a symmetric interval."""
     return Score(value, value - half, value + half, chance)
 
 

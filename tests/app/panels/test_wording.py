@@ -9,38 +9,39 @@ import pytest
 from plotly.colors import sample_colorscale, unlabel_rgb
 
 from app import charts
-from app.panels.groups import group_students, in_question, keys_in_order, over_seeds, zero_shot
+from app.panels.groups import collect_seeds, zero_shot
 from app.panels.measures import images_behind
 from app.panels.outcome import outcome_dots, outcome_sentences
+from app.panels.report_view import ReportView
 from app.panels.steps import Step, group_of, shortened, step_dots, steps
-from app.panels.wording import estimate, number, plain
+from app.panels.wording import escape, estimate, number
 from app.views.separability import EXCESS, excess_sentence
 from app.views.students import class_sentence, curve_lines, grid_cells, grid_sentence
 from app.views.why import alternatives_table
-from diagnose.schema import Estimate, ProbeRecord, Report
+from diagnose.schema import Estimate, ProbeRecord
 from diagnose.wording.words import first_sentence
 
 
 @pytest.fixture(scope="module")
-def report(stored: ModuleType) -> Report:
-    return stored.build_report("made-up")[0]
+def view(stored: ModuleType) -> ReportView:
+    return ReportView(stored.build_report("made-up")[0])
 
 
 @pytest.mark.parametrize("text", ["**b**", "<script>", "[a](b)", ":red[x]", "$x$", "`c`", "a|b", "# h", "1. x", "~~s~~", "- x", "![i](u)"])
 def test_plain_leaves_no_markup_active(text: str) -> None:
-    escaped = plain(text)
+    escaped = escape(text)
 
     assert re.sub(r"\\(.)", r"\1", escaped).replace("\u2060", "") == text
     assert not re.search(r"(?<!\\)(?:\\\\)*[*<>\[\]:$`|#~!_]", escaped)
 
 
 def test_plain_puts_lines_into_one() -> None:
-    assert plain("a\n\n# b\t c") == "a \\# b c"
+    assert escape("a\n\n# b\t c") == "a \\# b c"
 
 
 @pytest.mark.parametrize("text", ["http://x.org", "www.x.org", "a@x.org", ":smile:"])
 def test_plain_breaks_links_and_emoji_made_after_parsing(text: str) -> None:
-    shown = re.sub(r"\\(.)", r"\1", plain(text))
+    shown = re.sub(r"\\(.)", r"\1", escape(text))
 
     assert text not in shown
     assert shown.replace("\u2060", "") == text
@@ -78,8 +79,8 @@ def test_a_sentence_may_begin_with_a_number() -> None:
     assert first_sentence("It is about ca. 5 points, approx. that.")[1] == ""
 
 
-def test_students_are_grouped_by_loss_and_training_domain_synthetic_first(report: Report) -> None:
-    groups = group_students(report)
+def test_students_are_grouped_by_loss_and_training_domain_synthetic_first(view: ReportView) -> None:
+    groups = view.groups
 
     assert [(group.key, group.trained_on, len(group.students)) for group in groups][:2] == [
         ("l2", "synthetic", 3),
@@ -88,42 +89,42 @@ def test_students_are_grouped_by_loss_and_training_domain_synthetic_first(report
     assert [group.trained_on for group in groups] == ["synthetic"] * 3 + ["real"] * 2
 
 
-def test_a_group_reports_the_mean_with_the_lowest_and_highest_seed(report: Report) -> None:
-    found = over_seeds(group_students(report)[1], lambda student: zero_shot(student, "real"))
+def test_a_group_reports_the_mean_with_the_lowest_and_highest_seed(view: ReportView) -> None:
+    found = collect_seeds(view.groups[1], lambda student: zero_shot(student, "real"))
 
     assert found is not None
     assert found.words(percent=True) == "43.3 % (3 seeds, lowest 42.7, highest 43.9; n = 5,000 images each)"
 
 
-def test_one_seed_keeps_its_own_interval(report: Report) -> None:
-    alone = report.model_copy(update={"students": report.students[:1]})
+def test_one_seed_keeps_its_own_interval(view: ReportView) -> None:
+    alone = ReportView(view.report.model_copy(update={"students": view.report.students[:1]}))
 
-    found = over_seeds(group_students(alone)[0], lambda student: zero_shot(student, "real"))
+    found = collect_seeds(alone.groups[0], lambda student: zero_shot(student, "real"))
 
     assert found is not None
     assert "95 % interval 74.9 to 77.3; n = 5,000 images, one seed" in found.words(percent=True)
 
 
-def test_the_outcome_opens_with_the_widest_gap_and_ends_with_the_teacher(report: Report) -> None:
-    sentences = outcome_sentences(report)
+def test_the_outcome_opens_with_the_widest_gap_and_ends_with_the_teacher(view: ReportView) -> None:
+    sentences = outcome_sentences(view)
 
     assert sentences[0].startswith("**image\\-text contrastive\\, trained on synthetic**: 43.3 %")
     assert "53 points fewer than on synthetic ones: 96.1 %" in sentences[0]
     assert sentences[-1].startswith("**The teacher**: 86.7 %")
 
 
-def test_a_page_opens_with_the_student_of_the_widest_gap_that_it_can_show(report: Report) -> None:
-    names = [student.name for student in report.students]
-    widest = in_question(report, names)
-    student = next(student for student in report.students if student.name == widest)
+def test_a_page_opens_with_the_student_of_the_widest_gap_that_it_can_show(view: ReportView) -> None:
+    names = [student.name for student in view.report.students]
+    widest = view.widest_gap(names)
+    student = next(student for student in view.report.students if student.name == widest)
 
     assert (student.loss, student.trained_on) == ("image_text_contrastive", "synthetic")
-    assert in_question(report, [names[0], "teacher"]) == names[0]
-    assert in_question(report, ["teacher"]) is None
+    assert view.widest_gap([names[0], "teacher"]) == names[0]
+    assert view.widest_gap(["teacher"]) is None
 
 
-def test_every_loss_keeps_its_colour_and_every_domain_its_marker(report: Report) -> None:
-    dots = outcome_dots(report)
+def test_every_loss_keeps_its_colour_and_every_domain_its_marker(view: ReportView) -> None:
+    dots = outcome_dots(view)
     by_colour = {dot.colour for dot in dots if dot.row.startswith("image-text contrastive")}
 
     assert by_colour == {charts.FIXED["image_text_contrastive"]}
@@ -189,25 +190,25 @@ def luminance(colour: tuple[float, float, float]) -> float:
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
-def test_findings_become_steps_by_the_first_part_of_their_id(report: Report) -> None:
-    chain = steps(report)
+def test_findings_become_steps_by_the_first_part_of_their_id(view: ReportView) -> None:
+    chain = steps(view)
 
     assert [step.key for step in chain] == ["outcome", "controls", "loss", "cause", "separability", "drift"]
     assert len(chain[0].findings) == 3
     assert {evidence.source for _, evidence in chain[0].charted} == {"excess_gap"}
 
 
-def test_a_step_about_losses_has_one_row_a_loss_in_its_colour(report: Report) -> None:
-    drift = steps(report)[-1]
+def test_a_step_about_losses_has_one_row_a_loss_in_its_colour(view: ReportView) -> None:
+    drift = steps(view)[-1]
 
-    dots = step_dots(drift.charted, report)
+    dots = step_dots(drift.charted, view)
 
-    assert [dot.row for dot in dots if dot.domain == "real"] == [group.title for group in group_students(report)[:3]]
-    assert {dot.colour for dot in dots} == {charts.FIXED[key] for key in keys_in_order(report)}
+    assert [dot.row for dot in dots if dot.domain == "real"] == [group.title for group in view.groups[:3]]
+    assert {dot.colour for dot in dots} == {charts.FIXED[key] for key in view.keys}
 
 
-def test_edits_of_one_loss_have_rows_of_their_own_and_only_the_largest_are_drawn(report: Report) -> None:
-    cause = next(step for step in steps(report) if step.key == "cause")
+def test_edits_of_one_loss_have_rows_of_their_own_and_only_the_largest_are_drawn(view: ReportView) -> None:
+    cause = next(step for step in steps(view) if step.key == "cause")
     finding = cause.findings[0]
     given = finding.evidence[0]
     several = [
@@ -222,7 +223,7 @@ def test_edits_of_one_loss_have_rows_of_their_own_and_only_the_largest_are_drawn
     ]
     made = Step("cause", (finding.model_copy(update={"evidence": several}),))
 
-    rows = [dot.row for dot in step_dots(made.charted, report) if dot.colour != charts.TEACHER]
+    rows = [dot.row for dot in step_dots(made.charted, view) if dot.colour != charts.TEACHER]
 
     assert [row.partition(": ")[2] for row in rows] == ["exchanged cue 2", "exchanged cue 3", "exchanged cue 4"]
 
@@ -233,15 +234,15 @@ def test_what_all_rows_begin_with_is_left_out() -> None:
     assert shortened(["L2, trained on real"]) == ["L2, trained on real"]
 
 
-def test_a_finding_about_several_losses_has_no_colour_of_its_own(report: Report) -> None:
-    loss = steps(report)[2]
+def test_a_finding_about_several_losses_has_no_colour_of_its_own(view: ReportView) -> None:
+    loss = steps(view)[2]
 
-    assert group_of(loss.findings[0], group_students(report)) is None
-    assert {dot.colour for dot in step_dots(loss.charted, report)} == {charts.NEUTRAL}
+    assert group_of(loss.findings[0], view.groups) is None
+    assert {dot.colour for dot in step_dots(loss.charted, view)} == {charts.NEUTRAL}
 
 
-def test_the_grid_tells_a_loss_that_fails_on_synthetic_images(report: Report) -> None:
-    groups = [group for group in group_students(report) if group.key == "image_text_contrastive"]
+def test_the_grid_tells_a_loss_that_fails_on_synthetic_images(view: ReportView) -> None:
+    groups = [group for group in view.groups if group.key == "image_text_contrastive"]
 
     cells = grid_cells(groups)
 
@@ -251,26 +252,26 @@ def test_the_grid_tells_a_loss_that_fails_on_synthetic_images(report: Report) ->
     assert "cannot be told apart" in grid_sentence("x", grid_cells(groups[:1]))
 
 
-def test_only_the_chosen_kinds_of_students_are_drawn(report: Report) -> None:
-    whole = curve_lines(report, "zero_shot_real", "real")
-    one = curve_lines(report, "zero_shot_real", "real", [group_students(report)[0].title])
+def test_only_the_chosen_kinds_of_students_are_drawn(view: ReportView) -> None:
+    whole = curve_lines(view, "zero_shot_real", "real")
+    one = curve_lines(view, "zero_shot_real", "real", [view.groups[0].title])
 
     assert 0 < len(one) < len(whole)
     assert {line.name for line in one} < {line.name for line in whole}
-    assert curve_lines(report, "zero_shot_real", "real", []) == []
+    assert curve_lines(view, "zero_shot_real", "real", []) == []
 
 
-def test_the_worst_class_is_named_and_classes_without_images_are_passed_over(report: Report) -> None:
+def test_the_worst_class_is_named_and_classes_without_images_are_passed_over(view: ReportView) -> None:
     import numpy as np
 
     values = np.full(10, 0.5)
     values[[2, 3, 4]] = np.nan, 0.1, 0.9
 
-    assert "worst on cat (10 %) and best on deer (90 %)" in class_sentence(report, {"g": values}, "real")
+    assert "worst on cat (10 %) and best on deer (90 %)" in class_sentence(view, {"g": values}, "real")
 
 
-def test_excess_over_the_teacher_is_called_sure_only_by_every_interval(report: Report) -> None:
-    lines = excess_sentence(report, EXCESS[0]).splitlines()
+def test_excess_over_the_teacher_is_called_sure_only_by_every_interval(view: ReportView) -> None:
+    lines = excess_sentence(view, EXCESS[0]).splitlines()
 
     assert lines[0].startswith("- **image\\-text contrastive\\, trained on synthetic**: 0.15")
     assert lines[0].endswith("more than its teacher by every interval")
@@ -278,8 +279,8 @@ def test_excess_over_the_teacher_is_called_sure_only_by_every_interval(report: R
     assert lines[-1].endswith("not surely more than its teacher")
 
 
-def test_n_is_that_of_the_images_a_score_rests_on(report: Report) -> None:
-    group = group_students(report)[0]
+def test_n_is_that_of_the_images_a_score_rests_on(view: ReportView) -> None:
+    group = view.groups[0]
     counts = {"images/available": 90, "images/real": 40, "images/synthetic": 30, "images/sampled_per_domain": 20}
     held = {group.names[0]: ProbeRecord(probe="drift", subject=group.names[0], status="done", counts=counts)}
 
@@ -289,8 +290,8 @@ def test_n_is_that_of_the_images_a_score_rests_on(report: Report) -> None:
     assert images_behind({}, group, "cka/real", "real") == 0
 
 
-def test_other_explanations_stand_in_a_table_once_each(report: Report) -> None:
-    table = alternatives_table(report)
+def test_other_explanations_stand_in_a_table_once_each(view: ReportView) -> None:
+    table = alternatives_table(view)
 
     assert table.count("ruled out") == 3
     assert "| capacity: **maybe, not ruled out** |" in table

@@ -37,7 +37,7 @@ def pages() -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def context() -> Iterator[Any]:
-    """Give one browser profile to all tests, so that its scripts are fetched and compiled once."""
+    """Share one browser profile among all tests, so that its scripts are fetched and compiled once."""
     program = shutil.which("chromium")
     if program is None:
         pytest.skip("chromium is not installed (Debian: apt-get install chromium)")
@@ -62,7 +62,7 @@ def address(root: Path) -> Iterator[str]:
 
 @pytest.fixture
 def page(context: Any) -> Iterator[Any]:
-    """Give a page at a desktop's size that must neither throw nor ask another machine for anything."""
+    """Open a page at a desktop's size that must neither throw nor ask another machine for anything."""
     opened = context.new_page()
     opened.set_default_timeout(PATIENCE)
     faults: list[str] = []

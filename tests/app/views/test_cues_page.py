@@ -14,9 +14,9 @@ import app
 from app import charts
 from app.panels import cue_examples, cue_matrix, discoveries, story
 from app.panels.edits import KINDS, edit_words, family_word
-from app.panels.groups import group_students
-from app.run_store.reports import Run, find_runs, load_edited, load_probe, load_report, records
-from diagnose.schema import ProbeRecord, Report
+from app.panels.report_view import ReportView
+from app.run_store.reports import Run, find_runs, load_edited, load_probe, load_report
+from diagnose.schema import ProbeRecord
 from probes.edits import EDITS
 from probes.result import DiagnosticError
 
@@ -30,8 +30,8 @@ def run(runs: Path) -> Run:
 
 
 @pytest.fixture(scope="module")
-def report(run: Run) -> Report:
-    return load_report(run)
+def view(run: Run) -> ReportView:
+    return ReportView(load_report(run))
 
 
 def open_page(monkeypatch: pytest.MonkeyPatch, root: Path, **address: str) -> AppTest:
@@ -56,8 +56,8 @@ def test_every_edit_and_family_of_the_probe_has_plain_words() -> None:
     assert edit_words("matched_of_tomorrow") == "of tomorrow, taken from a synthetic image of its own class"
 
 
-def test_the_matrix_frames_what_stands_after_the_correction_in_most_seeds(report: Report) -> None:
-    held, groups = records(report, "interventions"), group_students(report)
+def test_the_matrix_frames_what_stands_after_the_correction_in_most_seeds(view: ReportView) -> None:
+    held, groups = view.records("interventions"), view.groups
 
     cells = {(cell.row, cell.column): cell for cell in cue_matrix.cells(held, groups, "removes")}
 
@@ -68,8 +68,8 @@ def test_the_matrix_frames_what_stands_after_the_correction_in_most_seeds(report
     assert len(cells) == 2 * len(groups)
 
 
-def test_the_sentence_names_the_largest_use_first_and_says_where_nothing_stands_out(report: Report) -> None:
-    held, groups = records(report, "interventions"), group_students(report)
+def test_the_sentence_names_the_largest_use_first_and_says_where_nothing_stands_out(view: ReportView) -> None:
+    held, groups = view.records("interventions"), view.groups
 
     lines = cue_matrix.matrix_sentence(held, groups, "isolates").splitlines()
 
@@ -78,8 +78,8 @@ def test_the_sentence_names_the_largest_use_first_and_says_where_nothing_stands_
     assert lines[0].endswith("nothing stands out in 2 tests")
 
 
-def test_edits_of_a_family_stand_together_and_the_strongest_family_first(report: Report) -> None:
-    assert cue_matrix.edits_of(records(report, "interventions"), "swapped") == ["swapped_chroma", "swapped_border"]
+def test_edits_of_a_family_stand_together_and_the_strongest_family_first(view: ReportView) -> None:
+    assert cue_matrix.edits_of(view.records("interventions"), "swapped") == ["swapped_chroma", "swapped_border"]
 
 
 def test_a_cell_can_be_pressed_and_names_are_escaped() -> None:
@@ -96,25 +96,25 @@ def test_a_cell_can_be_pressed_and_names_are_escaped() -> None:
     assert blue > red  # below nothing is blue
 
 
-def test_an_example_holds_the_images_and_both_answers(run: Run, report: Report) -> None:
-    result = load_probe(run, records(report, "interventions")[STUDENT])
+def test_an_example_holds_the_images_and_both_answers(run: Run, view: ReportView) -> None:
+    result = load_probe(run, view.records("interventions")[STUDENT])
 
-    found = cue_examples.examples(load_edited(run), result, "swapped_chroma", report.class_names)
+    found = cue_examples.examples(load_edited(run), result, "swapped_chroma", view.report.class_names)
 
     assert len(found) == 4
     assert all(example.partner and example.before != example.after for example in found)
     place = result.arrays["ids"].tolist().index("real-0")
     row = result.arrays["edits"].tolist().index("swapped_chroma")
     first = next(example for example in found if example.domain == "real")
-    assert first.student.after == report.class_names[result.arrays["prediction"][row, place]]
+    assert first.student.after == view.report.class_names[result.arrays["prediction"][row, place]]
     assert first.teacher == cue_examples.Answer("airplane", "airplane")
 
 
-def test_answers_of_another_shape_are_left_out(run: Run, report: Report) -> None:
-    result = load_probe(run, records(report, "interventions")[STUDENT])
+def test_answers_of_another_shape_are_left_out(run: Run, view: ReportView) -> None:
+    result = load_probe(run, view.records("interventions")[STUDENT])
     broken = type(result)(**{**vars(result), "arrays": {**result.arrays, "prediction": np.zeros((2, 3), dtype=int)}})
 
-    given = cue_examples.answer(broken, "real-0", "hue", report.class_names, "")
+    given = cue_examples.answer(broken, "real-0", "hue", view.report.class_names, "")
 
     assert given == cue_examples.Answer("", "")
     assert cue_examples.answer_words("Student", given, "cat") == "Student: not stored"
@@ -155,11 +155,11 @@ def test_images_are_said_to_be_chosen_where_they_are(telling: int, drawn: int, s
     assert cue_examples.chosen_words(telling, drawn) == said
 
 
-def test_components_without_arrays_keep_their_numbers_and_lose_their_images(run: Run, report: Report) -> None:
-    record = records(report, "discovery")[STUDENT]
+def test_components_without_arrays_keep_their_numbers_and_lose_their_images(run: Run, view: ReportView) -> None:
+    record = view.records("discovery")[STUDENT]
 
-    bare = discoveries.components(record, None, report.class_names)
-    whole = discoveries.components(record, load_probe(run, record), report.class_names)
+    bare = discoveries.components(record, None, view.report.class_names)
+    whole = discoveries.components(record, load_probe(run, record), view.report.class_names)
 
     assert [item.class_name for item in bare] == [item.class_name for item in whole] == ["airplane"]
     assert bare[0].top == ()
@@ -168,10 +168,10 @@ def test_components_without_arrays_keep_their_numbers_and_lose_their_images(run:
     assert discoveries.name_table(record).iloc[0]["word"] == "blue sky"
 
 
-def test_the_story_shows_the_edit_of_the_largest_effect(report: Report) -> None:
-    assert story.proof_of(report) == story.Proof(STUDENT, "swapped_chroma")
-    assert story.proof_of(report.model_copy(update={"findings": []})) is None
-    assert [step.key for step in story.in_order(story.steps(report))] == ["outcome", "controls", "separability", "drift", "cause", "loss"]
+def test_the_story_shows_the_edit_of_the_largest_effect(view: ReportView) -> None:
+    assert story.proof_of(view) == story.Proof(STUDENT, "swapped_chroma")
+    assert story.proof_of(ReportView(view.report.model_copy(update={"findings": []}))) is None
+    assert [step.key for step in story.in_order(story.steps(view))] == ["outcome", "controls", "separability", "drift", "cause", "loss"]
 
 
 def test_a_link_opens_student_and_edit_and_stays_in_the_address(monkeypatch: pytest.MonkeyPatch, runs: Path) -> None:
