@@ -76,6 +76,27 @@ def smallest_proportion(successes: np.ndarray, n: np.ndarray) -> Interval:
     return float(low.min()), float(high.min())
 
 
+def mean_proportion(successes: np.ndarray, n: np.ndarray) -> Interval:
+    """Compute the 95 % interval of the mean of C independent proportions, within [0, 1]: Wilson's, for an effective number of images.
+
+    The effective number is m (1 - m) / V, with m the mean of the proportions and V the variance of that mean. V takes each proportion after four
+    more images with the mean proportion, so that a class with few images, all right or all wrong, does not count as certain.
+
+    Args:
+        successes: (C,) counts.
+        n: (C,) counts, at least 1.
+
+    Source: ours; the four added images are those of Agresti & Coull (1998).
+    """
+    mean = float((successes / n).mean())
+    if mean in (0.0, 1.0):
+        effective = len(n) ** 2 / float(np.sum(1 / n))
+    else:
+        shares = (successes + 4 * mean) / (n + 4)
+        effective = mean * (1 - mean) * len(n) ** 2 / float(np.sum(shares * (1 - shares) / n))
+    return wilson(mean * effective, effective)
+
+
 def subtract(first: tuple[float, Interval], second: tuple[float, Interval]) -> Interval:
     """Give the interval of the difference of two independent estimates from their own intervals (variance recovery).
 

@@ -11,6 +11,7 @@ from probes.stats.intervals import Interval, as_score, paired_proportions, wilso
 from probes.stats.ratio import ratio_interval
 from probes.stats.ridge import Moments, answers_of, ridge_of, spectrum_of
 from probes.transfer.few_shot import SHOTS, few_shot_accuracy
+from probes.transfer.zero_shot import rows_at_once
 
 UNIT = (0.0, 1.0)
 ACROSS = -1
@@ -107,21 +108,22 @@ def _refitted_answers(
     """
     classes = weights.shape[1]
     sums: dict[int, Moments] = {}
-    for rows, x in student.blocks():
-        codes = np.eye(classes)[student.labels[rows]]
-        aims = codes if teacher is None else np.concatenate([codes, teacher.unit(rows)], axis=1)
+    for rows, x in student.blocks(rows_at_once(classes)):
+        one_hot = np.zeros((len(x), classes))
+        one_hot[np.arange(len(x)), student.labels[rows]] = 1
+        targets = one_hot if teacher is None else np.concatenate([one_hot, teacher.unit(rows)], axis=1)
         if teacher is not None:
             give_back(teacher.embeddings)
         x = x.astype(np.float64)
         if not sums:
             sums = {
-                number: Moments.empty(x.mean(axis=0), np.concatenate([np.zeros(classes), aims[:, classes:].mean(axis=0)]))
+                number: Moments.empty(x.mean(axis=0), np.concatenate([np.zeros(classes), targets[:, classes:].mean(axis=0)]))
                 for number in range(4)
             }
         for number, moments in sums.items():
             chosen = part[rows] == number
             if chosen.any():
-                moments.add(x[chosen], aims[chosen])
+                moments.add(x[chosen], targets[chosen])
     kinds = {"to_classes": (slice(0, classes), weights.T)} | ({} if teacher is None else {"to_teacher": (slice(classes, None), None)})
     found = {f"{target}/{how}": np.zeros(len(student), dtype=bool) for target in kinds for how in ("halves", "across")}
     learnt = {number: sums[number ^ 1] for number in range(4) if sums[number ^ 1].n} | {ACROSS: sums[2] + sums[3]}
@@ -131,7 +133,7 @@ def _refitted_answers(
         for target, (columns, decode) in kinds.items()
         for number, moments in learnt.items()
     }
-    for rows, x in student.blocks():
+    for rows, x in student.blocks(rows_at_once(classes)):
         labels, here = student.labels[rows], part[rows]
         x = x.astype(np.float64)  # once for all maps
         for (target, number), (matrix, offset) in maps.items():
