@@ -265,8 +265,8 @@ def locate(sight: Any, scene: Scene, class_weights: np.ndarray, *, seed: int, co
         seed: seed of the choice of images.
         count: images asked.
     """
+    from probes.attribution.attribution_maps import maps
     from probes.attribution.metrics.localisation import overlap, pointing_game
-    from probes.attribution.request import maps
 
     marked = np.flatnonzero(scene.synthetic.masks.any(axis=(1, 2)))
     chosen = np.sort(np.random.default_rng(seed).permutation(marked)[:count])

@@ -47,7 +47,7 @@ def explain(run: Path, content: bytes, encoders: Sequence[str], *, method: str, 
         DiagnosticError: for results of an older version.
     """
     from distill.models.checkpoint import load_student, read_description
-    from probes.attribution.one import explain_one
+    from probes.attribution.single_image import attribute_image
 
     weights = _class_weights(run)
     found: list[Explained] = []
@@ -61,8 +61,8 @@ def explain(run: Path, content: bytes, encoders: Sequence[str], *, method: str, 
         absent, domain = _lens(run, name, list(own))
         size = int(read_description(own.get(name, paths[0]))["image_size"])
         encoder = _teacher(run, size) if name == "teacher" else load_student(own[name])[0]
-        maps, numbers = explain_one(
-            encoder, read_picture(content, size), method=method, absent=absent, class_weights=weights, label=label, domain=domain
+        maps, numbers = attribute_image(
+            encoder, read_picture(content, size), method=method, baseline=absent, class_weights=weights, label=label, domain=domain
         )
         found.append(Explained(name, maps, numbers))
     return found

@@ -1,4 +1,4 @@
-"""Find the last feature map of any network that still has places in it, without being told where it is."""
+"""Find the last feature map of any network that still has places in it, without being report_progress where it is."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ class Trace:
         return sorted(self.calls.values(), key=lambda call: call.order)
 
     def usable(self, tensor: Tensor | None, at_least: int) -> Shape | None:
-        """Give the shape of a feature map of at least so many cells a side, on more than one cell of which the embedding depends."""
+        """Return the shape of a feature map of at least so many cells a side, on more than one cell of which the embedding depends."""
         shape = self.shape(tensor)
         if shape is None or min(shape.grid) < at_least or id(tensor) not in self.depends:
             return None
