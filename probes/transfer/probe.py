@@ -35,9 +35,9 @@ def transfer(
     max_images: int = 4000,
     groups: np.ndarray | None = None,
 ) -> ProbeResult:
-    """Measure zero-shot accuracy on both domains, the gap between them, what could be retaught, and what the teacher does on the same images.
+    """Measure zero-shot accuracy on both domains, their gap, accuracy after refits and probes, and the teacher's on the same images.
 
-    Nothing here saw a training image: probes and refits are fitted on one part of the held-out images and tested on the other.
+    No training image is used: probes and refits are fitted on one part of the held-out images and tested on the other.
 
     Args:
         student: embeddings of N images of both domains.
