@@ -62,6 +62,10 @@ def mean_class_accuracy(hits: np.ndarray, counts: np.ndarray) -> Score:
     Raises:
         ValueError: when no class has images.
 
+    Example:
+        >>> round(mean_class_accuracy(np.array([90, 1]), np.array([100, 2])).value, 2)
+        0.7
+
     Source: balanced accuracy, Brodersen et al. (2010); `mean_per_class_recall` of CLIP_benchmark, macro accuracy of torchmetrics.
     """
     present = counts > 0

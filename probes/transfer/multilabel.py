@@ -16,6 +16,10 @@ def average_precision(logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
         logits: (N, L) float; greater means that the image more likely has the label.
         targets: (N, L) bool.
 
+    Example:
+        >>> average_precision(np.array([[0.9, 0.1], [0.8, 0.9], [0.3, 0.2]]), np.array([[True, False], [False, False], [True, False]])).round(3).tolist()
+        [0.833, nan]
+
     Source: Zhu (2004), the sum over thresholds of precision times the gain in recall; images with equal logits share a threshold.
     """
     precision = np.full(targets.shape[1], np.nan)

@@ -55,6 +55,12 @@ def retrieval_recall(images: np.ndarray, texts: np.ndarray, text_image: np.ndarr
     Raises:
         ValueError: for arrays that do not fit each other, embeddings that are not finite or have no length, or an image without a caption.
 
+    Example:
+        >>> captions = np.array([[1.0, 0.1, 0.0], [0.9, 0.0, 0.1], [0.0, 1.0, 0.0], [0.0, 0.8, 0.6]])
+        >>> scores = retrieval_recall(np.eye(3), captions, np.array([0, 0, 1, 2]), ks=(1,))
+        >>> {name: round(score.value, 2) for name, score in scores.items()}
+        {'recall/1/image_to_text': 1.0, 'recall/1/text_to_image': 0.75}
+
     Source: Hodosh, Young & Hockenmaier (2013); CLIP_benchmark, `zeroshot_retrieval`.
     """
     text_image = np.asarray(text_image)

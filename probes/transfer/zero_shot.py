@@ -49,6 +49,10 @@ def label_ranks(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     Args:
         logits: (n, C).
         labels: (n,) true classes, int.
+
+    Example:
+        >>> label_ranks(np.array([[0.1, 0.7, 0.2], [0.5, 0.5, 0.0]]), np.array([2, 1])).tolist()
+        [1, 1]
     """
     label_logits = np.take_along_axis(logits, labels[:, None], axis=1)
     tied_before = (logits == label_logits) & (np.arange(logits.shape[1]) < labels[:, None])
