@@ -72,7 +72,7 @@ def attention_flow(encoder: AttributionTarget, images: Tensor, directions: Tenso
 
     shape = encoder.needed_layer.shape
     tokens = shape.prefix + shape.grid[0] * shape.grid[1]
-    found = torch.zeros((len(directions), len(images), *images.shape[-2:]))
+    maps = torch.zeros((len(directions), len(images), *images.shape[-2:]))
     for start in range(0, len(images), encoder.batch):
         part = slice(start, start + encoder.batch)
         with recorded_attention() as kept:
@@ -86,5 +86,5 @@ def attention_flow(encoder: AttributionTarget, images: Tensor, directions: Tenso
                     gain = layer * (slope - (layer * slope).sum(dim=-1, keepdim=True))
                     flow += gain.detach().float().sum(dim=(1, 2))
             coarse = flow[:, shape.prefix :].unflatten(1, (1, *shape.grid))
-            found[number, part] = F.interpolate(coarse, size=images.shape[-2:], mode="bilinear", align_corners=False)[:, 0]
-    return found
+            maps[number, part] = F.interpolate(coarse, size=images.shape[-2:], mode="bilinear", align_corners=False)[:, 0]
+    return maps
