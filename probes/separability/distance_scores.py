@@ -70,11 +70,11 @@ def distance_scores(
             for rows, radius in zip((real, other_real, synthetic_rows), radii, strict=True)
         ]
         start = Gaussian.of(x[real])
-        for values, rows, manifold in ((between, synthetic_rows, manifolds[2]), (floor, other_real, manifolds[1])):
+        for draws_of, rows, manifold in ((between, synthetic_rows, manifolds[2]), (floor, other_real, manifolds[1])):
             shares, _ = manifold_overlap(manifolds[0], manifold)
             measured = {"frechet": gaussian_distance(start, Gaussian.of(x[rows])), **shares}
             for name, value in measured.items():
-                values.setdefault(name, []).append(value)
+                draws_of.setdefault(name, []).append(value)
     for name, means in _mean_kernels(x, halves, seed=seed).items():
         floor[name], between[name] = means.tolist()
     quantile = float(stats.t.ppf(0.5 + LEVEL / 2, REPEATS - 1))
