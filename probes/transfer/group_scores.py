@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from probes.embeddings import DOMAINS, EmbeddingTable
@@ -76,7 +78,7 @@ def group_scores(table: EmbeddingTable, answers: ZeroShot, class_weights: np.nda
             scores |= {f"{name}/{domain}": score for name, score in measured.items()}
         chosen = np.flatnonzero(table.domain == domain)
         spurious = spurious_mean_auc(
-            lambda label, rows, chosen=chosen: _log_probability(table, answers, class_weights, label, chosen[rows], logit_scale),
+            partial(_log_probability, table=table, answers=answers, class_weights=class_weights, chosen=chosen, logit_scale=logit_scale),
             table.labels[chosen],
             groups[chosen],
             pairs,
@@ -88,8 +90,16 @@ def group_scores(table: EmbeddingTable, answers: ZeroShot, class_weights: np.nda
 
 
 def _log_probability(
-    table: EmbeddingTable, answers: ZeroShot, class_weights: np.ndarray, label: int, rows: np.ndarray, logit_scale: float
+    label: int,
+    rows: np.ndarray,
+    *,
+    table: EmbeddingTable,
+    answers: ZeroShot,
+    class_weights: np.ndarray,
+    chosen: np.ndarray,
+    logit_scale: float,
 ) -> np.ndarray:
-    """Compute the log of the softmax probability of one class for some rows, (n,), from what the pass over all classes left."""
-    cosines = table.unit(rows) @ class_weights[:, label]
-    return logit_scale * (cosines - answers.cosine[rows]) + np.log(answers.confidence[rows])
+    """Compute the log of the softmax probability of one class for some of the chosen rows, (n,), from what the pass over all classes left."""
+    table_rows = chosen[rows]
+    cosines = table.unit(table_rows) @ class_weights[:, label]
+    return logit_scale * (cosines - answers.cosine[table_rows]) + np.log(answers.confidence[table_rows])
