@@ -25,7 +25,7 @@ def rows(effort: int) -> list[Row]:
 
     from distill.models.student import attach_projection, build_backbone
     from probes.attribution.methods.preserved_state import undisturbed
-    from probes.attribution.methods.registry import explain, focus
+    from probes.attribution.methods.registry import attribute, prepare
 
     n = (4, 12, 32)[effort]
     torch.manual_seed(0)
@@ -34,17 +34,21 @@ def rows(effort: int) -> list[Row]:
     directions = F.normalize(torch.randn(2, n, 64), dim=-1)
     table_rows = []
     with undisturbed(encoder):
-        lens = focus(encoder, images[:2], absent=GREY, steps=STEPS)
-        layer, window = lens.needed_layer.module, lens.window
+        prepared = prepare(encoder, images[:2], baseline=GREY, steps=STEPS)
+        layer, window = prepared.needed_layer.module, prepared.window
 
         def one(method: str, x: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
             """Explain one scalar of one image, as captum's tutorials do."""
             if method == "integrated_gradients":
-                return IntegratedGradients(lens.scalar).attribute(x, GREY.expand_as(x), additional_forward_args=v, n_steps=STEPS).sum(dim=1)
+                return (
+                    IntegratedGradients(prepared.scalar)
+                    .attribute(x, GREY.expand_as(x), additional_forward_args=v, n_steps=STEPS)
+                    .sum(dim=1)
+                )
             if method == "occlusion":
                 sizes = ((3, window, window), (3, window // 2, window // 2))
-                return Occlusion(lens.scalar).attribute(x, *sizes, GREY.expand_as(x), additional_forward_args=v)[:, 0]
-            coarse = LayerGradCam(lens.scalar, layer).attribute(x, additional_forward_args=v)
+                return Occlusion(prepared.scalar).attribute(x, *sizes, GREY.expand_as(x), additional_forward_args=v)[:, 0]
+            coarse = LayerGradCam(prepared.scalar, layer).attribute(x, additional_forward_args=v)
             return F.interpolate(coarse, size=(SIDE, SIDE), mode="bilinear", align_corners=False)[:, 0]
 
         def loop(method: str) -> torch.Tensor:
@@ -56,7 +60,7 @@ def rows(effort: int) -> list[Row]:
         peak = limits.measure().flops
         for method in ("integrated_gradients", "grad_cam", "occlusion"):
             ours, theirs = in_turn(
-                lambda: explain(lens, method, images, directions),
+                lambda: attribute(prepared, method, images, directions),
                 lambda: loop(method),
                 rounds=(1, 3, 5)[effort],
             )

@@ -293,8 +293,8 @@ def locate(encoder: Any, scene: Scene, class_weights: np.ndarray, *, seed: int, 
     Returns:
         Method -> score -> mean over the images; empty where no image carries the cue.
     """
+    from probes.attribution.attribution_maps import maps
     from probes.attribution.metrics.localisation import overlap, pointing_game
-    from probes.attribution.request import maps
 
     marked = np.flatnonzero(scene.synthetic.masks.any(axis=(1, 2)))
     chosen = np.sort(np.random.default_rng(seed).permutation(marked)[:count])

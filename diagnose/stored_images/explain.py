@@ -47,7 +47,7 @@ def explain(run: Path, content: bytes, encoders: Sequence[str], *, method: str, 
         DiagnosticError: for results of an older version.
     """
     from distill.models.checkpoint import load_student, read_description
-    from probes.attribution.one import explain_one
+    from probes.attribution.single_image import attribute_image
 
     weights = _class_weights(run)
     explanations: list[Explained] = []
@@ -58,11 +58,11 @@ def explain(run: Path, content: bytes, encoders: Sequence[str], *, method: str, 
             raise FileNotFoundError(f"`student` must have a checkpoint in {run / 'students'}, got {name!r}; train it with --resume.")
         if not checkpoints:
             raise FileNotFoundError(f"`run` must hold a student, got none in {run / 'students'}; train it with --resume.")
-        absent, domain = _stored_baseline(run, name, list(checkpoints))
+        baseline, domain = _stored_baseline(run, name, list(checkpoints))
         size = int(read_description(checkpoints.get(name, paths[0]))["image_size"])
         encoder = _teacher(run, size) if name == "teacher" else load_student(checkpoints[name])[0]
-        maps, numbers = explain_one(
-            encoder, read_picture(content, size), method=method, absent=absent, class_weights=weights, label=label, domain=domain
+        maps, numbers = attribute_image(
+            encoder, read_picture(content, size), method=method, baseline=baseline, class_weights=weights, label=label, domain=domain
         )
         explanations.append(Explained(name, maps, numbers))
     return explanations

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from probes.attribution.map_evaluation import MapEvaluation, rank_correlation
 from probes.attribution.metrics.faithfulness import into_cells
-from probes.attribution.reading import Reading, rank_correlation
 from probes.embeddings import DOMAINS
 from probes.result import Direction, Score
 from probes.stats.intervals import Interval, as_score, mean_interval, subtract
@@ -18,23 +18,23 @@ MOST_CLASSES = 100
 _UNIT: Interval = (0.0, 1.0)
 
 
-def scores_by_domain(key: str, reading: Reading, domain: np.ndarray) -> dict[str, Score]:
-    """Give `<key>/<value>/<domain>` and `<key>/<value>/difference`, synthetic minus real.
+def scores_by_domain(key: str, evaluation: MapEvaluation, domain: np.ndarray) -> dict[str, Score]:
+    """Return `<key>/<value>/<domain>` and `<key>/<value>/difference`, synthetic minus real.
 
     Args:
         key: `<method>/<number>`.
-        reading: per-image values.
+        evaluation: per-image values.
         domain: (n,).
     """
     scores: dict[str, Score] = {}
-    for name, values in reading.values.items():
+    for name, values in evaluation.values.items():
         means: dict[str, tuple[float, Interval]] = {}
         for side in DOMAINS:
             kept = (domain == side) & np.isfinite(values)
             if kept.sum() < SMALLEST:
                 continue
             means[side] = float(values[kept].mean()), mean_interval(values[kept])
-            chance = float(reading.chances[name][kept].mean()) if name in reading.chances else None
+            chance = float(evaluation.chances[name][kept].mean()) if name in evaluation.chances else None
             scores[f"{key}/{name}/{side}"] = as_score(*means[side], chance=chance, bounds=_UNIT)
         if len(means) == 2:
             difference = means["synthetic"][0] - means["real"][0]
@@ -43,8 +43,8 @@ def scores_by_domain(key: str, reading: Reading, domain: np.ndarray) -> dict[str
     return scores
 
 
-def excess_scores(key: str, student: Reading, teacher: Reading, domain: np.ndarray) -> dict[str, Score]:
-    """Give `excess/<key>/<value>/<domain>`, student minus teacher on the same images."""
+def excess_scores(key: str, student: MapEvaluation, teacher: MapEvaluation, domain: np.ndarray) -> dict[str, Score]:
+    """Return `excess/<key>/<value>/<domain>`, student minus teacher on the same images."""
     scores: dict[str, Score] = {}
     for name in student.values:
         if name not in teacher.values:
@@ -57,8 +57,10 @@ def excess_scores(key: str, student: Reading, teacher: Reading, domain: np.ndarr
     return scores
 
 
-def agreement_scores(key: str, student: Reading, teacher: Reading, domain: np.ndarray, *, direction: Direction) -> dict[str, Score]:
-    """Give `<key>/teacher_agreement/<domain>`: rank correlation of student's and teacher's map of an image.
+def agreement_scores(
+    key: str, student: MapEvaluation, teacher: MapEvaluation, domain: np.ndarray, *, direction: Direction
+) -> dict[str, Score]:
+    """Return `<key>/teacher_agreement/<domain>`: rank correlation of student's and teacher's map of an image.
 
     Chance is that with the teacher's map of another image of the domain: what both owe to where objects usually are.
     """
@@ -127,7 +129,7 @@ def mean_maps(maps: np.ndarray, labels: np.ndarray, domain: np.ndarray, classes:
 
 
 def pictures(maps: np.ndarray) -> np.ndarray:
-    """Give maps for the gallery: at most 64 pixels a side, each divided by its largest magnitude, float16 in [-1, 1]."""
+    """Return maps for the gallery: at most 64 pixels a side, each divided by its largest magnitude, float16 in [-1, 1]."""
     small = shrink(maps, PICTURE_SIDE).astype(np.float64)
     largest = np.abs(small).max(axis=(1, 2), keepdims=True)
     return np.divide(small, largest, out=np.zeros_like(small), where=largest > 0).astype(np.float16)

@@ -1,4 +1,4 @@
-"""The attribution probe: maps of two numbers by several methods, over many images, beside the teacher and beside meaningless maps."""
+"""The attribution probe: maps of two logits by several methods, over many images, beside the teacher and beside maps without meaning."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Literal
 import numpy as np
 
 from probes.attribution.aggregate import SMALLEST, agreement_scores, excess_scores, pictures, scores_by_domain
-from probes.attribution.ask import Answer, Asked, ask, resized
-from probes.attribution.look import Look
+from probes.attribution.attribution_maps import STEPS, Target, baseline_colour, prepare_encoder
+from probes.attribution.encoder_attributions import AttributionSettings, EncoderAttributions, attribute_encoder, resized
+from probes.attribution.method_attributions import MethodAttributions
 from probes.attribution.methods.preserved_state import undisturbed
 from probes.attribution.methods.registry import METHODS, check_method
 from probes.attribution.metrics.faithfulness import CELLS, FRACTIONS
 from probes.attribution.metrics.object_masks import Foreground, discover
-from probes.attribution.request import STEPS, Target, absent_colour, lens_of
 from probes.attribution.sample import draw
 from probes.compute.memoize import remembered
 from probes.embeddings import DOMAINS
@@ -46,7 +46,7 @@ def attribution(
     steps: int = STEPS,
     window: int | None = None,
 ) -> ProbeResult:
-    """Attribute the zero-shot logit and the domain logit to pixels, and say where, in which frequencies, and whether to believe it.
+    """Attribute the zero-shot logit and the domain logit to pixels; measure where, in which frequencies, and how faithful the maps are.
 
     Args:
         student: the encoder with N images of both domains.
@@ -69,44 +69,46 @@ def attribution(
         pointing and overlap, by domain and as `difference`, teacher_agreement by domain; the same under `teacher/`, and `excess/...`.
         `domain/auc`, `masks/content_kept`. `params["status"]` says of each `<method>/<number>` whether it is informative. Arrays:
         `gallery/...` (G, h, w), `mean_map/...` (K, 2, h, w), `by_class/...` (K, 2, 3), `curve/...`, with `gallery/ids`, `mean_map/classes`, `curve/fractions`; `lens/domain (D,)` and `lens/absent (3,)`, with which
-        any other image can be explained (`probes.attribution.one`).
+        any other image can be explained (`probes.attribution.single_image`).
 
     Raises:
         ValueError: for tables that cannot be compared, masks of another size, an unknown method, or settings out of range.
     """
-    table, other = student.table, None if teacher is None else teacher.table
+    table = student.table
     check_sights(student, teacher, class_weights, at_least=AT_LEAST)
     wanted = [check_method(name) for name in (METHODS if methods is None else methods)]
     _check_settings(limit, checked, gallery)
     wanted_masks = _check_masks(masks, student)
     rows = draw(table.labels, table.domain, limit=limit, seed=seed)
-    told = _Steps(progress, 1 + 2 * len(wanted) * (1 if teacher is None else 2))
-    found = _masks_of(wanted_masks, student, teacher, rows, steps=steps, seed=seed)
-    told()
-    given = not isinstance(wanted_masks, str)
-    asked = Asked(rows, class_weights, found.masks, target, given, checked, gallery, tuple(wanted), steps, window, seed)
-    sides = {"": ask(student, asked, told)}
+    report_progress = _Steps(progress, 1 + 2 * len(wanted) * (1 if teacher is None else 2))
+    foreground = _select_masks(wanted_masks, student, teacher, rows, steps=steps, seed=seed)
+    report_progress()
+    user_masks = not isinstance(wanted_masks, str)
+    settings = AttributionSettings(
+        rows, class_weights, foreground.masks, target, user_masks, checked, gallery, tuple(wanted), steps, window, seed
+    )
+    sides = {"": attribute_encoder(student, settings, report_progress)}
     if teacher is not None:
-        sides["teacher/"] = remembered(asked.key(teacher), lambda: ask(teacher, asked, told))
-        told.reach_the_end()
+        sides["teacher/"] = remembered(settings.key(teacher), lambda: attribute_encoder(teacher, settings, report_progress))
+        report_progress.reach_the_end()
     return ProbeResult(
         probe="attribution",
         subject=table.name,
-        reference=None if other is None else other.name,
-        scores=_scores(sides, found, table.domain[rows]),
-        arrays=_arrays(sides, student, rows, gallery, found),
-        counts=_counts(sides[""].look, rows, table.domain, checked, gallery, len(table)),
+        reference=None if teacher is None else teacher.table.name,
+        scores=_scores(sides, foreground, table.domain[rows]),
+        arrays=_arrays(sides, student, rows, gallery, foreground),
+        counts=_counts(sides[""].by_method, rows, table.domain, checked, gallery, len(table)),
         params={"target": target, "limit": limit, "checked": checked, "gallery": gallery, "steps": steps, "cells": CELLS}
-        | {"absent": "mean colour of the images", "masks": found.said, "methods": wanted}
-        | {"status": sides[""].look.status, "layer": sides[""].layer}
-        | ({"teacher_status": sides["teacher/"].look.status, "teacher_layer": sides["teacher/"].layer} if teacher is not None else {}),
+        | {"absent": "mean colour of the images", "masks": foreground.reason, "methods": wanted}
+        | {"status": sides[""].by_method.status, "layer": sides[""].layer}
+        | ({"teacher_status": sides["teacher/"].by_method.status, "teacher_layer": sides["teacher/"].layer} if teacher is not None else {}),
         seed=seed,
         versions=versions(),
     )
 
 
 class _Steps:
-    """Counts finished parts and tells the caller."""
+    """Count finished parts and report them to the caller."""
 
     def __init__(self, progress: Progress | None, total: int) -> None:
         self.progress, self.total, self.done = progress, total, 0
@@ -146,7 +148,7 @@ def _check_masks(masks: np.ndarray | str | None, student: ProbeInput) -> np.ndar
     return masks
 
 
-def _masks_of(
+def _select_masks(
     masks: np.ndarray | str | None, student: ProbeInput, teacher: ProbeInput | None, rows: np.ndarray, *, steps: int, seed: int
 ) -> Foreground:
     if masks is None:
@@ -156,45 +158,49 @@ def _masks_of(
     if teacher is None:
         return Foreground(None, "no masks: there is no teacher to discover them with")
     with undisturbed(teacher.encode):
-        return discover(lens_of(teacher, steps=steps), teacher.images(rows), seed=seed)
+        return discover(prepare_encoder(teacher, steps=steps), teacher.images(rows), seed=seed)
 
 
-def _scores(sides: dict[str, Answer], found: Foreground, domain: np.ndarray) -> dict[str, Score]:
+def _scores(sides: dict[str, EncoderAttributions], foreground: Foreground, domain: np.ndarray) -> dict[str, Score]:
     scores: dict[str, Score] = {}
     for prefix, side in sides.items():
         scores[f"{prefix}domain/auc"] = as_score(side.logit.auc.value, auc_interval(side.logit.auc), chance=0.5, bounds=(0.0, 1.0))
-        for key, reading in side.look.readings.items():
-            scores |= {f"{prefix}{key}/{name}": score for name, score in reading.scores.items()}
-            if reading.informative:
-                scores |= {f"{prefix}{name}": score for name, score in scores_by_domain(key, reading, domain).items()}
-    for key, reading in sides[""].look.readings.items():
-        other = sides["teacher/"].look.readings.get(key) if "teacher/" in sides else None
-        if other is not None and reading.informative and other.informative:
-            scores |= excess_scores(key, reading, other, domain)
+        for key, evaluation in side.by_method.evaluations.items():
+            scores |= {f"{prefix}{key}/{name}": score for name, score in evaluation.scores.items()}
+            if evaluation.informative:
+                scores |= {f"{prefix}{name}": score for name, score in scores_by_domain(key, evaluation, domain).items()}
+    for key, evaluation in sides[""].by_method.evaluations.items():
+        twin = sides["teacher/"].by_method.evaluations.get(key) if "teacher/" in sides else None
+        if twin is not None and evaluation.informative and twin.informative:
+            scores |= excess_scores(key, evaluation, twin, domain)
             direction: Literal["higher", "neutral"] = "higher" if key.endswith("zero_shot") else "neutral"
-            scores |= agreement_scores(key, reading, other, domain, direction=direction)
-    if found.quality is not None:
-        scores["masks/content_kept"] = found.quality
+            scores |= agreement_scores(key, evaluation, twin, domain, direction=direction)
+    if foreground.quality is not None:
+        scores["masks/content_kept"] = foreground.quality
     return scores
 
 
-def _arrays(sides: dict[str, Answer], student: ProbeInput, rows: np.ndarray, gallery: int, found: Foreground) -> dict[str, np.ndarray]:
-    arrays = {f"{prefix}{name}": array for prefix, side in sides.items() for name, array in side.look.arrays.items()}
-    shown = rows[: 2 * gallery]
+def _arrays(
+    sides: dict[str, EncoderAttributions], student: ProbeInput, rows: np.ndarray, gallery: int, foreground: Foreground
+) -> dict[str, np.ndarray]:
+    arrays = {f"{prefix}{name}": array for prefix, side in sides.items() for name, array in side.by_method.arrays.items()}
+    gallery_rows = rows[: 2 * gallery]
     arrays |= {
-        "gallery/ids": student.table.ids[shown],
-        "gallery/domain": student.table.domain[shown],
-        "gallery/labels": student.table.labels[shown],
+        "gallery/ids": student.table.ids[gallery_rows],
+        "gallery/domain": student.table.domain[gallery_rows],
+        "gallery/labels": student.table.labels[gallery_rows],
     }
     arrays |= {"mean_map/classes": sides[""].classes, "curve/fractions": np.array([0.0, *FRACTIONS, 1.0])}
-    arrays["lens/absent"] = absent_colour(student).numpy().reshape(3)
+    arrays["lens/absent"] = baseline_colour(student).numpy().reshape(3)
     arrays |= {f"{prefix}lens/domain": side.logit.normals.mean(axis=0).astype(np.float32) for prefix, side in sides.items()}
-    if found.masks is not None:
-        arrays["gallery/masks"] = pictures(resized(found.masks[: 2 * gallery], student.size))
+    if foreground.masks is not None:
+        arrays["gallery/masks"] = pictures(resized(foreground.masks[: 2 * gallery], student.size))
     return arrays
 
 
-def _counts(look: Look, rows: np.ndarray, domain: np.ndarray, checked: int, gallery: int, available: int) -> dict[str, int]:
+def _counts(
+    by_method: MethodAttributions, rows: np.ndarray, domain: np.ndarray, checked: int, gallery: int, available: int
+) -> dict[str, int]:
     explained = {f"images/{side}": int((domain[rows] == side).sum()) for side in DOMAINS}
     each = min(explained.values())
     return {
@@ -202,6 +208,6 @@ def _counts(look: Look, rows: np.ndarray, domain: np.ndarray, checked: int, gall
         **explained,
         "images/checked_per_domain": min(checked, each),
         "images/gallery_per_domain": min(gallery, each),
-        "readings": len(look.readings),
-        "readings/informative": sum(reading.informative for reading in look.readings.values()),
+        "readings": len(by_method.evaluations),
+        "readings/informative": sum(evaluation.informative for evaluation in by_method.evaluations.values()),
     }

@@ -1,4 +1,4 @@
-"""Which images are explained: as many of each domain, the classes in the same proportions in both."""
+"""The images that are attributed: equally many of each domain, with the same proportions of classes in both."""
 
 from __future__ import annotations
 

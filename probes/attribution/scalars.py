@@ -1,4 +1,4 @@
-"""The two numbers of an image that are attributed: its zero-shot logit, and how synthetic it looks to this encoder.
+"""The two logits of an image that are attributed: the zero-shot logit of its class, and the domain logit of a linear probe for synthetic.
 
 Both are the embedding's cosine with a direction, f(x) = z(x) . v / |z(x)|, so that a method needs only the direction of each image.
 """
@@ -19,7 +19,7 @@ SCALARS = ("zero_shot", "domain")
 
 
 def zero_shot_directions(labels: np.ndarray, class_weights: np.ndarray) -> np.ndarray:
-    """Give the direction of each image's zero-shot logit: its class text minus the mean of the other classes' texts.
+    """Compute the direction of each image's zero-shot logit: its class text minus the mean of the other classes' texts.
 
     The mean is taken off because what raises every class at once does not decide for one.
 
@@ -37,13 +37,18 @@ def zero_shot_directions(labels: np.ndarray, class_weights: np.ndarray) -> np.nd
 
 
 def predicted_classes(embeddings: np.ndarray, class_weights: np.ndarray) -> np.ndarray:
-    """Give the class of the largest cosine, (n,) int64."""
+    """Return the class of the largest cosine, (n,) int64.
+
+    Args:
+        embeddings: (n, D).
+        class_weights: (D, C).
+    """
     return (embeddings @ (class_weights / np.linalg.norm(class_weights, axis=0))).argmax(axis=1)
 
 
 @dataclass(frozen=True)
 class DomainLogit:
-    """A linear probe of real against synthetic in the embedding, never asked about an image it was fitted on.
+    """A linear probe of real against synthetic in the embedding, which scores no image that it was fitted on.
 
     Args:
         rows: (M,) rows of the table it was cross-fitted on, as many real as synthetic in each class.
@@ -58,11 +63,11 @@ class DomainLogit:
     auc: CrossFittedAuc
 
     def directions(self, rows: np.ndarray) -> np.ndarray:
-        """Give the direction of each image, (n, D) float32: of the model that did not see it, or the mean of all for unseen images."""
+        """Compute the direction of each image, (n, D) float32: of the model that did not see it, or the mean of all for unseen images."""
         place = np.full(int(max(self.rows.max(), rows.max(initial=0))) + 1, -1)
         place[self.rows] = self.fold
-        found = np.where(place[rows, None] >= 0, self.normals[place[rows]], self.normals.mean(axis=0))
-        return found.astype(np.float32)
+        directions = np.where(place[rows, None] >= 0, self.normals[place[rows]], self.normals.mean(axis=0))
+        return directions.astype(np.float32)
 
 
 @one_thread
@@ -77,10 +82,12 @@ def domain_logit(table: EmbeddingTable, *, seed: int, folds: int = 5, max_images
     """
     synthetic = table.domain == "synthetic"
     rows = balanced_sample(table.labels, synthetic, max_images=max_images, seed=seed)
-    made = synthetic[rows]
-    fold = stratified_folds(2 * table.labels[rows] + made, folds=folds, seed=seed)
-    if any(len(np.unique(made[fold == number])) < 2 for number in range(folds)):
-        fold = stratified_folds(made.astype(np.int64), folds=folds, seed=seed)  # classes too small to be spread each by itself
-    found = logistic_scores(table.embeddings[rows].astype(np.float64), made, fold, fold)
-    lengths = np.linalg.norm(found.directions, axis=1, keepdims=True)
-    return DomainLogit(rows, fold, found.directions / np.maximum(lengths, 1e-12), auc_over_cells(found.scores, made, fold))
+    is_synthetic = synthetic[rows]
+    fold = stratified_folds(2 * table.labels[rows] + is_synthetic, folds=folds, seed=seed)
+    if any(len(np.unique(is_synthetic[fold == number])) < 2 for number in range(folds)):
+        fold = stratified_folds(is_synthetic.astype(np.int64), folds=folds, seed=seed)  # classes too small to be spread each by itself
+    classifiers = logistic_scores(table.embeddings[rows].astype(np.float64), is_synthetic, fold, fold)
+    lengths = np.linalg.norm(classifiers.directions, axis=1, keepdims=True)
+    return DomainLogit(
+        rows, fold, classifiers.directions / np.maximum(lengths, 1e-12), auc_over_cells(classifiers.scores, is_synthetic, fold)
+    )

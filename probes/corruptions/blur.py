@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from probes.corruptions.noise import Streams
-from probes.corruptions.severity import Setting
+from probes.corruptions.severity import CorruptionSettings
 
 
 def smooth(images: np.ndarray, sigma: float, *, truncate: float = 4.0, mode: str = "nearest") -> np.ndarray:
@@ -17,23 +17,23 @@ def smooth(images: np.ndarray, sigma: float, *, truncate: float = 4.0, mode: str
     return images if sigma <= 0 else gaussian_filter(images, sigma=(0,) * (images.ndim - 2) + (sigma, sigma), truncate=truncate, mode=mode)
 
 
-def defocus_blur(images: np.ndarray, how: Setting, streams: Streams) -> np.ndarray:
+def defocus_blur(images: np.ndarray, settings: CorruptionSettings, streams: Streams) -> np.ndarray:
     """Average over a disc with a soft edge; the numbers are its radius (pixels, scaled) and the softness of the edge (pixels)."""
     import torch
     from torch.nn import functional as F
 
-    kernel = torch.from_numpy(disc(how.numbers[0] * how.scale, how.numbers[1]))
-    reach = len(kernel) // 2
+    kernel = torch.from_numpy(disc(settings.numbers[0] * settings.scale, settings.numbers[1]))
+    radius = len(kernel) // 2
     height, width = images.shape[2:]
-    reach = min(reach, height - 1, width - 1)
+    radius = min(radius, height - 1, width - 1)
     middle = len(kernel) // 2
-    kernel = kernel[middle - reach : middle + reach + 1, middle - reach : middle + reach + 1]
-    padded = F.pad(torch.from_numpy(np.ascontiguousarray(images, dtype=np.float32)), (reach,) * 4, mode="reflect")
+    kernel = kernel[middle - radius : middle + radius + 1, middle - radius : middle + radius + 1]
+    padded = F.pad(torch.from_numpy(np.ascontiguousarray(images, dtype=np.float32)), (radius,) * 4, mode="reflect")
     return F.conv2d(padded, (kernel / kernel.sum()).expand(3, 1, -1, -1).contiguous(), groups=3).numpy()
 
 
 def disc(radius: float, softness: float) -> np.ndarray:
-    """Give a disc on whole pixels, smoothed by a Gaussian of 3 x 3 (5 x 5 above radius 8) taps, of sum 1, (2 r + 1, 2 r + 1) float32."""
+    """Return a disc on whole pixels, smoothed by a Gaussian of 3 x 3 (5 x 5 above radius 8) taps, of sum 1, (2 r + 1, 2 r + 1) float32."""
     taps = 1 if radius <= 8 else 2
     reach = math.floor(radius) + taps
     across = np.arange(-reach, reach + 1)
@@ -45,13 +45,13 @@ def disc(radius: float, softness: float) -> np.ndarray:
     return (inside / inside.sum()).astype(np.float32)
 
 
-def glass_blur(images: np.ndarray, how: Setting, streams: Streams) -> np.ndarray:
+def glass_blur(images: np.ndarray, settings: CorruptionSettings, streams: Streams) -> np.ndarray:
     """Take every pixel from a near place, between two blurs.
 
     The numbers: the blur (pixels, scaled), how far a pixel is taken from, and the rounds. The authors' code means to exchange two pixels, but
     NumPy's views make it copy one onto the other; the published images are those of the copy, and so are these.
     """
-    sigma, reach, rounds = how.numbers[0] * how.scale, max(1, round(how.numbers[1] * how.scale)), how.numbers[2]
+    sigma, reach, rounds = settings.numbers[0] * settings.scale, max(1, round(settings.numbers[1] * settings.scale)), settings.numbers[2]
     moved = np.floor(smooth(images, sigma) * 255 + 1e-3) / 255
     count, _, height, width = images.shape
     every = np.arange(count)
@@ -64,10 +64,10 @@ def glass_blur(images: np.ndarray, how: Setting, streams: Streams) -> np.ndarray
     return smooth(moved, sigma)
 
 
-def motion_blur(images: np.ndarray, how: Setting, streams: Streams) -> np.ndarray:
+def motion_blur(images: np.ndarray, settings: CorruptionSettings, streams: Streams) -> np.ndarray:
     """Smear along a line of random angle in [-45, 45] degrees; the numbers are its length and the spread of its weight (pixels, scaled)."""
     angles = np.array([stream.uniform(-45, 45) for stream in streams])
-    return smear(images, how.numbers[0] * how.scale, how.numbers[1] * how.scale, angles)
+    return smear(images, settings.numbers[0] * settings.scale, settings.numbers[1] * settings.scale, angles)
 
 
 def smear(images: np.ndarray, length: float, sigma: float, angles: np.ndarray) -> np.ndarray:
@@ -84,18 +84,18 @@ def smear(images: np.ndarray, length: float, sigma: float, angles: np.ndarray) -
     steps = min(2 * round(length) + 1, max(images.shape[2:]))
     weight = np.exp(-(np.arange(steps) ** 2) / (2 * max(sigma, 1e-6) ** 2))
     weight /= weight.sum()
-    found = np.zeros_like(images)
+    blurred = np.zeros_like(images)
     for number, angle in enumerate(np.radians(angles)):
         padded = np.pad(images[number], ((0, 0), (steps, steps), (steps, steps)), mode="edge")
         for step in range(steps):
             down, right = steps + round(step * math.sin(angle)), steps + round(step * math.cos(angle))
-            found[number] += weight[step] * padded[:, down : down + images.shape[2], right : right + images.shape[3]]
-    return found
+            blurred[number] += weight[step] * padded[:, down : down + images.shape[2], right : right + images.shape[3]]
+    return blurred
 
 
-def zoom_blur(images: np.ndarray, how: Setting, streams: Streams) -> np.ndarray:
+def zoom_blur(images: np.ndarray, settings: CorruptionSettings, streams: Streams) -> np.ndarray:
     """Average the image with itself enlarged about its centre; the numbers are the end and the step of the enlargement from 1."""
-    factors = np.arange(1, how.numbers[0] - 1e-9, how.numbers[1])
+    factors = np.arange(1, settings.numbers[0] - 1e-9, settings.numbers[1])
     return (images + sum(enlarged(images, float(factor)) for factor in factors)) / (len(factors) + 1)
 
 

@@ -10,22 +10,22 @@ import numpy as np
 
 from probes.corruptions.blur import smooth
 from probes.corruptions.noise import Streams
-from probes.corruptions.severity import Setting
+from probes.corruptions.severity import CorruptionSettings
 
 
-def contrast(images: np.ndarray, how: Setting, streams: Streams) -> np.ndarray:
+def contrast(images: np.ndarray, settings: CorruptionSettings, streams: Streams) -> np.ndarray:
     """Draw every value towards its colour's mean over the image; the number is what stays of the distance."""
     mean = images.mean(axis=(2, 3), keepdims=True)
-    return (images - mean) * how.numbers + mean
+    return (images - mean) * settings.numbers + mean
 
 
-def elastic_transform(images: np.ndarray, how: Setting, streams: Streams) -> np.ndarray:
+def elastic_transform(images: np.ndarray, settings: CorruptionSettings, streams: Streams) -> np.ndarray:
     """Move three points by chance and pixels by a smooth random field, bilinear, edges mirrored.
 
     The numbers, as shares of the shorter side: strength and smoothness of the field, and the reach of the points.
     """
     side = min(images.shape[2:])
-    strength, sigma, reach = (number * side for number in how.numbers)
+    strength, sigma, reach = (number * side for number in settings.numbers)
     height, width = images.shape[2:]
     third, middle = side // 3, (width // 2, height // 2)
     points = np.array([(third, third), (third, -third), (-third, -third)], dtype=np.float64) + middle  # x, y
@@ -54,22 +54,22 @@ def _sampled(images: np.ndarray, places: np.ndarray) -> np.ndarray:
     return F.grid_sample(tensor, grid, mode="bilinear", padding_mode="reflection", align_corners=True).numpy()
 
 
-def pixelate(images: np.ndarray, how: Setting, streams: Streams) -> np.ndarray:
+def pixelate(images: np.ndarray, settings: CorruptionSettings, streams: Streams) -> np.ndarray:
     """Shrink and enlarge by boxes; the number is the factor."""
     from PIL import Image
 
     height, width = images.shape[2:]
-    small = max(1, int(width * how.numbers)), max(1, int(height * how.numbers))
+    small = max(1, int(width * settings.numbers)), max(1, int(height * settings.numbers))
     return _each(images, lambda image: image.resize(small, Image.Resampling.BOX).resize((width, height), Image.Resampling.BOX))
 
 
-def jpeg_compression(images: np.ndarray, how: Setting, streams: Streams) -> np.ndarray:
+def jpeg_compression(images: np.ndarray, settings: CorruptionSettings, streams: Streams) -> np.ndarray:
     """Encode as JPEG and decode; the number is the quality."""
     from PIL import Image
 
     def squeezed(image: Image.Image) -> Image.Image:
         buffer = io.BytesIO()
-        image.save(buffer, "JPEG", quality=how.numbers)
+        image.save(buffer, "JPEG", quality=settings.numbers)
         return Image.open(buffer)
 
     return _each(images, squeezed)
@@ -80,5 +80,5 @@ def _each(images: np.ndarray, change: Callable[[Any], Any]) -> np.ndarray:
     from PIL import Image
 
     pixels = (images * 255).round().clip(0, 255).astype(np.uint8).transpose(0, 2, 3, 1)
-    found = np.stack([np.asarray(change(Image.fromarray(image))) for image in pixels])
-    return found.transpose(0, 3, 1, 2).astype(np.float32) / 255
+    changed = np.stack([np.asarray(change(Image.fromarray(image))) for image in pixels])
+    return changed.transpose(0, 3, 1, 2).astype(np.float32) / 255

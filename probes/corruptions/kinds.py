@@ -9,10 +9,10 @@ import numpy as np
 from probes.corruptions.blur import defocus_blur, glass_blur, motion_blur, zoom_blur
 from probes.corruptions.digital import contrast, elastic_transform, jpeg_compression, pixelate
 from probes.corruptions.noise import Streams, gaussian_noise, impulse_noise, shot_noise
-from probes.corruptions.severity import Setting, setting
+from probes.corruptions.severity import CorruptionSettings, corruption_settings
 from probes.corruptions.weather import brightness, fog, frost, snow
 
-CORRUPTIONS: dict[str, Callable[[np.ndarray, Setting, Streams], np.ndarray]] = {
+CORRUPTIONS: dict[str, Callable[[np.ndarray, CorruptionSettings, Streams], np.ndarray]] = {
     "gaussian_noise": gaussian_noise,
     "shot_noise": shot_noise,
     "impulse_noise": impulse_noise,
@@ -45,9 +45,9 @@ def corrupt(images: np.ndarray, name: str, severity: int, *, keys: np.ndarray) -
 
     Source: Hendrycks & Dietterich (2019); own implementation. Deviations: see docs/probes/corruptions.md.
     """
-    how = setting(name, severity, min(images.shape[2:]))
+    settings = corruption_settings(name, severity, min(images.shape[2:]))
     number = list(CORRUPTIONS).index(name)
     streams = [np.random.default_rng([int(key), number, severity]) for key in keys]
-    changed = CORRUPTIONS[name](np.asarray(images, dtype=np.float32), how, streams)
+    corrupted = CORRUPTIONS[name](np.asarray(images, dtype=np.float32), settings, streams)
     # the data sets cut off to eight bits; a value that is whole up to rounding must stay what it is
-    return (np.floor(np.clip(changed, 0, 1) * 255 + 1e-3) / 255).astype(np.float32)
+    return (np.floor(np.clip(corrupted, 0, 1) * 255 + 1e-3) / 255).astype(np.float32)

@@ -1,4 +1,4 @@
-"""The corruptions probe: how much accuracy common corruptions cost the student, and how much more than they cost its teacher."""
+"""The corruptions probe: the accuracy that common corruptions cost the student, and what they cost beyond its teacher's loss."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from probes.compute.memoize import content, remembered
 from probes.corruptions.kinds import CORRUPTIONS, corrupt
-from probes.corruptions.severity import SEVERITIES, setting
+from probes.corruptions.severity import SEVERITIES, corruption_settings
 from probes.embeddings import DOMAINS
 from probes.inputs import check_sights, versions
 from probes.probe_input import ProbeInput
@@ -70,21 +70,26 @@ def corruptions(
         raise ValueError(
             f"`limit` must be at least {LEAST_IMAGES} images of each domain, got {limit}; with fewer no corruption can show anything."
         )
-    sources = {setting(kind, 1, side).source for kind in kinds}  # also refuses unknown kinds
+    sources = {corruption_settings(kind, 1, side).source for kind in kinds}  # also refuses unknown kinds
     rows = sample_rows(student.table.labels, student.table.domain, limit=limit, seed=seed)
     weights = np.asarray(class_weights, dtype=np.float64) / np.linalg.norm(class_weights, axis=0)
-    shown = len(rows) * (1 + len(kinds) * len(SEVERITIES))
-    total = shown * (1 if teacher is None else 2)
-    told = progress or (lambda done, total: None)
-    ours = _correct(student, student, rows, weights, tuple(kinds), seed, lambda done: told(done, total))
+    per_encoder = len(rows) * (1 + len(kinds) * len(SEVERITIES))
+    total = per_encoder * (1 if teacher is None else 2)
+    report_progress = progress or (lambda done, total: None)
+    ours = _correct(student, student, rows, weights, tuple(kinds), seed, lambda done: report_progress(done, total))
     domain = student.table.domain[rows]
-    scores, arrays = _one(ours, domain, tuple(kinds), 1 / weights.shape[1])
+    scores, arrays = _encoder_scores(ours, domain, tuple(kinds), 1 / weights.shape[1])
     if teacher is not None:
-        ask = lambda: _correct(teacher, student, rows, weights, tuple(kinds), seed, lambda done: told(shown + done, total))  # noqa: E731
-        few = teacher.embed(student.images(rows[:8]))
-        theirs = remembered(content("corruptions", teacher.table, few, rows, class_weights, tuple(kinds), student.size, seed), ask)
-        told(total, total)
-        teacher_scores, teacher_arrays = _one(theirs, domain, tuple(kinds), 1 / weights.shape[1])
+
+        def measure_teacher() -> np.ndarray:
+            return _correct(teacher, student, rows, weights, tuple(kinds), seed, lambda done: report_progress(per_encoder + done, total))
+
+        sample_embeddings = teacher.embed(student.images(rows[:8]))
+        theirs = remembered(
+            content("corruptions", teacher.table, sample_embeddings, rows, class_weights, tuple(kinds), student.size, seed), measure_teacher
+        )
+        report_progress(total, total)
+        teacher_scores, teacher_arrays = _encoder_scores(theirs, domain, tuple(kinds), 1 / weights.shape[1])
         scores |= {f"teacher/{name}": score for name, score in teacher_scores.items()} | _excess(ours, theirs, domain, tuple(kinds))
         arrays |= {f"teacher/{name}": array for name, array in teacher_arrays.items()}
     return ProbeResult(
@@ -101,43 +106,45 @@ def corruptions(
 
 
 def _correct(
-    sight: ProbeInput,
-    shown: ProbeInput,
+    encoder: ProbeInput,
+    images_of: ProbeInput,
     rows: np.ndarray,
     weights: np.ndarray,
     kinds: tuple[str, ...],
     seed: int,
-    told: Callable[[int], None],
+    report_done: Callable[[int], None],
 ) -> np.ndarray:
-    """Tell which answers are right, (M, 1 + kinds * 5) bool, the clean images first."""
+    """Return which predictions are right, (M, 1 + kinds * 5) bool, the clean images first."""
     import torch
 
-    height, width = shown.size
+    height, width = images_of.size
     step = int(np.clip(VALUES_AT_ONCE // (3 * height * width), 1, 250))
-    labels = shown.table.labels[rows]
+    labels = images_of.table.labels[rows]
     cells = [(kind, severity) for kind in kinds for severity in SEVERITIES]
     right = np.zeros((len(rows), 1 + len(cells)), dtype=bool)
     done = 0
     for start in range(0, len(rows), step):
         here = slice(start, min(start + step, len(rows)))
-        clean = shown.images(rows[here]).numpy()
+        clean = images_of.images(rows[here]).numpy()
         for column in range(right.shape[1]):
             images = clean if column == 0 else corrupt(clean, *cells[column - 1], keys=seed * 1_000_003 + rows[here])
-            answers = (sight.embed(torch.from_numpy(images)) @ weights).argmax(axis=1)
-            right[here, column] = answers == labels[here]
+            predictions = (encoder.embed(torch.from_numpy(images)) @ weights).argmax(axis=1)
+            right[here, column] = predictions == labels[here]
             done += len(clean)
-            told(done)
+            report_done(done)
     return right
 
 
 def _means(right: np.ndarray, kinds: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """Give each image's share of right answers, (M,), for every kind and for all of them."""
+    """Compute each image's share of right predictions, (M,), for every kind and for all of them."""
     changed = right[:, 1:].reshape(len(right), len(kinds), len(SEVERITIES)).astype(np.float64)
     return {kind: changed[:, number].mean(axis=1) for number, kind in enumerate(kinds)} | {"mean": changed.mean(axis=(1, 2))}
 
 
-def _one(right: np.ndarray, domain: np.ndarray, kinds: tuple[str, ...], chance: float) -> tuple[dict[str, Score], dict[str, np.ndarray]]:
-    """Score one encoder by itself."""
+def _encoder_scores(
+    right: np.ndarray, domain: np.ndarray, kinds: tuple[str, ...], chance: float
+) -> tuple[dict[str, Score], dict[str, np.ndarray]]:
+    """Score one encoder alone."""
     scores: dict[str, Score] = {}
     arrays: dict[str, np.ndarray] = {}
     for name in DOMAINS:
@@ -148,7 +155,7 @@ def _one(right: np.ndarray, domain: np.ndarray, kinds: tuple[str, ...], chance: 
         )
         means = _means(right[rows], kinds)
         for kind, share in means.items():
-            # one image each right and wrong is added, so that 50 right answers do not look certain
+            # one image each right and wrong is added, so that 50 right predictions do not look certain
             padded = np.append(share, [0.0, 1.0])
             interval = paired.around((float(padded.mean()), float(padded.std()) / np.sqrt(len(padded))))
             scores[f"{kind}/{name}"] = as_score(share.mean(), interval, chance=chance, direction="higher", bounds=(0.0, 1.0))
@@ -169,8 +176,8 @@ def _excess(ours: np.ndarray, theirs: np.ndarray, domain: np.ndarray, kinds: tup
             {kind: right[rows, 0] - share for kind, share in _means(right[rows], kinds).items()} for right in (ours, theirs)
         )
         for kind in lost:
-            apart = lost[kind] - teacher_lost[kind]
+            excess = lost[kind] - teacher_lost[kind]
             scores[f"excess/{kind}/{name}"] = as_score(
-                apart.mean(), paired.around(paired.middle_and_error(apart)), chance=0.0, direction="lower", bounds=(-2.0, 2.0)
+                excess.mean(), paired.around(paired.middle_and_error(excess)), chance=0.0, direction="lower", bounds=(-2.0, 2.0)
             )
     return scores

@@ -1,4 +1,4 @@
-"""How strong each corruption is at each severity, for small images and for large ones."""
+"""Published settings of each corruption at each severity, for small images and for large ones."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ IMAGENET: dict[str, tuple[Any, ...]] = {
 
 
 @dataclass(frozen=True)
-class Setting:
+class CorruptionSettings:
     """One corruption at one severity for one image size.
 
     Args:
@@ -80,8 +80,13 @@ class Setting:
     source: str
 
 
-def setting(name: str, severity: int, side: int) -> Setting:
-    """Give the setting of a corruption for images of a shorter side.
+def corruption_settings(name: str, severity: int, side: int) -> CorruptionSettings:
+    """Return the settings of a corruption for one image size.
+
+    Args:
+        name: key in `CORRUPTIONS`.
+        severity: 1 to 5.
+        side: shorter side of the images in pixels.
 
     Raises:
         ValueError: for an unknown corruption or severity.
@@ -91,5 +96,5 @@ def setting(name: str, severity: int, side: int) -> Setting:
     if severity not in SEVERITIES:
         raise ValueError(f"`severity` must be 1 to 5, got {severity}; choose one of these.")
     if side < BOUNDARY:
-        return Setting(CIFAR[name][severity - 1], side / SMALL_SIDE, "CIFAR-10-C")
-    return Setting(IMAGENET[name][severity - 1], side / LARGE_SIDE, "ImageNet-C")
+        return CorruptionSettings(CIFAR[name][severity - 1], side / SMALL_SIDE, "CIFAR-10-C")
+    return CorruptionSettings(IMAGENET[name][severity - 1], side / LARGE_SIDE, "ImageNet-C")

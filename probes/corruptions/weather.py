@@ -6,29 +6,29 @@ import numpy as np
 
 from probes.corruptions.blur import enlarged, smear
 from probes.corruptions.noise import Streams
-from probes.corruptions.severity import Setting
+from probes.corruptions.severity import CorruptionSettings
 
 LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)[:, None, None]
 
 
-def snow(images: np.ndarray, how: Setting, streams: Streams) -> np.ndarray:
+def snow(images: np.ndarray, settings: CorruptionSettings, streams: Streams) -> np.ndarray:
     """Whiten and lay smeared flakes on top.
 
     The numbers: mean and spread of the flakes' field, its enlargement, the threshold below which there is no flake, length and spread of the
     smear (pixels, scaled), and how much of the image's own colour stays.
     """
-    mean, spread, zoom, threshold, length, sigma, stays = how.numbers
+    mean, spread, zoom, threshold, length, sigma, stays = settings.numbers
     field = np.stack([stream.normal(mean, spread, size=(1, *images.shape[2:])) for stream in streams]).astype(np.float32)
-    flakes = enlarged(field, zoom * max(how.scale, 1.0)).copy()
+    flakes = enlarged(field, zoom * max(settings.scale, 1.0)).copy()
     flakes[flakes < threshold] = 0
     angles = np.array([stream.uniform(-135, -45) for stream in streams])
-    flakes = smear(flakes.clip(0, 1), length * how.scale, sigma * how.scale, angles)
+    flakes = smear(flakes.clip(0, 1), length * settings.scale, sigma * settings.scale, angles)
     grey = (images * LUMA).sum(axis=1, keepdims=True)
     whitened = stays * images + (1 - stays) * np.maximum(images, grey * 1.5 + 0.5)
     return whitened + flakes + flakes[:, :, ::-1, ::-1]
 
 
-def frost(images: np.ndarray, how: Setting, streams: Streams) -> np.ndarray:
+def frost(images: np.ndarray, settings: CorruptionSettings, streams: Streams) -> np.ndarray:
     """Mix with a texture of ice; the numbers are the weights of image and ice.
 
     The data sets cut the ice out of six photographs. This one is drawn: ridges of a plasma field on a bluish ground, so that the numbers
@@ -38,20 +38,20 @@ def frost(images: np.ndarray, how: Setting, streams: Streams) -> np.ndarray:
     ridges = 1 - np.abs(2 * field - 1) ** 0.5
     ground = np.array([0.55, 0.62, 0.70], dtype=np.float32)[:, None, None]
     ice = np.clip(ground * (0.5 + 0.5 * field) + 0.6 * ridges, 0, 1)
-    return how.numbers[0] * images + how.numbers[1] * ice
+    return settings.numbers[0] * images + settings.numbers[1] * ice
 
 
-def fog(images: np.ndarray, how: Setting, streams: Streams) -> np.ndarray:
+def fog(images: np.ndarray, settings: CorruptionSettings, streams: Streams) -> np.ndarray:
     """Add a plasma field and keep the greatest value; the numbers are its strength and how fast it gets smooth."""
-    strength, decay = how.numbers
+    strength, decay = settings.numbers
     brightest = images.max(axis=(1, 2, 3), keepdims=True)
     return (images + strength * plasma(images.shape[2:], decay, streams)) * brightest / (brightest + strength)
 
 
-def brightness(images: np.ndarray, how: Setting, streams: Streams) -> np.ndarray:
+def brightness(images: np.ndarray, settings: CorruptionSettings, streams: Streams) -> np.ndarray:
     """Raise V of hue, saturation and value; with hue and saturation kept this multiplies all three colours alike."""
     value = images.max(axis=1, keepdims=True)
-    raised = np.minimum(value + how.numbers, 1)
+    raised = np.minimum(value + settings.numbers, 1)
     return np.where(value > 0, images * raised / np.maximum(value, 1e-6), raised)
 
 

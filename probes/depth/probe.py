@@ -1,4 +1,4 @@
-"""The depth probe: where in the network the domains come apart, and where the classes come together, beside the teacher."""
+"""The depth probe: how well domains and classes can be read at several depths of the network, beside the teacher."""
 
 from __future__ import annotations
 
@@ -63,24 +63,24 @@ def depth(
         raise ValueError(
             "`student` must be a torch module for `depth`, got another callable; pass the module whose layers are to be looked at."
         )
-    table, told = student.table, progress or (lambda done, total: None)
+    table, report_progress = student.table, progress or (lambda done, total: None)
     rows = balanced_sample(table.labels, table.domain == "synthetic", max_images=2 * limit, seed=seed)
-    both = 1 + (teacher is not None and teacher.module is not None)
-    told(0, both)
+    encoders = 1 + (teacher is not None and teacher.module is not None)
+    report_progress(0, encoders)
     measure = one_thread(_measured)
     scores, arrays = measure(student, student, rows, class_weights, seed, stages)
-    told(1, both)
-    if both > 1 and teacher is not None:
-        few = teacher.embed(student.images(rows[:8]))
-        given = content("depth", teacher.table, few, rows, class_weights, student.size, seed, stages)
-        theirs, their_arrays = remembered(given, lambda: measure(teacher, student, rows, class_weights, seed, stages))
-        scores |= {f"teacher/{name}": score for name, score in theirs.items()}
-        arrays |= {f"teacher/{name}": array.copy() for name, array in their_arrays.items()}
-        told(2, both)
+    report_progress(1, encoders)
+    if encoders > 1 and teacher is not None:
+        sample_embeddings = teacher.embed(student.images(rows[:8]))
+        key = content("depth", teacher.table, sample_embeddings, rows, class_weights, student.size, seed, stages)
+        teacher_scores, teacher_arrays = remembered(key, lambda: measure(teacher, student, rows, class_weights, seed, stages))
+        scores |= {f"teacher/{name}": score for name, score in teacher_scores.items()}
+        arrays |= {f"teacher/{name}": array.copy() for name, array in teacher_arrays.items()}
+        report_progress(2, encoders)
     return ProbeResult(
         probe="depth",
         subject=table.name,
-        reference=teacher.table.name if both > 1 and teacher is not None else None,
+        reference=teacher.table.name if encoders > 1 and teacher is not None else None,
         scores=scores,
         arrays=arrays,
         counts={
@@ -94,48 +94,52 @@ def depth(
     )
 
 
-def _measured(sight: ProbeInput, shown: ProbeInput, rows: np.ndarray, class_weights: np.ndarray | None, seed: int, stages: int) -> Measured:
+def _measured(
+    encoder: ProbeInput, images_of: ProbeInput, rows: np.ndarray, class_weights: np.ndarray | None, seed: int, stages: int
+) -> Measured:
     """Measure one encoder at every depth on some rows."""
-    module = sight.module
+    module = encoder.module
     if module is None:
         return {}, {}
-    found = _features(sight, shown, rows, stages)
-    labels, synthetic = shown.table.labels[rows], shown.table.domain[rows] == "synthetic"
+    features_by_stage = _features(encoder, images_of, rows, stages)
+    labels, synthetic = images_of.table.labels[rows], images_of.table.domain[rows] == "synthetic"
     fold = stratified_folds(2 * labels + synthetic, folds=FOLDS, seed=seed)
-    depths = {f"at_{number}": features for number, features in enumerate(found.values(), start=1)}
-    depths["at_end"] = sight.table.unit(rows)
+    depths = {f"at_{number}": features for number, features in enumerate(features_by_stage.values(), start=1)}
+    depths["at_end"] = encoder.table.unit(rows)
     scores: dict[str, Score] = {}
     for place, features in depths.items():
         reduced = principal(features)
         scores |= _separability(place, reduced, labels, synthetic, fold)
         if class_weights is not None:
             scores |= _readable(place, reduced, labels, synthetic, class_weights, seed)
-    if class_weights is not None and found:
+    if class_weights is not None and features_by_stage:
         weights = class_weights / np.linalg.norm(class_weights, axis=0)
         before = (depths["at_end"] @ weights).argmax(axis=1) == labels
-        last = _right(list(found.values())[-1], labels, synthetic, weights, seed)
+        last = _right(list(features_by_stage.values())[-1], labels, synthetic, weights, seed)
         for name, mask in (("real", ~synthetic), ("synthetic", synthetic)):
             gain = float(last[mask].mean() - before[mask].mean())
             scores[f"refit_gain/before_projection/{name}"] = as_score(
                 gain, paired_proportions(last[mask], before[mask]), chance=0.0, bounds=(-1.0, 1.0)
             )
-    return scores, {"stages": np.array(list(found), dtype=str)}
+    return scores, {"stages": np.array(list(features_by_stage), dtype=str)}
 
 
-def _features(sight: ProbeInput, shown: ProbeInput, rows: np.ndarray, stages: int) -> dict[str, np.ndarray]:
-    """Give the pooled features of every stage that is not the embedding itself."""
-    module = sight.module
+def _features(encoder: ProbeInput, images_of: ProbeInput, rows: np.ndarray, stages: int) -> dict[str, np.ndarray]:
+    """Compute the pooled features of every stage that is not the embedding itself."""
+    module = encoder.module
     if module is None:
         return {}
-    images = shown.images(rows)
-    found = features_at(module, stage_names(module, images[:1], most=stages + 1), images)
-    unit = sight.table.unit(rows)
+    images = images_of.images(rows)
+    features_by_stage = features_at(module, stage_names(module, images[:1], most=stages + 1), images)
+    unit = encoder.table.unit(rows)
 
     def is_embedding(features: np.ndarray) -> bool:
         length = np.linalg.norm(features, axis=1, keepdims=True)
         return features.shape == unit.shape and bool((length > 0).all()) and np.allclose(features / length, unit, atol=1e-4)
 
-    varies = {name: features for name, features in found.items() if np.ptp(features, axis=0).max() > 0 and np.isfinite(features).all()}
+    varies = {
+        name: features for name, features in features_by_stage.items() if np.ptp(features, axis=0).max() > 0 and np.isfinite(features).all()
+    }
     return {name: features for name, features in varies.items() if not is_embedding(features)}
 
 
@@ -177,7 +181,7 @@ def _readable(
 
 
 def _right(x: np.ndarray, labels: np.ndarray, synthetic: np.ndarray, weights: np.ndarray, seed: int) -> np.ndarray:
-    """Tell which images are answered right after a refit within their domain, (M,) bool."""
+    """Return which images are classified right after a refit within their domain, (M,) bool."""
     right = np.zeros(len(labels), dtype=bool)
     for mask in (~synthetic, synthetic):
         right[mask] = refit_predictions(x[mask], weights.T[labels[mask]], labels[mask], weights, seed=seed) == labels[mask]

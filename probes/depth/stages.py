@@ -1,4 +1,4 @@
-"""The depths of any encoder: which of its modules hold the whole state of an image, in order, and what they say of it."""
+"""The stages of any encoder: the modules through which every image passes, in order, and their pooled features."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ def stage_names(module: nn.Module, image: Tensor, *, most: int = 6) -> list[str]
     """Name up to `most` modules through which images pass one after another, evenly spread from first to last.
 
     From the top, a module's children are its stages; lists and sequences of modules, and a child that does nearly all the work, are
-    opened. So a residual network gives its blocks and a transformer its layers, without a word about either.
+    opened. So a residual network gives its blocks and a transformer its layers, without code for either.
 
     Args:
-        module: any encoder; its modes and statistics stay as they are.
+        module: any encoder; its modes and statistics are restored.
         image: (1, 3, H, W) float in [0, 1], shown once.
         most: stages wanted.
 
@@ -32,10 +32,10 @@ def stage_names(module: nn.Module, image: Tensor, *, most: int = 6) -> list[str]
     """
     calls = _leaf_calls(module, image)
     total = max(sum(calls.values()), 1)
-    found = list(_stages(module, "", calls, total))
-    if len(found) <= most:
-        return found
-    return [found[round(place)] for place in np.linspace(0, len(found) - 1, most)]
+    stages = list(_stages(module, "", calls, total))
+    if len(stages) <= most:
+        return stages
+    return [stages[round(place)] for place in np.linspace(0, len(stages) - 1, most)]
 
 
 def _stages(module: nn.Module, path: str, calls: dict[str, int], total: int) -> Iterator[str]:
@@ -72,7 +72,7 @@ def _leaf_calls(module: nn.Module, image: Tensor) -> dict[str, int]:
 
 
 def features_at(module: nn.Module, names: list[str], images: Tensor, *, batch_size: int = 250) -> dict[str, np.ndarray]:
-    """Give what each stage says of each image: mean and spread of every channel over places or tokens, (N, 2 C), or (N, C) for vectors.
+    """Compute the pooled features of every stage: mean and spread of each channel over places or tokens, (N, 2 C), or (N, C) for vectors.
 
     Args:
         module: the encoder.
@@ -83,12 +83,12 @@ def features_at(module: nn.Module, names: list[str], images: Tensor, *, batch_si
     import torch
 
     kept: dict[str, list[np.ndarray]] = {name: [] for name in names}
-    seen: dict[str, np.ndarray | None] = {}
+    outputs: dict[str, np.ndarray | None] = {}
     count = 0
 
     def keep(name: str) -> Any:
         def hook(_module: Any, _inputs: Any, output: Any) -> None:
-            seen[name] = pooled(output, count)  # a stage that is called twice is known by its last word
+            outputs[name] = pooled(output, count)  # of a stage that is called twice the last output counts
 
         return hook
 
@@ -97,10 +97,10 @@ def features_at(module: nn.Module, names: list[str], images: Tensor, *, batch_si
         for start in range(0, len(images), batch_size):
             part = images[start : start + batch_size]
             count = len(part)
-            seen.clear()
+            outputs.clear()
             module(part)
             for name in names:
-                features = seen.get(name)
+                features = outputs.get(name)
                 if features is not None:
                     kept[name].append(features)
     return {name: np.concatenate(parts) for name, parts in kept.items() if sum(map(len, parts)) == len(images)}

@@ -1,4 +1,4 @@
-"""What a text tower means by a word, and whether it means anything: the same word beside every class, against words that do not exist."""
+"""Directions of words in a text tower, and whether they agree beside different classes more than those of words that do not exist."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ class Words:
 
 
 def learn_words(embed_text: EmbedText, vocabulary: Mapping[str, Sequence[str]], class_names: Sequence[str], *, seed: int = 0) -> Words:
-    """Find out which words a text tower knows.
+    """Measure which words a text tower knows.
 
     A word's direction beside a class is the embedding of "a photo of a red dog" minus that of "a photo of a dog". A word that was learnt
-    turns every caption the same way; of one that was not, the tower makes something else each time. What "the same way" amounts to by
-    chance, `DECOYS` made-up words tell, put into the same captions.
+    turns every caption the same way; of one that was not, the tower makes something else each time. `DECOYS` made-up words, put into the same captions,
+    give the agreement by chance.
 
     Args:
         embed_text: M texts -> unit rows (M, D).
@@ -67,18 +67,24 @@ def learn_words(embed_text: EmbedText, vocabulary: Mapping[str, Sequence[str]], 
     beside = [class_names[place] for place in sorted(rng.permutation(len(class_names))[:CONTEXT_CLASSES])]
     decoys = [(word, kinds[place % len(kinds)]) for place, word in enumerate(made_up)]
     agreement = _agreement(embed_text, pairs + decoys, beside)
-    own, decoy = agreement[: len(pairs)], agreement[len(pairs) :]
+    word_agreement, decoy = agreement[: len(pairs)], agreement[len(pairs) :]
     bar = max(float(np.quantile(decoy, BEATEN)), LEAST_SHARED)
-    return Words(tuple(word for word, _ in pairs), tuple(kind for _, kind in pairs), own, decoy, bar, own > bar)
+    return Words(tuple(word for word, _ in pairs), tuple(kind for _, kind in pairs), word_agreement, decoy, bar, word_agreement > bar)
 
 
 def captions(word: str, kind: str, name: str) -> list[str]:
-    """Put a word beside a class name, once for each of the `PLAIN` captions."""
+    """Write the captions of a word beside a class name, one for each of the `PLAIN` captions.
+
+    Args:
+        word: the word.
+        kind: its kind, which decides where it stands.
+        name: the class name.
+    """
     return [context.format(word=word, name=name) for context in CONTEXTS.get(kind, CONTEXTS["attribute"])]
 
 
 def directions(embed_text: EmbedText, pairs: Sequence[tuple[str, str]], names: Sequence[str]) -> np.ndarray:
-    """Give what each word adds to the captions of each class, (V, C, 2, D): with the word minus without it."""
+    """Return what each word adds to the captions of each class, (V, C, 2, D): with the word minus without it."""
     plain = embed_text([caption.format(name=name) for name in names for caption in PLAIN])
     texts = [text for word, kind in pairs for name in names for text in captions(word, kind, name)]
     rows = embed_text(texts).reshape(len(pairs), len(names), len(PLAIN), -1)
@@ -86,7 +92,7 @@ def directions(embed_text: EmbedText, pairs: Sequence[tuple[str, str]], names: S
 
 
 def _agreement(embed_text: EmbedText, pairs: Sequence[tuple[str, str]], names: Sequence[str]) -> np.ndarray:
-    """Give the mean cosine between all pairs of a word's directions, (V,)."""
+    """Compute the mean cosine between all pairs of a word's directions, (V,)."""
     added = directions(embed_text, pairs, names)
     flat = added.reshape(len(pairs), -1, added.shape[-1])
     flat = flat / np.maximum(np.linalg.norm(flat, axis=-1, keepdims=True), 1e-9)
@@ -96,10 +102,10 @@ def _agreement(embed_text: EmbedText, pairs: Sequence[tuple[str, str]], names: S
 
 def _made_up(count: int, *, avoid: set[str], rng: np.random.Generator) -> list[str]:
     consonants, vowels, endings = (list(letters) for letters in ("bdfgklmnprstvz", "aeiou", "xkntrs"))
-    found: dict[str, None] = {}
-    while len(found) < count:
+    words: dict[str, None] = {}
+    while len(words) < count:
         syllables = "".join(str(rng.choice(consonants)) + str(rng.choice(vowels)) for _ in range(rng.integers(2, 4)))
         word = syllables + str(rng.choice(endings))
         if word not in avoid:
-            found[word] = None
-    return list(found)
+            words[word] = None
+    return list(words)

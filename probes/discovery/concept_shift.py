@@ -1,4 +1,4 @@
-"""Which words fit synthetic images better than real ones: of all classes, or of one class only."""
+"""Shift of the fit of words from real to synthetic images, in all classes or in one."""
 
 from __future__ import annotations
 
@@ -60,14 +60,14 @@ def word_shift(gain: np.ndarray, labels: np.ndarray, synthetic: np.ndarray, *, u
     fits = np.empty_like(error)
     for label in range(classes):
         rows = np.flatnonzero(labels == label)
-        made = synthetic[rows]
-        n, m = int(made.sum()), int((~made).sum())
-        arranged = np.concatenate([made[None], rng.permuted(np.repeat(made[None], permutations, axis=0), axis=1)])
+        is_synthetic = synthetic[rows]
+        n, m = int(is_synthetic.sum()), int((~is_synthetic).sum())
+        arranged = np.concatenate([is_synthetic[None], rng.permuted(np.repeat(is_synthetic[None], permutations, axis=0), axis=1)])
         weights = np.where(arranged, 1 / n, -1 / m)
         values = gain[rows] / unit
         shift[:, label] = weights @ values
         error[label] = np.maximum(np.sqrt(values.var(axis=0) * (1 / n + 1 / m)), 1e-9)
-        fits[label] = values[made].mean(axis=0)
+        fits[label] = values[is_synthetic].mean(axis=0)
     everywhere = shift.mean(axis=1)  # (1 + B, V)
     everywhere_error = np.sqrt((error**2).sum(axis=0)) / classes
     others = max(classes - 1, 1)
@@ -88,8 +88,8 @@ def word_shift(gain: np.ndarray, labels: np.ndarray, synthetic: np.ndarray, *, u
     )
 
 
-def own_words(effects: np.ndarray, alike: np.ndarray) -> list[int]:
-    """Choose, largest effect first, the words that say something which those before them do not.
+def select_words(effects: np.ndarray, alike: np.ndarray) -> list[int]:
+    """Select, largest effect first, the words whose effect is not explained by those before them.
 
     "Green" fits images of leaves better whether or not anything else is green. How far one word's fit goes along with another's is seen on
     real images, where what is tied in synthetic ones is not; that part of its effect is subtracted, and a word stays when more than half
@@ -130,7 +130,7 @@ def best_word(activation: np.ndarray, gain: np.ndarray, strata: np.ndarray, *, p
     """
     rng = np.random.default_rng(seed)
     ours, words = _within(activation[:, None], strata), _within(gain, strata)
-    found = (ours.T @ words)[0]
+    correlation = (ours.T @ words)[0]
     largest = np.full(permutations, -np.inf)
     order = np.arange(len(activation))
     members = [np.flatnonzero(strata == stratum) for stratum in np.unique(strata)]
@@ -138,8 +138,8 @@ def best_word(activation: np.ndarray, gain: np.ndarray, strata: np.ndarray, *, p
         for rows in members:
             order[rows] = rng.permutation(rows)
         largest[draw] = (ours[order].T @ words).max()
-    place = int(found.argmax())
-    return place, float(found[place]), float((1 + (largest >= found[place]).sum()) / (1 + permutations))
+    place = int(correlation.argmax())
+    return place, float(correlation[place]), float((1 + (largest >= correlation[place]).sum()) / (1 + permutations))
 
 
 def centred(values: np.ndarray, strata: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The words that discovery has for what is synthetic, and whether the student uses what they name."""
+"""Words that fit synthetic images better, and whether the student uses what they name."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from probes.compute.memoize import content, remembered
 from probes.discovery.concept_directions import Words, directions, learn_words
-from probes.discovery.concept_shift import LEAST_EFFECT, centred, own_words, word_shift
+from probes.discovery.concept_shift import LEAST_EFFECT, centred, select_words, word_shift
 from probes.discovery.vocabulary import FAMILY_OF_KIND
 from probes.probe_input import EmbedText, ProbeInput
 from probes.result import Score
@@ -26,7 +26,7 @@ NAMED_CLASSES = 20
 
 
 @dataclass(frozen=True, eq=False)
-class Seen:
+class DiscoveryImages:
     """The images of a discovery, restricted to classes with enough of them.
 
     Args:
@@ -55,7 +55,7 @@ class Seen:
         return self.domain == "synthetic"
 
     def predicted(self, embeddings: np.ndarray) -> np.ndarray:
-        """Give the class named for each image, as a column of `weights`."""
+        """Return the class named for each image, as a column of `weights`."""
         return (embeddings @ self.weights).argmax(axis=1)
 
     @property
@@ -64,7 +64,7 @@ class Seen:
         return self.classes[self.labels]
 
 
-def read_images(student: ProbeInput, teacher: ProbeInput | None, rows: np.ndarray, weights: np.ndarray, *, least: int) -> Seen:
+def read_images(student: ProbeInput, teacher: ProbeInput | None, rows: np.ndarray, weights: np.ndarray, *, least: int) -> DiscoveryImages:
     """Take the embeddings of some rows, leaving out classes with fewer than `least` images in either domain.
 
     Raises:
@@ -80,7 +80,7 @@ def read_images(student: ProbeInput, teacher: ProbeInput | None, rows: np.ndarra
         )
     kept = rows[np.isin(labels, classes)]
     names = student.class_names if len(student.class_names) == weights.shape[1] else tuple(map(str, range(weights.shape[1])))
-    return Seen(
+    return DiscoveryImages(
         table.ids[kept],
         np.searchsorted(classes, table.labels[kept]),
         table.domain[kept],
@@ -114,17 +114,25 @@ class Vocabulary:
 
     @classmethod
     def of(
-        cls, student: ProbeInput, teacher: ProbeInput | None, seen: Seen, vocabulary: Mapping[str, Sequence[str]], *, seed: int
+        cls, student: ProbeInput, teacher: ProbeInput | None, images: DiscoveryImages, vocabulary: Mapping[str, Sequence[str]], *, seed: int
     ) -> Vocabulary:
-        """Ask the teacher's text tower which words it knows, and its image tower how well they fit."""
+        """Measure which words the teacher's text tower knows, and how well they fit the images.
+
+        Args:
+            student: for the class names.
+            teacher: with a text tower, or None.
+            images: the images.
+            vocabulary: kind -> words.
+            seed: seed of the made-up words.
+        """
         embed_text = (teacher.embed_text if teacher is not None else None) or student.embed_text
-        if embed_text is None or teacher is None or seen.teacher is None:
+        if embed_text is None or teacher is None or images.teacher is None:
             return cls("no text tower: no words")
         every = [*student.class_names]
-        said = embed_text([*every, "a photo"])
-        if said.shape[1] != seen.teacher.shape[1]:
+        text_embeddings = embed_text([*every, "a photo"])
+        if text_embeddings.shape[1] != images.teacher.shape[1]:
             return cls("the text tower has another dimension than the images: no words")
-        key = content("words", said, tuple(every), repr(vocabulary), seed)
+        key = content("words", text_embeddings, tuple(every), repr(vocabulary), seed)
         words: Words = remembered(key, lambda: learn_words(embed_text, vocabulary, every, seed=seed))
         places = np.flatnonzero(words.known)
         counts = {"words": len(words.words), "words/known": len(places)}
@@ -132,11 +140,11 @@ class Vocabulary:
         if not len(places):
             return cls(f"the text tower knows none of {len(words.words)} words ({limit}): no names", counts=counts)
         pairs = [(words.words[place], words.kinds[place]) for place in places]
-        gain = _gain(embed_text, pairs, seen, seen.teacher)
-        own = seen.teacher @ seen.weights
-        right = own[np.arange(len(own)), seen.truth]
-        rest = (own.sum(axis=1) - right) / (own.shape[1] - 1)
-        unit = float((right - rest)[~seen.synthetic].mean())
+        gain = _gain(embed_text, pairs, images, images.teacher)
+        cosines = images.teacher @ images.weights
+        right = cosines[np.arange(len(cosines)), images.truth]
+        rest = (cosines.sum(axis=1) - right) / (cosines.shape[1] - 1)
+        unit = float((right - rest)[~images.synthetic].mean())
         if unit <= 0:
             return cls("the teacher does not prefer the right class on real images: no names", counts=counts)
         about = f"the text tower knows {len(pairs)} of {len(words.words)} words ({limit})"
@@ -148,69 +156,80 @@ class Vocabulary:
         return np.isfinite(self.gain).all(axis=1)
 
 
-def _gain(embed_text: EmbedText, pairs: Sequence[tuple[str, str]], seen: Seen, teacher: np.ndarray) -> np.ndarray:
-    """Give the cosine to the caption with the word minus without it, for images of the classes with the widest gap; NaN for others."""
-    right = seen.predicted(seen.student) == seen.truth
+def _gain(embed_text: EmbedText, pairs: Sequence[tuple[str, str]], images: DiscoveryImages, teacher: np.ndarray) -> np.ndarray:
+    """Compute the cosine to the caption with the word minus without it, for images of the classes with the widest gap; NaN for others."""
+    right = images.predicted(images.student) == images.truth
     gap = [
-        right[(seen.labels == label) & seen.synthetic].mean() - right[(seen.labels == label) & ~seen.synthetic].mean()
-        for label in range(len(seen.classes))
+        right[(images.labels == label) & images.synthetic].mean() - right[(images.labels == label) & ~images.synthetic].mean()
+        for label in range(len(images.classes))
     ]
     tried = np.argsort(-np.array(gap), kind="stable")[:NAMED_CLASSES]
-    gain = np.full((len(seen.ids), len(pairs)), np.nan)
+    gain = np.full((len(images.ids), len(pairs)), np.nan)
     for label in tried:
-        added = directions(embed_text, pairs, [seen.class_names[label]])[:, 0].mean(axis=1)  # (V, D)
-        rows = seen.labels == label
+        added = directions(embed_text, pairs, [images.class_names[label]])[:, 0].mean(axis=1)  # (V, D)
+        rows = images.labels == label
         gain[rows] = teacher[rows] @ added.T
     return gain
 
 
 @dataclass(frozen=True, eq=False)
-class Found:
-    """A part of the result: scores, arrays, and what it says in words."""
+class DiscoveryScores:
+    """A part of the result: scores, arrays, and a description of each entry in JSON types."""
 
     scores: dict[str, Score]
     arrays: dict[str, np.ndarray]
-    said: list[dict[str, Any]]
+    descriptions: list[dict[str, Any]]
 
 
 def plain(name: str) -> str:
-    """Make a part of a score's name of a class name or a word."""
+    """Turn a class name or a word into a part of a score's name."""
     return re.sub(r"[^a-z0-9.-]+", "_", name.lower()).strip("_") or "_"
 
 
-def found_names(seen: Seen, known: Vocabulary, *, permutations: int, seed: int) -> Found:
-    """Name what fits synthetic images better, in every class or in one, and measure whether the student uses it."""
+def name_scores(images: DiscoveryImages, known_words: Vocabulary, *, permutations: int, seed: int) -> DiscoveryScores:
+    """Name the words that fit synthetic images better, in every class or in one, and measure whether the student uses them.
+
+    Args:
+        images: the images.
+        known_words: the known words and how well they fit.
+        permutations: shuffles behind each p-value.
+        seed: seed of the shuffles.
+    """
     scores: dict[str, Score] = {}
-    said: list[dict[str, Any]] = []
+    descriptions: list[dict[str, Any]] = []
     uses: dict[str, tuple[dict[str, Any], Score, float]] = {}
-    if known.words:
-        rows = np.flatnonzero(known.tried)
-        tried, labels = np.unique(seen.labels[rows], return_inverse=True)
-        shift = word_shift(known.gain[rows], labels, seen.synthetic[rows], unit=known.unit, permutations=permutations, seed=seed)
-        real = ~seen.synthetic[rows]
-        alike = np.cov(centred(known.gain[rows][real], labels[real]) / known.unit, rowvar=False).reshape(len(known.words), -1)
+    if known_words.words:
+        rows = np.flatnonzero(known_words.tried)
+        tried, labels = np.unique(images.labels[rows], return_inverse=True)
+        shift = word_shift(
+            known_words.gain[rows], labels, images.synthetic[rows], unit=known_words.unit, permutations=permutations, seed=seed
+        )
+        real = ~images.synthetic[rows]
+        alike = np.cov(centred(known_words.gain[rows][real], labels[real]) / known_words.unit, rowvar=False).reshape(
+            len(known_words.words), -1
+        )
         for place in _worth(shift.everywhere, shift.everywhere_p, shift.fits.mean(axis=0), alike):
             value, error, p = shift.everywhere[place], shift.everywhere_error[place], shift.everywhere_p[place]
-            scores |= _scored(f"word/{plain(known.words[place])}", value, error, p)
-            said.append(_name(known, place, "everywhere", "", value, p))
+            scores |= _scored(f"word/{plain(known_words.words[place])}", value, error, p)
+            descriptions.append(_name(known_words, place, "everywhere", "", value, p))
         for row, label in enumerate(tried):
             for place in _worth(shift.tied[row], shift.tied_p[row], shift.fits[row], alike):
                 value, error, p = shift.tied[row, place], shift.tied_error[row, place], shift.tied_p[row, place]
-                stem = f"{plain(seen.class_names[label])}/{plain(known.words[place])}"
+                stem = f"{plain(images.class_names[label])}/{plain(known_words.words[place])}"
                 scores |= _scored(f"tied/{stem}", value, error, p)
-                said.append(_name(known, place, "tied", seen.class_names[label], value, p))
-                use = _used(seen, known, place, int(label))
+                descriptions.append(_name(known_words, place, "tied", images.class_names[label], value, p))
+                use = _used(images, known_words, place, int(label))
                 if use is not None:
-                    uses[f"used/{stem}"] = (said[-1], *use)
+                    uses[f"used/{stem}"] = (descriptions[-1], *use)
     scores |= _all_used(uses)
-    said.sort(key=lambda entry: -entry["score"])
+    descriptions.sort(key=lambda entry: -entry["score"])
     arrays = {
-        "name/word": np.array([entry["word"] for entry in said], dtype=str),
-        "name/class": np.array([entry["class"] for entry in said], dtype=str),
-        "name/score": np.array([entry["score"] for entry in said], dtype=np.float64),
-        "name/p": np.array([entry["p"] for entry in said], dtype=np.float64),
+        "name/word": np.array([entry["word"] for entry in descriptions], dtype=str),
+        "name/class": np.array([entry["class"] for entry in descriptions], dtype=str),
+        "name/score": np.array([entry["score"] for entry in descriptions], dtype=np.float64),
+        "name/p": np.array([entry["p"] for entry in descriptions], dtype=np.float64),
     }
-    return Found(scores, arrays, said)
+    return DiscoveryScores(scores, arrays, descriptions)
 
 
 def _all_used(uses: Mapping[str, tuple[dict[str, Any], Score, float]]) -> dict[str, Score]:
@@ -226,12 +245,19 @@ def _all_used(uses: Mapping[str, tuple[dict[str, Any], Score, float]]) -> dict[s
 def _worth(effects: np.ndarray, p_values: np.ndarray, fits: np.ndarray, alike: np.ndarray) -> list[int]:
     """List the words whose effect is certain, large enough and their own, and that fit synthetic images better than no word."""
     able = np.flatnonzero((p_values < 0.05) & (effects >= LEAST_EFFECT) & (fits > 0))
-    return [int(able[place]) for place in own_words(effects[able], alike[np.ix_(able, able)])]
+    return [int(able[place]) for place in select_words(effects[able], alike[np.ix_(able, able)])]
 
 
-def _name(known: Vocabulary, place: int, how: str, class_name: str, score: float, p: float) -> dict[str, Any]:
-    kind = known.kinds[place]
-    entry = {"word": known.words[place], "kind": kind, "how": how, "class": class_name, "score": round(float(score), 4), "p": float(p)}
+def _name(known_words: Vocabulary, place: int, how: str, class_name: str, score: float, p: float) -> dict[str, Any]:
+    kind = known_words.kinds[place]
+    entry = {
+        "word": known_words.words[place],
+        "kind": kind,
+        "how": how,
+        "class": class_name,
+        "score": round(float(score), 4),
+        "p": float(p),
+    }
     return entry | ({"family": FAMILY_OF_KIND[kind]} if kind in FAMILY_OF_KIND else {})
 
 
@@ -239,22 +265,22 @@ def _scored(stem: str, value: float, error: float, p: float) -> dict[str, Score]
     return {stem: as_score(value, paired.around((value, error)), chance=0.0), f"adjusted_p/{stem}": Score(float(p), float(p), float(p))}
 
 
-def _used(seen: Seen, known: Vocabulary, place: int, label: int) -> tuple[Score, float] | None:
-    """Say how much more often the student calls real images of *other* classes by this class when they show what the word names.
+def _used(images: DiscoveryImages, known_words: Vocabulary, place: int, label: int) -> tuple[Score, float] | None:
+    """Measure how much more often the student calls real images of *other* classes by this class when they show what the word names.
 
     Shows: the caption fits better with the word. The teacher's own share is subtracted image by image.
 
     Returns:
         The score and the p of its being at most 0, or None with fewer than `LEAST_PRESENT` images that show it, or that do not.
     """
-    others = known.tried & ~seen.synthetic & (seen.labels != label)
-    shows = known.gain[:, place] > 0
+    others = known_words.tried & ~images.synthetic & (images.labels != label)
+    shows = known_words.gain[:, place] > 0
     with_it, without = np.flatnonzero(others & shows), np.flatnonzero(others & ~shows)
-    if min(len(with_it), len(without)) < LEAST_PRESENT or seen.teacher is None:
+    if min(len(with_it), len(without)) < LEAST_PRESENT or images.teacher is None:
         return None
-    wanted = seen.classes[label]
-    said = [(seen.predicted(part) == wanted).astype(float) for part in (seen.student, seen.teacher)]
-    values = said[0] - said[1]
+    wanted = images.classes[label]
+    names_class = [(images.predicted(embeddings) == wanted).astype(float) for embeddings in (images.student, images.teacher)]
+    values = names_class[0] - names_class[1]
     interval, p = paired.smaller_of(paired.difference(values[with_it], values[without]))
     value = values[with_it].mean() - values[without].mean()
     return as_score(value, interval, chance=0.0, direction="lower", bounds=(-2.0, 2.0)), p

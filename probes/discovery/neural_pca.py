@@ -22,7 +22,7 @@ class Components:
     weight: np.ndarray
 
     def contributions(self, embeddings: np.ndarray) -> np.ndarray:
-        """Give what each component adds to the class logit of each image, (N, K); over all D components they add up to logit minus mean.
+        """Return what each component adds to the class logit of each image, (N, K); over all D components they add up to logit minus mean.
 
         Args:
             embeddings: (N, D) unit rows.

@@ -1,4 +1,4 @@
-"""Discovery: what the cue is, in pictures and words."""
+"""Discovery: directions, groups of images and words in which synthetic images differ."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from probes.compute.threads import one_thread
-from probes.discovery.components import found_components
-from probes.discovery.concepts import Vocabulary, found_names, read_images
-from probes.discovery.error_slices import found_slices
+from probes.discovery.components import component_scores
+from probes.discovery.concepts import Vocabulary, name_scores, read_images
+from probes.discovery.error_slices import slice_scores
 from probes.discovery.vocabulary import BUILT_IN, read_vocabulary
 from probes.embeddings import DOMAINS, EmbeddingTable
 from probes.inputs import check_sights, versions
@@ -66,18 +66,18 @@ def discovery(
             f"{permutations}, {limit}; raise them."
         )
     words = vocabulary if isinstance(vocabulary, Mapping) else BUILT_IN if vocabulary is None else read_vocabulary(vocabulary)
-    told = progress or (lambda done, total: None)
+    report_progress = progress or (lambda done, total: None)
     rows = _rows(student.table, limit=limit, seed=seed)
-    seen = read_images(student, teacher, rows, weights / np.linalg.norm(weights, axis=0), least=LEAST_IMAGES)
-    told(0, 4)
-    known = Vocabulary.of(student, teacher, seen, words, seed=seed)
-    told(1, 4)
-    names = found_names(seen, known, permutations=permutations, seed=seed)
-    told(2, 4)
-    parts = found_components(seen, known, count=components, permutations=permutations, seed=seed)
-    told(3, 4)
-    groups = found_slices(seen, known, count=slices, permutations=permutations, seed=seed)
-    told(4, 4)
+    images = read_images(student, teacher, rows, weights / np.linalg.norm(weights, axis=0), least=LEAST_IMAGES)
+    report_progress(0, 4)
+    known_words = Vocabulary.of(student, teacher, images, words, seed=seed)
+    report_progress(1, 4)
+    names = name_scores(images, known_words, permutations=permutations, seed=seed)
+    report_progress(2, 4)
+    parts = component_scores(images, known_words, count=components, permutations=permutations, seed=seed)
+    report_progress(3, 4)
+    groups = slice_scores(images, known_words, count=slices, permutations=permutations, seed=seed)
+    report_progress(4, 4)
     return ProbeResult(
         probe="discovery",
         subject=student.table.name,
@@ -85,9 +85,9 @@ def discovery(
         scores={**names.scores, **parts.scores, **groups.scores},
         arrays={**names.arrays, **parts.arrays, **groups.arrays},
         counts={
-            **{f"images/{domain}": int((seen.domain == domain).sum()) for domain in DOMAINS},
-            "classes": len(seen.classes),
-            **known.counts,
+            **{f"images/{domain}": int((images.domain == domain).sum()) for domain in DOMAINS},
+            "classes": len(images.classes),
+            **known_words.counts,
             "names": len(names.arrays["name/word"]),
         },
         params={
@@ -95,10 +95,10 @@ def discovery(
             "components": components,
             "slices": slices,
             "permutations": permutations,
-            "naming": known.about,
-            "names": names.said,
-            "component_names": parts.said,
-            "slice_names": groups.said,
+            "naming": known_words.about,
+            "names": names.descriptions,
+            "component_names": parts.descriptions,
+            "slice_names": groups.descriptions,
         },
         seed=seed,
         versions=versions(),

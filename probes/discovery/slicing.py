@@ -49,11 +49,13 @@ def error_slices(embeddings: np.ndarray, wrong: np.ndarray, *, count: int, seed:
     fitted = np.zeros(len(wrong), dtype=bool)
     fitted[np.random.default_rng(seed).permutation(len(wrong))[: len(wrong) // 2]] = True
     directions = PCA(min(DIRECTIONS, embeddings.shape[1], int(fitted.sum()) - 1), svd_solver="full").fit(embeddings[fitted])
-    seen = directions.transform(embeddings)
-    seen = seen / np.maximum(seen[fitted].std(axis=0), 1e-9)
-    both = np.column_stack([seen, ERROR_WEIGHT * wrong])
-    mixture = GaussianMixture(count, covariance_type="diag", reg_covar=_LEAST_VARIANCE, max_iter=200, random_state=seed).fit(both[fitted])
-    member = _log_density(seen, mixture.means_[:, :-1], mixture.covariances_[:, :-1], mixture.weights_).argmax(axis=1)
+    scaled = directions.transform(embeddings)
+    scaled = scaled / np.maximum(scaled[fitted].std(axis=0), 1e-9)
+    features = np.column_stack([scaled, ERROR_WEIGHT * wrong])
+    mixture = GaussianMixture(count, covariance_type="diag", reg_covar=_LEAST_VARIANCE, max_iter=200, random_state=seed).fit(
+        features[fitted]
+    )
+    member = _log_density(scaled, mixture.means_[:, :-1], mixture.covariances_[:, :-1], mixture.weights_).argmax(axis=1)
     inside = [fitted & (member == group) for group in range(count)]
     rate = np.array([wrong[rows].mean() if rows.any() else -1.0 for rows in inside])
     rank = np.empty(count, dtype=np.int64)
@@ -62,6 +64,6 @@ def error_slices(embeddings: np.ndarray, wrong: np.ndarray, *, count: int, seed:
 
 
 def _log_density(values: np.ndarray, means: np.ndarray, variances: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Give the log of weight times density of each diagonal Gaussian, (N, K)."""
+    """Compute the log of weight times density of each diagonal Gaussian, (N, K)."""
     distance = ((values[:, None] - means) ** 2 / variances).sum(axis=2)
     return np.log(np.maximum(weights, 1e-12)) - 0.5 * (distance + np.log(variances).sum(axis=1))

@@ -55,22 +55,22 @@ def class_shifts(student: np.ndarray, teacher: np.ndarray, labels: np.ndarray, s
             still = usable & _usable(rest.n)
             left_out[number].append(rest.products(still) if still.any() else values[number])
     estimates = [
-        tuple(BlockEstimate(values[n][kind], np.array([found[kind] for found in left_out[n]])) for n in range(3)) for kind in (0, 1)
+        tuple(BlockEstimate(values[n][kind], np.array([products[kind] for products in left_out[n]])) for n in range(3)) for kind in (0, 1)
     ]
     return Shifts(estimates[0], estimates[1], int(usable.sum()))  # type: ignore[arg-type]
 
 
 def shift_cosine(products: tuple[BlockEstimate, BlockEstimate, BlockEstimate]) -> BlockEstimate | None:
-    """Give the cosine of two shifts from their inner products; None where either has no length beyond noise.
+    """Compute the cosine of two shifts from their inner products; None where either has no length beyond noise.
 
     Args:
         products: student with teacher, student with itself, teacher with itself.
     """
-    both, own, other = products
-    if min(own.value, other.value, own.left_out.min(), other.left_out.min()) <= 0:
+    between, student, teacher = products
+    if min(student.value, teacher.value, student.left_out.min(), teacher.left_out.min()) <= 0:
         return None
-    value = both.value / np.sqrt(own.value * other.value)
-    return BlockEstimate(float(np.clip(value, -1, 1)), np.clip(both.left_out / np.sqrt(own.left_out * other.left_out), -1, 1))
+    value = between.value / np.sqrt(student.value * teacher.value)
+    return BlockEstimate(float(np.clip(value, -1, 1)), np.clip(between.left_out / np.sqrt(student.left_out * teacher.left_out), -1, 1))
 
 
 class _Sums:
@@ -90,7 +90,7 @@ class _Sums:
         return rest
 
     def products(self, usable: np.ndarray) -> tuple[float, float]:
-        """Give the unbiased inner product of the mean shift, and the sum over classes of those of their own shifts."""
+        """Compute the unbiased inner product of the mean shift, and the sum over classes of those of their own shifts."""
         n = np.where(np.repeat(usable, 2), np.maximum(self.n, 2), 2.0)
         means = self.first / n[:, None], self.second / n[:, None]
         error = (self.dots - n * np.einsum("cd,cd->c", *means)) / (n - 1) / n  # trace of the covariance of the two means, by cell
@@ -102,5 +102,5 @@ class _Sums:
 
 
 def _usable(n: np.ndarray) -> np.ndarray:
-    """Tell which classes have two images of each domain, (C,) bool."""
+    """Return which classes have two images of each domain, (C,) bool."""
     return (n[0::2] >= 2) & (n[1::2] >= 2)

@@ -28,13 +28,13 @@ from probes.stats.similarity import (
 )
 
 FEWEST = 20
-"""Below this a domain's neighbours, ranks and jackknife blocks mean nothing."""
+"""Images of a domain below which neighbours, ranks and jackknife blocks cannot be measured."""
 
 MOST_BYTES = 2**30
 """Memory of the epochs that are measured at once, where several are."""
 
 RSA_IMAGES = 1000
-"""Images of each domain for RSA: half a million pairs say it to the third digit."""
+"""Images of each domain for RSA: half a million pairs give three digits."""
 
 _DIRECTION: dict[str, Direction] = {"cosine": "higher", "cka": "higher", "procrustes": "lower", "knn_overlap": "higher", "rsa": "higher"}
 _BOUNDS: dict[str, Interval] = {
@@ -61,7 +61,7 @@ def drift(
     max_images: int = 4000,
     checkpoints: Mapping[int, EmbeddingTable] | None = None,
 ) -> ProbeResult:
-    """Measure the distance from student to teacher on real and on synthetic images, and how each uses its sphere.
+    """Measure the distance from student to teacher on real and on synthetic images, and how each spreads over its sphere.
 
     Args:
         student: embeddings of N images of both domains.
@@ -118,9 +118,11 @@ class _Measure:
         self.domain, self.labels, self.rows = teacher.domain, teacher.labels, rows
         self.class_weights, self.neighbours, self.seed = class_weights, neighbours, seed
         self.blocks = deal_blocks(len(rows["real"]), seed=seed)
-        self.few = np.random.default_rng(seed).permutation(len(rows["real"]))[:RSA_IMAGES]
-        self.sampled = {domain: teacher.unit(found) for domain, found in rows.items()}
-        self.ranked = {domain: RankedPairs(x[self.few].astype(np.float64), self.blocks[self.few]) for domain, x in self.sampled.items()}
+        self.rsa_rows = np.random.default_rng(seed).permutation(len(rows["real"]))[:RSA_IMAGES]
+        self.sampled = {domain: teacher.unit(chosen) for domain, chosen in rows.items()}
+        self.ranked = {
+            domain: RankedPairs(x[self.rsa_rows].astype(np.float64), self.blocks[self.rsa_rows]) for domain, x in self.sampled.items()
+        }
 
     def scores(self, student: EmbeddingTable) -> tuple[dict[str, Score], dict[str, np.ndarray]]:
         sampled = {domain: student.unit(rows) for domain, rows in self.rows.items()}
@@ -132,35 +134,35 @@ class _Measure:
         for domain, rows in self.rows.items():
             x, y = sampled[domain], self.sampled[domain]
             ours, theirs = x.astype(np.float64), y.astype(np.float64)
-            found = {
+            estimates = {
                 "cka": (linear_cka(ours, theirs, self.blocks), 0.0),
                 "procrustes": (procrustes_residual(ours, theirs, self.blocks), procrustes_chance(ours, theirs, seed=self.seed)),
                 "knn_overlap": (
                     mutual_neighbours(x, y, self.blocks, neighbours=self.neighbours),
                     self.neighbours / (len(rows) - 1),
                 ),
-                "rsa": (representational_similarity(ours[self.few], self.ranked[domain], self.blocks[self.few]), 0.0),
+                "rsa": (representational_similarity(ours[self.rsa_rows], self.ranked[domain], self.blocks[self.rsa_rows]), 0.0),
             }
-            scores |= {f"{name}/{domain}": _score(name, estimate, chance) for name, (estimate, chance) in found.items()}
+            scores |= {f"{name}/{domain}": _score(name, estimate, chance) for name, (estimate, chance) in estimates.items()}
         return scores | self.geometry_scores(student), arrays
 
     def geometry_scores(self, table: EmbeddingTable) -> dict[str, Score]:
-        """Give the measures that need one encoder only."""
+        """Compute the measures that need one encoder only."""
         scores: dict[str, Score] = {}
         for domain, rows in self.rows.items():
             unit = table.unit(rows)
             x = unit.astype(np.float64)
-            found = {
+            estimates = {
                 "modality_gap": None if self.class_weights is None else modality_gap(x, self.class_weights, self.blocks),
                 "alignment": alignment(x, self.labels[rows], self.blocks),
                 "uniformity": uniformity(unit, self.blocks),
                 "effective_rank": effective_rank(x, self.blocks),
             }
-            scores |= {f"{name}/{domain}": _score(name, estimate, None) for name, estimate in found.items() if estimate is not None}
+            scores |= {f"{name}/{domain}": _score(name, estimate, None) for name, estimate in estimates.items() if estimate is not None}
         return scores
 
     def _cosines(self, student: EmbeddingTable) -> tuple[np.ndarray, dict[str, tuple[np.ndarray, np.ndarray]]]:
-        """Give the cosine of every image (N,), and each domain's sums of the student's and the teacher's embeddings; reads in blocks."""
+        """Compute the cosine of every image (N,), and each domain's sums of the student's and the teacher's embeddings; reads in blocks."""
         cosine = np.empty(len(student))
         sums = {domain: (np.zeros(student.dimension), np.zeros(student.dimension)) for domain in DOMAINS}
         for (rows, x), (_, y) in zip(student.blocks(), self.teacher.blocks(), strict=True):
@@ -174,18 +176,18 @@ class _Measure:
     def _cosine(self, cosine: np.ndarray, sums: dict[str, tuple[np.ndarray, np.ndarray]]) -> dict[str, Score]:
         """Score the mean cosine; chance is the mean over pairs of *different* images of the domain."""
         scores: dict[str, Score] = {}
-        parts: dict[str, np.ndarray] = {}
+        cosines: dict[str, np.ndarray] = {}
         for domain in DOMAINS:
             rows = self.domain == domain
-            parts[domain] = own = cosine[rows]
-            n = len(own)
+            cosines[domain] = in_domain = cosine[rows]
+            n = len(in_domain)
             every = float(sums[domain][0] @ sums[domain][1])
-            chance = (every - float(own.sum())) / (n * (n - 1))
+            chance = (every - float(in_domain.sum())) / (n * (n - 1))
             scores[f"cosine/{domain}"] = as_score(
-                own.mean(), mean_interval(own), chance=chance, direction=_DIRECTION["cosine"], bounds=_BOUNDS["cosine"]
+                in_domain.mean(), mean_interval(in_domain), chance=chance, direction=_DIRECTION["cosine"], bounds=_BOUNDS["cosine"]
             )
-        difference = parts["synthetic"].mean() - parts["real"].mean()
-        interval = _welch(parts["synthetic"], parts["real"])
+        difference = cosines["synthetic"].mean() - cosines["real"].mean()
+        interval = _welch(cosines["synthetic"], cosines["real"])
         scores["cosine/difference"] = as_score(difference, interval, chance=0.0, direction="neutral", bounds=(-2.0, 2.0))
         return scores
 
@@ -215,7 +217,7 @@ def _score(name: str, estimate: BlockEstimate, chance: float | None) -> Score:
 
 
 def _welch(first: np.ndarray, second: np.ndarray) -> Interval:
-    """Give Welch's interval of the difference of two means of independent images."""
+    """Compute Welch's interval of the difference of two means of independent images."""
     parts = [float(np.var(values, ddof=1)) / len(values) for values in (first, second)]
     difference, variance = float(first.mean() - second.mean()), sum(parts)
     if variance == 0:
@@ -236,7 +238,7 @@ def _by_epoch(
     # what CKA holds of each block, and again while they are stacked
     room = max(1, MOST_BYTES // (2 * 8 * BLOCKS * student.dimension * measure.teacher.dimension))
     with ThreadPoolExecutor(min(cores(), len(epochs), room)) as pool:
-        for found in pool.map(lambda epoch: measure.scores(checkpoints[epoch])[0], epochs):
-            for name, score in found.items():
+        for epoch_scores in pool.map(lambda epoch: measure.scores(checkpoints[epoch])[0], epochs):
+            for name, score in epoch_scores.items():
                 rows.setdefault(name, []).append((score.value, score.low, score.high))
     return {"epochs": np.array(epochs, dtype=np.int64)} | {f"{name}/by_epoch": np.array(values) for name, values in rows.items()}

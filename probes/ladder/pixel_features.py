@@ -41,7 +41,7 @@ def _shrunk(images: np.ndarray) -> np.ndarray:
 
 
 def _spectrum(brightness: np.ndarray) -> np.ndarray:
-    """Give the log power of (N, H, W) in rings of frequency, (N, 12)."""
+    """Compute the log power of (N, H, W) in rings of frequency, (N, 12)."""
     height, width = brightness.shape[1:]
     power = np.abs(np.fft.rfft2(brightness - brightness.mean(axis=(1, 2), keepdims=True))) ** 2
     radius = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width))

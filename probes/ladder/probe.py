@@ -1,4 +1,4 @@
-"""The confound ladder: take one thing after another away from all images alike, and see what still separates the domains."""
+"""Confound controls: remove one possible confound after another from all images alike, and measure what still separates the domains."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from probes.stats.ratio import ratio_interval
 if TYPE_CHECKING:
     from torch import Tensor
 
-RUNGS = ("raw", "codec", "resize", "grey", "low_pass")
-"""Each rung keeps what the rungs before it did."""
+CONTROLS = ("raw", "codec", "resize", "grey", "low_pass")
+"""Confound controls in order; each includes those before it."""
 
 QUALITY = 70
 """JPEG quality of the common codec, on the coarse side of what image sets are stored at."""
@@ -52,19 +52,19 @@ def ladder(
     progress: Callable[[int, int], None] | None = None,
     limit: int = 600,
 ) -> ProbeResult:
-    """Measure the AUC of real vs synthetic by file facts, and at every rung by the student's embedding, the teacher's, and the pixels alone.
+    """Measure the AUC of real vs synthetic from file facts, and under every confound control from the student's embedding, the teacher's, and pixels.
 
     Args:
         student: encoder to measure, with its images.
         teacher: its teacher over the same images, or None.
         class_weights: checked against the tables, not used.
         seed: seed of sample and folds.
-        progress: called as `progress(done, total)` in rungs.
+        progress: called as `progress(done, total)` in controls.
         limit: images of each domain, balanced within classes.
 
     Returns:
-        Scores `metadata/auc` (where the table holds file facts), `embedding/auc/<rung>`, `pixels/auc/<rung>`, `teacher/embedding/auc/<rung>`,
-        `excess/embedding/auc/<rung>`, and `survives/embedding/<rung>` (and its `teacher/` twin), `survives/pixels/<rung>`: what is left of AUC - 1/2, where there was
+        Scores `metadata/auc` (where the table holds file facts), `embedding/auc/<control>`, `pixels/auc/<control>`, `teacher/embedding/auc/<control>`,
+        `excess/embedding/auc/<control>`, and `survives/embedding/<control>` (and its `teacher/` twin), `survives/pixels/<control>`: what is left of AUC - 1/2, where there was
         any; array `rungs`.
 
     Raises:
@@ -79,7 +79,7 @@ def ladder(
     rows = balanced_sample(table.labels, table.domain == "synthetic", max_images=2 * limit, seed=seed)
     synthetic = table.domain[rows] == "synthetic"
     fold = stratified_folds(2 * table.labels[rows] + synthetic, folds=FOLDS, seed=seed)
-    measured = one_thread(_climb)(student, teacher, rows, fold, synthetic, seed, progress or (lambda done, total: None))
+    measured = one_thread(_measure_controls)(student, teacher, rows, fold, synthetic, seed, progress or (lambda done, total: None))
     scores: dict[str, Score] = {}
     if table.metadata:
         facts = {name: column[rows] for name, column in table.metadata.items()}
@@ -87,43 +87,50 @@ def ladder(
         scores["metadata/auc"] = as_score(area.value, auc_interval(area), chance=0.5, bounds=UNIT)
     names = {"student": "embedding", "teacher": "teacher/embedding", "pixels": "pixels"}
     for who, areas in measured.items():
-        for rung, area in areas.items():
-            scores[f"{names[who]}/auc/{rung}"] = as_score(area.value, auc_interval(area), chance=0.5, bounds=UNIT)
+        for control, area in areas.items():
+            scores[f"{names[who]}/auc/{control}"] = as_score(area.value, auc_interval(area), chance=0.5, bounds=UNIT)
         prefix = "teacher/survives/embedding" if who == "teacher" else f"survives/{names[who]}"
-        scores |= {f"{prefix}/{rung}": score for rung, score in _survives(areas).items()}
-    for rung, area in measured.get("teacher", {}).items():
-        ours = measured["student"][rung]
+        scores |= {f"{prefix}/{control}": score for control, score in _survives(areas).items()}
+    for control, area in measured.get("teacher", {}).items():
+        ours = measured["student"][control]
         interval = difference_interval(ours, area)
-        scores[f"excess/embedding/auc/{rung}"] = as_score(ours.value - area.value, interval, chance=0.0, bounds=(-1.0, 1.0))
+        scores[f"excess/embedding/auc/{control}"] = as_score(ours.value - area.value, interval, chance=0.0, bounds=(-1.0, 1.0))
     return ProbeResult(
         probe="ladder",
         subject=table.name,
         reference=None if teacher is None else teacher.table.name,
         scores=scores,
-        arrays={"rungs": np.array(RUNGS)},
-        counts={**{f"images/{name}": int((table.domain[rows] == name).sum()) for name in DOMAINS}, "folds": FOLDS, "rungs": len(RUNGS)},
+        arrays={"rungs": np.array(CONTROLS)},
+        counts={**{f"images/{name}": int((table.domain[rows] == name).sum()) for name in DOMAINS}, "folds": FOLDS, "rungs": len(CONTROLS)},
         params={"limit": limit, "quality": QUALITY, "crop": CROP, "shrink": SHRINK},
         seed=seed,
         versions=versions(),
     )
 
 
-def climb(images: Tensor, rung: str) -> Tensor:
-    """Take away what a rung and all rungs below it take away; (B, 3, H, W) in [0, 1] to the same.
+def apply_controls(images: Tensor, control: str) -> Tensor:
+    """Apply a confound control and all controls before it.
+
+    Args:
+        images: (B, 3, H, W) float in [0, 1].
+        control: one of `CONTROLS`.
+
+    Returns:
+        Images of the same shape and range.
 
     Raises:
-        ValueError: for an unknown rung.
+        ValueError: for an unknown control.
     """
-    if rung not in RUNGS:
-        raise ValueError(f"`rung` must be one of {list(RUNGS)}, got {rung!r}; choose one of these.")
+    if control not in CONTROLS:
+        raise ValueError(f"`control` must be one of {list(CONTROLS)}, got {control!r}; choose one of these.")
     steps: dict[str, Callable[[Tensor], Tensor]] = {
-        "raw": lambda these: these,
-        "codec": lambda these: jpeg(these, quality=QUALITY),
+        "raw": lambda batch: batch,
+        "codec": lambda batch: jpeg(batch, quality=QUALITY),
         "resize": _resized,
         "grey": grey,
         "low_pass": low_pass,
     }
-    for name in RUNGS[: RUNGS.index(rung) + 1]:
+    for name in CONTROLS[: CONTROLS.index(control) + 1]:
         images = steps[name](images)
     return images
 
@@ -139,36 +146,39 @@ def _resized(images: Tensor) -> Tensor:
     return F.interpolate(small, size=(height, width), mode="bilinear").clamp(0, 1)
 
 
-def _climb(
+def _measure_controls(
     student: ProbeInput,
     teacher: ProbeInput | None,
     rows: np.ndarray,
     fold: np.ndarray,
     synthetic: np.ndarray,
     seed: int,
-    told: Callable[[int, int], None],
+    report_progress: Callable[[int, int], None],
 ) -> dict[str, Areas]:
-    """Measure every rung; what does not depend on the student is measured once."""
-    lookers: dict[str, Callable[[Tensor], np.ndarray]] = {"student": student.embed, "pixels": lambda images: pixel_features(images.numpy())}
+    """Measure every control; what does not depend on the student is measured once."""
+    features_of: dict[str, Callable[[Tensor], np.ndarray]] = {
+        "student": student.embed,
+        "pixels": lambda images: pixel_features(images.numpy()),
+    }
     plain = student.images(rows)
-    told(0, len(RUNGS))
+    report_progress(0, len(CONTROLS))
     keys = {"pixels": content("ladder", "pixels", student.raw(rows), fold, synthetic)}
     if teacher is not None:
-        lookers["teacher"] = teacher.embed
+        features_of["teacher"] = teacher.embed
         keys["teacher"] = content("ladder", teacher.table, teacher.embed(plain[:8]), student.raw(rows), fold)
-    found: dict[str, Areas] = {who: {} for who in lookers}
-    for number, rung in enumerate(RUNGS):
-        shown = climb(plain, rung)
+    areas: dict[str, Areas] = {who: {} for who in features_of}
+    for number, control in enumerate(CONTROLS):
+        controlled = apply_controls(plain, control)
 
-        def area(look: Callable[[Tensor], np.ndarray], shown: Tensor = shown) -> CrossFittedAuc:
-            features = look(shown).astype(np.float64)
+        def area(extract: Callable[[Tensor], np.ndarray], images: Tensor = controlled) -> CrossFittedAuc:
+            features = extract(images).astype(np.float64)
             return auc_over_cells(logistic_scores(features, synthetic, fold, fold).scores, synthetic, fold)
 
-        for who, look in lookers.items():
-            known = keys.get(who)
-            found[who][rung] = area(look) if known is None else remembered(f"{known}/{rung}", lambda look=look: area(look))  # type: ignore[misc]
-        told(number + 1, len(RUNGS))
-    return found
+        for who, extract in features_of.items():
+            key = keys.get(who)
+            areas[who][control] = area(extract) if key is None else remembered(f"{key}/{control}", lambda extract=extract: area(extract))  # type: ignore[misc]
+        report_progress(number + 1, len(CONTROLS))
+    return areas
 
 
 def _survives(areas: Areas) -> dict[str, Score]:
@@ -177,8 +187,8 @@ def _survives(areas: Areas) -> dict[str, Score]:
     if auc_interval(raw)[0] <= 0.5:
         return {}
     scores: dict[str, Score] = {}
-    for rung, area in areas.items():
-        if rung == "raw":
+    for control, area in areas.items():
+        if control == "raw":
             continue
         variances = tuple(float(np.sum(part.influence**2)) + part.shared_spread**2 for part in (area, raw))
         together = float(np.sum(area.influence * raw.influence))
@@ -187,5 +197,5 @@ def _survives(areas: Areas) -> dict[str, Score]:
         covariance = together + alike * area.shared_spread * raw.shared_spread
         interval = ratio_interval(area.value - 0.5, raw.value - 0.5, variances=(variances[0], variances[1]), covariance=covariance)
         if interval is not None:
-            scores[f"{rung}"] = as_score((area.value - 0.5) / (raw.value - 0.5), interval, chance=0.0)
+            scores[f"{control}"] = as_score((area.value - 0.5) / (raw.value - 0.5), interval, chance=0.0)
     return scores

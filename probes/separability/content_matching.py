@@ -37,17 +37,17 @@ def match_content(teacher: np.ndarray, labels: np.ndarray, synthetic: np.ndarray
     """
     from scipy.optimize import linear_sum_assignment
 
-    found: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+    matches: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     total, count = 0.0, 0
     for label in np.unique(labels):
-        real, made = (np.flatnonzero((labels == label) & (synthetic == domain)) for domain in (False, True))
-        if not len(real) or not len(made):
+        real, fake = (np.flatnonzero((labels == label) & (synthetic == domain)) for domain in (False, True))
+        if not len(real) or not len(fake):
             continue
-        cosine = teacher[real].astype(np.float64) @ teacher[made].T
+        cosine = teacher[real].astype(np.float64) @ teacher[fake].T
         total, count = total + float(cosine.sum()), count + cosine.size
         left, right = linear_sum_assignment(cosine, maximize=True)
         close = cosine[left, right]
         best = np.argsort(-close, kind="stable")[: max(1, round(keep * len(close)))]
-        found.append((real[left[best]], made[right[best]], close[best]))
-    first, second, close = (np.concatenate(part) for part in zip(*found, strict=True))
+        matches.append((real[left[best]], fake[right[best]], close[best]))
+    first, second, close = (np.concatenate(part) for part in zip(*matches, strict=True))
     return MatchedPairs(first, second, close, total / count)

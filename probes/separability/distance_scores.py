@@ -17,7 +17,7 @@ from probes.separability.distances import (
     median_bandwidth,
     polynomial_kernel,
 )
-from probes.separability.precision_recall import Balls, ball_shares
+from probes.separability.precision_recall import Manifold, manifold_overlap
 from probes.stats.folds import stratified_folds
 from probes.stats.intervals import LEVEL, as_score
 from probes.stats.similarity import nearest_by_cosine
@@ -60,28 +60,31 @@ def distance_scores(
     if min(int(synthetic.sum()), int((~synthetic).sum())) < FEWEST:
         return {}, {}
     halves = _halves(labels, synthetic, seed=seed)
-    own = np.einsum("nd,nd->n", x, x)
-    all_radii = reaches(x, own, synthetic, halves)
+    squared_lengths = np.einsum("nd,nd->n", x, x)
+    all_radii = neighbour_distances(x, squared_lengths, synthetic, halves)
     between: dict[str, list[float]] = {}
     floor: dict[str, list[float]] = {}
-    for (real, other, made), radii in zip(halves, all_radii, strict=True):
-        balls = [Balls(x[rows], own[rows], radius, NEIGHBOURS) for rows, radius in zip((real, other, made), radii, strict=True)]
+    for (real, other_real, synthetic_rows), radii in zip(halves, all_radii, strict=True):
+        manifolds = [
+            Manifold(x[rows], squared_lengths[rows], radius, NEIGHBOURS)
+            for rows, radius in zip((real, other_real, synthetic_rows), radii, strict=True)
+        ]
         start = Gaussian.of(x[real])
-        for found, rows, others in ((between, made, balls[2]), (floor, other, balls[1])):
-            shares, _ = ball_shares(balls[0], others)
+        for draws_of, rows, manifold in ((between, synthetic_rows, manifolds[2]), (floor, other_real, manifolds[1])):
+            shares, _ = manifold_overlap(manifolds[0], manifold)
             measured = {"frechet": gaussian_distance(start, Gaussian.of(x[rows])), **shares}
             for name, value in measured.items():
-                found.setdefault(name, []).append(value)
-    for name, both in _mean_kernels(x, halves, seed=seed).items():
-        floor[name], between[name] = both.tolist()
+                draws_of.setdefault(name, []).append(value)
+    for name, means in _mean_kernels(x, halves, seed=seed).items():
+        floor[name], between[name] = means.tolist()
     quantile = float(stats.t.ppf(0.5 + LEVEL / 2, REPEATS - 1))
     scores: dict[str, Score] = {}
     arrays: dict[str, np.ndarray] = {}
     for name, values in between.items():
-        value, reach = float(np.mean(values)), quantile * float(np.std(values, ddof=1))
+        value, half_width = float(np.mean(values)), quantile * float(np.std(values, ddof=1))
         chance = float(np.mean(floor[name]))
         bounds = BOUNDS.get(name, (0.0, np.inf))
-        scores[f"distance/{name}"] = as_score(value, (value - reach, value + reach), chance=chance, bounds=bounds)
+        scores[f"distance/{name}"] = as_score(value, (value - half_width, value + half_width), chance=chance, bounds=bounds)
         arrays |= {f"distance/{name}": np.array(values), f"distance/{name}/floor": np.array(floor[name])}
     return scores, arrays
 
@@ -101,14 +104,16 @@ def _halves(labels: np.ndarray, synthetic: np.ndarray, *, seed: int) -> list[tup
     return drawn
 
 
-def reaches(x: np.ndarray, own: np.ndarray, synthetic: np.ndarray, draws: Sequence[Sequence[np.ndarray]]) -> list[list[np.ndarray]]:
-    """Give each row's squared distance to its k-th nearest other row among the rows drawn with it, k = 5.
+def neighbour_distances(
+    x: np.ndarray, squared_lengths: np.ndarray, synthetic: np.ndarray, draws: Sequence[Sequence[np.ndarray]]
+) -> list[list[np.ndarray]]:
+    """Compute each row's squared distance to its k-th nearest other row among the rows drawn with it, k = 5.
 
     The nearest rows of a domain are looked for once; among them the k-th that was drawn is the k-th of the draw.
 
     Args:
         x: (M, D) of length one.
-        own: (M,) squared lengths.
+        squared_lengths: (M,) squared lengths.
         synthetic: (M,) bool; the rows of a draw are of one domain.
         draws: sets of rows.
 
@@ -122,34 +127,34 @@ def reaches(x: np.ndarray, own: np.ndarray, synthetic: np.ndarray, draws: Sequen
         rows = np.flatnonzero(synthetic == domain)
         place[rows] = np.arange(len(rows))
         near[domain], cosine = nearest_by_cosine(x[rows], min(len(rows) - 1, _SPARE * NEIGHBOURS))
-        square[domain] = np.maximum(own[rows, None] + own[rows][near[domain]] - 2 * cosine, 0)
+        square[domain] = np.maximum(squared_lengths[rows, None] + squared_lengths[rows][near[domain]] - 2 * cosine, 0)
 
     def radii(rows: np.ndarray) -> np.ndarray:
         domain, here = bool(synthetic[rows[0]]), place[rows]
         drawn = np.zeros(len(near[domain]), dtype=bool)
         drawn[here] = True
-        seen = np.cumsum(drawn[near[domain][here]], axis=1)
-        found = square[domain][here, np.argmax(seen == NEIGHBOURS, axis=1)]
-        for row in np.flatnonzero(seen[:, -1] < NEIGHBOURS):  # a row whose neighbours mostly lie in the other half
+        rank = np.cumsum(drawn[near[domain][here]], axis=1)
+        squared = square[domain][here, np.argmax(rank == NEIGHBOURS, axis=1)]
+        for row in np.flatnonzero(rank[:, -1] < NEIGHBOURS):  # a row whose neighbours mostly lie in the other half
             apart = np.delete(np.sum((x[rows] - x[rows[row]]) ** 2, axis=1), row)
-            found[row] = np.partition(apart, NEIGHBOURS - 1)[NEIGHBOURS - 1]
-        return found
+            squared[row] = np.partition(apart, NEIGHBOURS - 1)[NEIGHBOURS - 1]
+        return squared
 
     return [[radii(rows) for rows in sets] for sets in draws]
 
 
 def _mean_kernels(x: np.ndarray, halves: list[tuple[np.ndarray, np.ndarray, np.ndarray]], *, seed: int) -> dict[str, np.ndarray]:
-    """Give KID and both CMMDs of the first and second, and of the first and third rows of each draw, (2, R), from one pass over the kernels."""
+    """Compute KID and both CMMDs of the first and second, and of the first and third rows of each draw, (2, R), from one pass over the kernels."""
     member = np.zeros((len(x), 3 * len(halves)))
     for number, rows_of in enumerate(halves):
         for place, half in enumerate(rows_of):
             member[half, 3 * number + place] = 1
-    own = np.einsum("nd,nd->n", x, x, dtype=np.float64)
+    squared_lengths = np.einsum("nd,nd->n", x, x, dtype=np.float64)
     wide = median_bandwidth(x, seed=seed)
     kernels: dict[str, Callable[[np.ndarray, slice, slice], np.ndarray]] = {
         "kid": lambda dots, rows, columns: polynomial_kernel(dots, x.shape[1]),
-        "cmmd": lambda dots, rows, columns: gaussian_kernel(dots, (own[rows], own[columns]), CMMD_BANDWIDTH),
-        "cmmd_median": lambda dots, rows, columns: gaussian_kernel(dots, (own[rows], own[columns]), wide),
+        "cmmd": lambda dots, rows, columns: gaussian_kernel(dots, (squared_lengths[rows], squared_lengths[columns]), CMMD_BANDWIDTH),
+        "cmmd_median": lambda dots, rows, columns: gaussian_kernel(dots, (squared_lengths[rows], squared_lengths[columns]), wide),
     }
     total = {name: np.zeros((member.shape[1], member.shape[1])) for name in kernels}  # sums over pairs of members, (2R, 2R)
     inside = {name: np.zeros(member.shape[1]) for name in kernels}  # sums over members with themselves
@@ -164,7 +169,7 @@ def _mean_kernels(x: np.ndarray, halves: list[tuple[np.ndarray, np.ndarray, np.n
                 total[name] += between if i == j else between + between.T
                 if i == j:
                     inside[name] += np.diag(block) @ member[rows]
-    found: dict[str, np.ndarray] = {}
+    means: dict[str, np.ndarray] = {}
     size = member.sum(axis=0)
     for name in kernels:
         diagonal = np.diag(total[name])
@@ -174,5 +179,5 @@ def _mean_kernels(x: np.ndarray, halves: list[tuple[np.ndarray, np.ndarray, np.n
             own_mean[first] + own_mean[first + place] - 2 * total[name][first, first + place] / (size[first] * size[first + place])
             for place in (1, 2)
         ]
-        found[name] = np.stack(apart) * (1.0 if name == "kid" else CMMD_SCALE)
-    return found
+        means[name] = np.stack(apart) * (1.0 if name == "kid" else CMMD_SCALE)
+    return means

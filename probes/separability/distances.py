@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from probes.separability.precision_recall import Balls, ball_shares, refuse_few
+from probes.separability.precision_recall import Manifold, manifold_overlap, refuse_few
 from probes.stats.nuclear_norm import nuclear_norm
-from probes.stats.pairwise_tiles import cube_sum, over_tiles, reach_and_cubes
+from probes.stats.pairwise_tiles import cube_sum, neighbour_distances_and_cubes, over_tiles
 
 CMMD_BANDWIDTH = 10.0
 CMMD_SCALE = 1000.0
@@ -70,13 +70,13 @@ def gaussian_distance(first: Gaussian, second: Gaussian) -> float:
 
 
 def polynomial_kernel(dots: np.ndarray, dimension: int) -> np.ndarray:
-    """Give KID's kernel (x . y / D + 1)^3 of dot products."""
+    """Compute KID's kernel (x . y / D + 1)^3 of dot products."""
     grown = dots / dimension + 1
     return grown * grown * grown  # a power costs ten times as much
 
 
 def gaussian_kernel(dots: np.ndarray, lengths: tuple[np.ndarray, np.ndarray], bandwidth: float) -> np.ndarray:
-    """Give exp(-||x - y||^2 / (2 bandwidth^2)) of dot products (n, m) and squared lengths ((n,), (m,))."""
+    """Compute exp(-||x - y||^2 / (2 bandwidth^2)) of dot products (n, m) and squared lengths ((n,), (m,))."""
     square = np.maximum(lengths[0][:, None] + lengths[1] - 2 * dots, 0.0)
     return np.exp(square / (-2 * bandwidth**2))
 
@@ -93,15 +93,15 @@ def kernel_inception_distance(x: np.ndarray, y: np.ndarray) -> float:
 
     Source: Binkowski et al. (2018), equation 4 with their kernel, degree 3 and gamma 1 / D.
     """
-    cubes = [sum(found for *_, found in over_tiles(x, y, lambda rows, columns, dots: cube_sum(dots)))]
-    cubes += [reach_and_cubes(part, np.einsum("nd,nd->n", part, part), 1)[1] for part in (x, y)]
+    cubes = [sum(cubes for *_, cubes in over_tiles(x, y, lambda rows, columns, dots: cube_sum(dots)))]
+    cubes += [neighbour_distances_and_cubes(part, np.einsum("nd,nd->n", part, part), 1)[1] for part in (x, y)]
     return _kid_from(x, y, cubes[1], cubes[2], cubes[0])
 
 
 def _kid_from(x: np.ndarray, y: np.ndarray, cubes_x: float, cubes_y: float, cubes_xy: float) -> float:
     """Join the sums of cubes over pairs (of different rows within a set) and what moments say of the lower powers."""
     n, m, d = len(x), len(y), x.shape[1]
-    sums, seconds, own = [], [], []
+    sums, seconds, squared_lengths = [], [], []
     for part in (x, y):
         total, second, squared = np.zeros(d), np.zeros((d, d)), np.zeros(2)
         for start in range(0, len(part), _ROWS_OF_MOMENTS):
@@ -112,13 +112,13 @@ def _kid_from(x: np.ndarray, y: np.ndarray, cubes_x: float, cubes_y: float, cube
             squared += length.sum(), (length**2).sum()
         sums.append(total)
         seconds.append(second)
-        own.append(squared)
+        squared_lengths.append(squared)
 
     def mean(one: int, other: int, cubes: float) -> float:
         first, square = float(sums[one] @ sums[other]), float(np.sum(seconds[one] * seconds[other]))
         pairs = (n, m)[one] * ((n, m)[other] - (one == other))
         if one == other:
-            first, square = first - own[one][0], square - own[one][1]
+            first, square = first - squared_lengths[one][0], square - squared_lengths[one][1]
         return (3 * first / d + 3 * square / d**2 + cubes / d**3) / pairs
 
     return mean(0, 0, cubes_x) + mean(1, 1, cubes_y) - 2 * mean(0, 1, cubes_xy)
@@ -137,24 +137,28 @@ def cmmd(x: np.ndarray, y: np.ndarray, *, bandwidth: float = CMMD_BANDWIDTH) -> 
 
     Source: Jayasumana et al. (2024), section 4, and its published code.
     """
-    own = np.einsum("nd,nd->n", x, x), np.einsum("nd,nd->n", y, y)
+    squared_lengths = np.einsum("nd,nd->n", x, x), np.einsum("nd,nd->n", y, y)
     parts = (
         gaussian_kernel(a @ b.T, (p, q), bandwidth).mean()
-        for a, b, p, q in ((x, x, own[0], own[0]), (y, y, own[1], own[1]), (x, y, own[0], own[1]))
+        for a, b, p, q in (
+            (x, x, squared_lengths[0], squared_lengths[0]),
+            (y, y, squared_lengths[1], squared_lengths[1]),
+            (x, y, squared_lengths[0], squared_lengths[1]),
+        )
     )
     first, second, cross = parts
     return CMMD_SCALE * float(first + second - 2 * cross)
 
 
 def median_bandwidth(x: np.ndarray, *, most: int = 1000, seed: int = 0) -> float:
-    """Give the median distance between two different rows, over at most `most` rows by lot; 1 where it is 0.
+    """Compute the median distance between two different rows, over at most `most` rows by lot; 1 where it is 0.
 
     Source: Gretton et al. (2012), section 8.
     """
     if len(x) > most:
         x = x[np.random.default_rng(seed).choice(len(x), most, replace=False)]
-    own = np.einsum("nd,nd->n", x, x)
-    square = np.maximum(own[:, None] + own - 2 * (x @ x.T), 0.0)
+    squared_lengths = np.einsum("nd,nd->n", x, x)
+    square = np.maximum(squared_lengths[:, None] + squared_lengths - 2 * (x @ x.T), 0.0)
     return math.sqrt(float(np.median(square[np.triu_indices(len(x), 1)]))) or 1.0
 
 
@@ -173,6 +177,6 @@ def all_distances(x: np.ndarray, y: np.ndarray, *, neighbours: int = 5) -> dict[
         ValueError: for sets that have no k-th neighbour.
     """
     refuse_few(min(len(x), len(y)), neighbours)
-    real, made = Balls.of(x, neighbours), Balls.of(y, neighbours)
-    shares, cubes = ball_shares(real, made)
+    real, made = Manifold.of(x, neighbours), Manifold.of(y, neighbours)
+    shares, cubes = manifold_overlap(real, made)
     return {"frechet": frechet_distance(x, y), "kid": _kid_from(x, y, real.cubes, made.cubes, cubes), **shares}

@@ -50,7 +50,7 @@ def spread_of(covariance: np.ndarray) -> Spread:
 
 
 def eraser(directions: np.ndarray, spread: Spread) -> np.ndarray:
-    """Give the matrix P (D, D) such that x - P x no longer differs along `directions`, at the least change of x in the metric of its spread.
+    """Compute the matrix P (D, D) such that x - P x no longer differs along `directions`, at the least change of x in the metric of its spread.
 
     P = A (A^T S^-1 A)^+ A^T S^-1 for directions A. Where A holds the difference of the means of two groups, x - P x has the same mean in
     both, and no linear classifier tells them apart better than a constant.
@@ -65,7 +65,7 @@ def eraser(directions: np.ndarray, spread: Spread) -> np.ndarray:
 
 
 def _readout(directions: np.ndarray, spread: Spread) -> np.ndarray:
-    """Give R (D, k) such that P = A R^T; products with the k columns cost a small part of those with P."""
+    """Return R (D, k) such that P = A R^T; products with the k columns cost a small part of those with P."""
     normal = spread.inverse @ directions  # (D, k)
     return normal @ np.linalg.pinv(directions.T @ normal, rcond=1e-10, hermitian=True)
 
@@ -116,7 +116,7 @@ def logit_share(
 
 
 def _solve(covariance: np.ndarray, away: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
-    """Give S^+ a, its image S S^+ a and the rank of S (D, D).
+    """Compute S^+ a, its image S S^+ a and the rank of S (D, D).
 
     Where S is far from singular a Cholesky factor says the same as the eigenvalues for a twentieth of the time.
     """
@@ -137,7 +137,7 @@ def _solve(covariance: np.ndarray, away: np.ndarray) -> tuple[np.ndarray, np.nda
 
 
 def _covariance(gram: np.ndarray, total: np.ndarray, size: np.ndarray, *, within_class: bool) -> np.ndarray:
-    """Give the covariance of all images, or around class means, from sums over class and domain."""
+    """Compute the covariance of all images, or around class means, from sums over class and domain."""
     n = size.sum()
     if not within_class:
         mean = total.sum(axis=0)
@@ -198,7 +198,7 @@ def erase_domain(x: np.ndarray, labels: np.ndarray, synthetic: np.ndarray, weigh
 
 
 def _class_shifts(x: np.ndarray, labels: np.ndarray, synthetic: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Give x minus its class means (n, D), and synthetic minus real mean of each class that has both (D, C)."""
+    """Compute x minus its class means (n, D), and synthetic minus real mean of each class that has both (D, C)."""
     own, away = x.copy(), []
     for label in np.unique(labels):
         here = labels == label

@@ -139,7 +139,7 @@ def shuffled(synthetic: np.ndarray, stratum: np.ndarray, *, permutations: int, s
 
 
 def _ridge(parts: list[_Sums], *, within_class: bool) -> np.ndarray:
-    """Give the normals (D, 1 + B) of ridge regression on coordinates standardised over some folds; penalty 1 % of their images."""
+    """Compute the normals (D, 1 + B) of ridge regression on coordinates standardised over some folds; penalty 1 % of their images."""
     n, x, t, xx, xt = (sum(getattr(part, name) for part in parts) for name in ("n", "x", "t", "xx", "xt"))
     if not within_class:
         n, x, t = (total.sum(axis=0, keepdims=True) for total in (n, x, t))
@@ -152,7 +152,7 @@ def _ridge(parts: list[_Sums], *, within_class: bool) -> np.ndarray:
 
 
 def _areas(scores: np.ndarray, synthetic: np.ndarray) -> np.ndarray:
-    """Give the AUC of each column, NaN for a column with one domain."""
+    """Compute the AUC of each column, NaN for a column with one domain."""
     made = synthetic.sum(axis=0)
     real = len(scores) - made
     ranks = np.where(synthetic, stats.rankdata(scores, axis=0), 0.0).sum(axis=0)

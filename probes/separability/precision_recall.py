@@ -1,4 +1,4 @@
-"""Precision, recall, density and coverage: which images of one set lie in the balls that reach the k-th neighbour in the other."""
+"""Precision, recall, density and coverage: how far the nearest-neighbour manifolds of two sets overlap."""
 
 from __future__ import annotations
 
@@ -6,42 +6,46 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from probes.stats.pairwise_tiles import cube_sum, over_tiles, reach_and_cubes, squares
+from probes.stats.pairwise_tiles import cube_sum, neighbour_distances_and_cubes, over_tiles, squares
 
 
 @dataclass(frozen=True)
-class Balls:
-    """A ball around each row of a set, up to its k-th nearest other row; kept where a set is compared with several.
+class Manifold:
+    """Nearest-neighbour manifold of a set: a ball around each row, up to its k-th nearest other row.
 
     Args:
         x: (N, D).
-        own: (N,) squared lengths.
-        reach: (N,) squared radii.
+        squared_lengths: (N,) squared lengths.
+        squared_radii: (N,) squared radii.
         neighbours: k.
         cubes: sum over pairs of different rows of (x_i . x_j)^3, which KID needs and the same products give; 0 where not asked for.
     """
 
     x: np.ndarray
-    own: np.ndarray
-    reach: np.ndarray
+    squared_lengths: np.ndarray
+    squared_radii: np.ndarray
     neighbours: int
     cubes: float = 0.0
 
     @classmethod
-    def of(cls, x: np.ndarray, neighbours: int) -> Balls:
-        """Measure a set (N, D).
+    def of(cls, x: np.ndarray, neighbours: int) -> Manifold:
+        """Measure the manifold of a set.
+
+        Args:
+            x: (N, D).
+            neighbours: k, below N.
 
         Raises:
             ValueError: for a set that has no k-th neighbour.
         """
         refuse_few(len(x), neighbours)
-        own = np.einsum("nd,nd->n", x, x)
-        reach, cubes = reach_and_cubes(x, own, neighbours)
-        return cls(x, own, reach, neighbours, cubes)
+        squared_lengths = np.einsum("nd,nd->n", x, x)
+        squared_radii, cubes = neighbour_distances_and_cubes(x, squared_lengths, neighbours)
+        return cls(x, squared_lengths, squared_radii, neighbours, cubes)
 
 
 def precision_recall(x: np.ndarray, y: np.ndarray, *, neighbours: int = 5) -> dict[str, float]:
-    """Measure precision, recall, density and coverage of the synthetic set by balls around each image that reach its k-th neighbour.
+    """Measure precision, recall, density and coverage of the synthetic set by balls around each image, up to its k-th neighbour.
 
     Precision: share of synthetic images inside some real ball. Recall: share of real images inside some synthetic ball. Density:
     number of real balls a synthetic image lies in, over k, on average. Coverage: share of real balls that hold a synthetic image.
@@ -58,7 +62,7 @@ def precision_recall(x: np.ndarray, y: np.ndarray, *, neighbours: int = 5) -> di
     Source: Kynkäänniemi et al. (2019), equations 1-3; Naeem et al. (2020), equations 1-6.
     """
     refuse_few(min(len(x), len(y)), neighbours)
-    return ball_shares(Balls.of(x, neighbours), Balls.of(y, neighbours))[0]
+    return manifold_overlap(Manifold.of(x, neighbours), Manifold.of(y, neighbours))[0]
 
 
 def refuse_few(images: int, neighbours: int) -> None:
@@ -67,26 +71,31 @@ def refuse_few(images: int, neighbours: int) -> None:
         raise ValueError(f"`neighbours` must be below the {images} images of the smaller set, got {neighbours}; lower it.")
 
 
-def ball_shares(real: Balls, made: Balls) -> tuple[dict[str, float], float]:
-    """Give `precision_recall` of two measured sets, and the sum over their pairs of (x_i . y_j)^3."""
+def manifold_overlap(real: Manifold, synthetic: Manifold) -> tuple[dict[str, float], float]:
+    """Compute `precision_recall` of two manifolds, and the sum over their pairs of (x_i . y_j)^3.
+
+    Args:
+        real: manifold of the real set.
+        synthetic: manifold of the synthetic set.
+    """
 
     def work(rows: slice, columns: slice, dots: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
         cubes = cube_sum(dots)
-        square = squares(dots, real.own[rows], made.own[columns])
-        inside = square < real.reach[rows, None]
-        return inside.sum(axis=0), np.asarray((square < made.reach[columns]).any(axis=1)), square.min(axis=1), cubes
+        square = squares(dots, real.squared_lengths[rows], synthetic.squared_lengths[columns])
+        inside = square < real.squared_radii[rows, None]
+        return inside.sum(axis=0), np.asarray((square < synthetic.squared_radii[columns]).any(axis=1)), square.min(axis=1), cubes
 
-    held = np.zeros(len(made.x), dtype=np.int64)  # real balls that each synthetic image lies in
+    balls_around = np.zeros(len(synthetic.x), dtype=np.int64)  # real balls that each synthetic image lies in
     recalled, nearest, total = np.zeros(len(real.x), dtype=bool), np.full(len(real.x), np.inf), 0.0
-    for rows, columns, (inside, found, least, cubes) in over_tiles(real.x, made.x, work):
-        held[columns] += inside
-        recalled[rows] |= found
+    for rows, columns, (inside, covered, least, cubes) in over_tiles(real.x, synthetic.x, work):
+        balls_around[columns] += inside
+        recalled[rows] |= covered
         nearest[rows] = np.minimum(nearest[rows], least)
         total += cubes
     shares = {
-        "precision": float((held > 0).mean()),
+        "precision": float((balls_around > 0).mean()),
         "recall": float(recalled.mean()),
-        "density": float(held.sum() / real.neighbours / len(made.x)),
-        "coverage": float((nearest < real.reach).mean()),
+        "density": float(balls_around.sum() / real.neighbours / len(synthetic.x)),
+        "coverage": float((nearest < real.squared_radii).mean()),
     }
     return shares, total

@@ -1,4 +1,4 @@
-"""Separability: can real and synthetic images be told apart in an embedding, better than in the teacher's, and is the difference used?"""
+"""Separability: how well real and synthetic images can be told apart in an embedding, beside the teacher's, and whether predictions use the difference."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def separability(
     max_images: int = 4000,
     groups: np.ndarray | None = None,
 ) -> ProbeResult:
-    """Measure how well real and synthetic images are told apart, by how much the two clouds differ, and whether the answers use it.
+    """Measure how well real and synthetic images are told apart, the distance of the two distributions, and whether predictions use the difference.
 
     Args:
         student: embeddings of N images of both domains.
@@ -64,8 +64,8 @@ def separability(
     ours = measure(student)
     scores, arrays = ours.scores(), _arrays(student, ours, plan)
     if teacher is not None:
-        given = (class_weights, folds, neighbours, permutations, max_images, seed, groups)
-        theirs = remembered(content("separability", teacher, *given), lambda: measure(teacher))
+        settings = (class_weights, folds, neighbours, permutations, max_images, seed, groups)
+        theirs = remembered(content("separability", teacher, *settings), lambda: measure(teacher))
         scores |= {f"teacher/{name}": score for name, score in theirs.scores().items()} | _excess(ours.areas, theirs.areas)
         arrays |= {"teacher/direction": theirs.linear.direction}
         arrays |= {f"teacher/{name}": array.copy() for name, array in theirs.arrays.items()}
@@ -127,51 +127,53 @@ class _Plan:
 
 
 class _Measured:
-    """Held-out classifiers of one encoder under a plan."""
+    """Held-out classifiers and distances of one encoder, on the sample and folds of a plan."""
 
     def __init__(
         self, table: EmbeddingTable, plan: _Plan, *, neighbours: int, permutations: int, seed: int, class_weights: np.ndarray | None
     ) -> None:
         embeddings = table.unit(plan.sample)
         features = embeddings.astype(np.float64)
-        made, fold, labels = plan.synthetic, plan.fold, plan.labels
-        shuffles = ShuffledDomains(features, made, fold, labels, permutations=permutations, seed=seed, groups=plan.groups)
+        synthetic, fold, labels = plan.synthetic, plan.fold, plan.labels
+        shuffles = ShuffledDomains(features, synthetic, fold, labels, permutations=permutations, seed=seed, groups=plan.groups)
         self.areas: dict[str, CrossFittedAuc] = {}
         self.tests: dict[str, PermutationTest] = {}
-        self.linear: DomainScores = logistic_scores(features, made, fold, fold)
-        self.areas["linear"] = auc_over_cells(self.linear.scores, made, fold)
-        self.areas["knn"] = auc_over_cells(neighbour_scores(embeddings, made, fold, neighbours=neighbours), made, fold)
+        self.linear: DomainScores = logistic_scores(features, synthetic, fold, fold)
+        self.areas["linear"] = auc_over_cells(self.linear.scores, synthetic, fold)
+        self.areas["knn"] = auc_over_cells(neighbour_scores(embeddings, synthetic, fold, neighbours=neighbours), synthetic, fold)
         self.tests["linear"] = shuffles.test(within_class=False)
-        self.more, self.arrays = distance_scores(embeddings, labels, made, seed=seed)
+        self.distances, self.arrays = distance_scores(embeddings, labels, synthetic, seed=seed)
         if class_weights is not None:
-            used, shown = direction_scores(embeddings, labels, made, np.asarray(class_weights, dtype=np.float64), fold, seed=seed)
-            self.more, self.arrays = self.more | used, self.arrays | shown
+            direction, direction_arrays = direction_scores(
+                embeddings, labels, synthetic, np.asarray(class_weights, dtype=np.float64), fold, seed=seed
+            )
+            self.distances, self.arrays = self.distances | direction, self.arrays | direction_arrays
         self.within: DomainScores | None = None
         if not plan.classes:
             return
-        self.within = logistic_scores(features, made, fold, plan.cells, labels=labels)
-        self.areas["within_class/linear"] = auc_over_cells(self.within.scores, made, plan.cells, plan.weights)
-        near = neighbour_scores(embeddings, made, fold, neighbours=neighbours, labels=labels)
-        self.areas["within_class/knn"] = auc_over_cells(near, made, plan.cells, plan.weights)
+        self.within = logistic_scores(features, synthetic, fold, plan.cells, labels=labels)
+        self.areas["within_class/linear"] = auc_over_cells(self.within.scores, synthetic, plan.cells, plan.weights)
+        near = neighbour_scores(embeddings, synthetic, fold, neighbours=neighbours, labels=labels)
+        self.areas["within_class/knn"] = auc_over_cells(near, synthetic, plan.cells, plan.weights)
         self.tests["within_class/linear"] = shuffles.test(within_class=True)
 
     def scores(self) -> dict[str, Score]:
-        """Give each AUC and each p value with its interval; a p value's is that of the B shuffles."""
-        found = {f"{name}/auc": as_score(area.value, auc_interval(area), chance=0.5, bounds=UNIT) for name, area in self.areas.items()}
+        """Compute each AUC and each p value with its interval; a p value's is that of the B shuffles."""
+        scores = {f"{name}/auc": as_score(area.value, auc_interval(area), chance=0.5, bounds=UNIT) for name, area in self.areas.items()}
         for name, test in self.tests.items():
             interval = exact_proportion(test.as_extreme, len(test.null_auc))
-            found[f"{name}/p_value"] = as_score(test.p_value, interval, chance=0.5, bounds=UNIT)
-        return found | self.more
+            scores[f"{name}/p_value"] = as_score(test.p_value, interval, chance=0.5, bounds=UNIT)
+        return scores | self.distances
 
 
 def _excess(ours: dict[str, CrossFittedAuc], theirs: dict[str, CrossFittedAuc]) -> dict[str, Score]:
-    """Give student minus teacher for each classifier, over the same images and folds."""
-    found: dict[str, Score] = {}
+    """Score student minus teacher for each classifier, over the same images and folds."""
+    scores: dict[str, Score] = {}
     for name, area in ours.items():
         reference = theirs[name]
         interval = difference_interval(area, reference)
-        found[f"excess/{name}/auc"] = as_score(area.value - reference.value, interval, chance=0.0, bounds=(-1.0, 1.0))
-    return found
+        scores[f"excess/{name}/auc"] = as_score(area.value - reference.value, interval, chance=0.0, bounds=(-1.0, 1.0))
+    return scores
 
 
 def _file_facts(student: EmbeddingTable, plan: _Plan, seed: int) -> Score:
@@ -181,7 +183,7 @@ def _file_facts(student: EmbeddingTable, plan: _Plan, seed: int) -> Score:
 
 
 def _arrays(student: EmbeddingTable, ours: _Measured, plan: _Plan) -> dict[str, np.ndarray]:
-    """Give every image a score by models that never saw it: its fold's, or the mean of all for images outside the sample."""
+    """Score every image by models that never saw it: its fold's, or the mean of all for images outside the sample."""
     score = np.empty(len(student))
     for rows, x in student.blocks():
         score[rows] = ours.linear.score_unseen(x)
@@ -213,8 +215,8 @@ def _matched(student: EmbeddingTable, teacher: EmbeddingTable, plan: _Plan, seed
     if len(np.unique(fold)) < plan.folds:
         return {}, {}
     areas = {
-        name: {"matched/linear": auc_over_cells(logistic_scores(x[rows].astype(np.float64), made, fold, fold).scores, made, fold)}
-        for made in [plan.synthetic[rows]]
+        name: {"matched/linear": auc_over_cells(logistic_scores(x[rows].astype(np.float64), synthetic, fold, fold).scores, synthetic, fold)}
+        for synthetic in [plan.synthetic[rows]]
         for name, x in (("student", student.unit(plan.sample)), ("teacher", content_of))
     }
     scores = _excess(areas["student"], areas["teacher"]) | {"matched/cosine": _match_score(pairs)}
@@ -225,5 +227,5 @@ def _matched(student: EmbeddingTable, teacher: EmbeddingTable, plan: _Plan, seed
 
 
 def _match_score(pairs: MatchedPairs) -> Score:
-    """Score how alike the partners are to the teacher; chance is what two images of one class by lot are."""
+    """Score how alike the partners are to the teacher; chance is what two images of one class drawn at random are."""
     return as_score(pairs.cosine.mean(), mean_interval(pairs.cosine), chance=pairs.by_lot, direction="higher", bounds=(-1.0, 1.0))

@@ -55,29 +55,29 @@ def auc_over_cells(scores: np.ndarray, synthetic: np.ndarray, cells: np.ndarray,
 
     Source: DeLong, DeLong & Clarke-Pearson (1988); over folds LeDell, Petersen & van der Laan (2015).
     """
-    found: list[tuple[float, float, np.ndarray, np.ndarray, np.ndarray, np.ndarray]] = []
+    cell_areas: list[tuple[float, float, np.ndarray, np.ndarray, np.ndarray, np.ndarray]] = []
     for cell in np.unique(cells[cells >= 0]):
-        real, made = np.flatnonzero((cells == cell) & ~synthetic), np.flatnonzero((cells == cell) & synthetic)
-        if not len(real) or not len(made):
+        real, fake = np.flatnonzero((cells == cell) & ~synthetic), np.flatnonzero((cells == cell) & synthetic)
+        if not len(real) or not len(fake):
             continue
-        both = stats.rankdata(np.concatenate([scores[real], scores[made]]))
-        m, n = len(real), len(made)
-        above_real = (both[m:] - stats.rankdata(scores[made])) / m  # (n,) share of real images below each synthetic one
+        both = stats.rankdata(np.concatenate([scores[real], scores[fake]]))
+        m, n = len(real), len(fake)
+        above_real = (both[m:] - stats.rankdata(scores[fake])) / m  # (n,) share of real images below each synthetic one
         below_made = 1 - (both[:m] - stats.rankdata(scores[real])) / n  # (m,) share of synthetic images above each real one
         weight = float(m + n) if weights is None else weights[int(cell)]
-        found.append((weight, float(above_real.mean()), real, made, below_made, above_real))
-    if not found:
+        cell_areas.append((weight, float(above_real.mean()), real, fake, below_made, above_real))
+    if not cell_areas:
         raise ValueError(
             "Every fold must hold images of both domains, got none that does; give groups that mix over folds, or fewer folds."
         )
-    total = sum(weight for weight, *_ in found)
+    total = sum(weight for weight, *_ in cell_areas)
     influence = np.zeros(len(scores))
     value, null_variance, smallest = 0.0, 0.0, 0
-    for weight, area, real, made, below_made, above_real in found:
+    for weight, area, real, fake, below_made, above_real in cell_areas:
         value += weight / total * area
-        smallest += min(len(real), len(made))
-        null_variance += (weight / total) ** 2 * _null_variance(scores[np.concatenate([real, made])], len(real), len(made))
-        for rows, placements in ((real, below_made), (made, above_real)):
+        smallest += min(len(real), len(fake))
+        null_variance += (weight / total) ** 2 * _null_variance(scores[np.concatenate([real, fake])], len(real), len(fake))
+        for rows, placements in ((real, below_made), (fake, above_real)):
             # dividing by n - 1 makes the sum of squares the unbiased variance; a lone image tells nothing of its spread
             influence[rows] = weight / total * (placements - area) / math.sqrt(len(rows) * max(len(rows) - 1, 1))
     # a weighted sum of ones may miss one by a rounding error, and then has no logit
@@ -85,7 +85,7 @@ def auc_over_cells(scores: np.ndarray, synthetic: np.ndarray, cells: np.ndarray,
 
 
 def auc_interval(auc: CrossFittedAuc) -> Interval:
-    """Give the 95 % interval of an AUC, on the logit scale so that it stays in [0, 1].
+    """Compute the 95 % interval of an AUC, on the logit scale so that it stays in [0, 1].
 
     The AUC meant is the mean over the fitted models. The spread is DeLong's, and what the folds share (see `shared_spread`).
 
@@ -102,7 +102,7 @@ def auc_interval(auc: CrossFittedAuc) -> Interval:
 
 
 def difference_interval(first: CrossFittedAuc, second: CrossFittedAuc) -> Interval:
-    """Give the 95 % interval of first - second over the same images, paired through each image's influence on both.
+    """Compute the 95 % interval of first - second over the same images, paired through each image's influence on both.
 
     Where one of them ranks every pair in order its spread is unknown, and the two intervals are combined as if independent.
     """
@@ -118,7 +118,7 @@ def difference_interval(first: CrossFittedAuc, second: CrossFittedAuc) -> Interv
 
 
 def _null_variance(scores: np.ndarray, m: int, n: int) -> float:
-    """Give the variance of the AUC of m against n images when scores say nothing, (m + n + 1) / (12 m n) without ties."""
+    """Compute the variance of the AUC of m against n images when scores say nothing, (m + n + 1) / (12 m n) without ties."""
     ties = np.unique(scores, return_counts=True)[1].astype(np.float64)
     count = m + n
     return (count + 1 - float(np.sum(ties**3 - ties)) / (count * (count - 1))) / (12 * m * n)

@@ -56,19 +56,22 @@ def logistic_scores(
             so a class mean carries no domain.
     """
     folds = int(fold.max()) + 1
-    part = np.arange(folds)
-    outer, inner = part[:, None] != part, (part[:, None] + 1) % folds != part  # (K, K) by held-out fold: the folds that are fitted on
+    numbers = np.arange(folds)
+    outer, inner = (
+        numbers[:, None] != numbers,
+        (numbers[:, None] + 1) % folds != numbers,
+    )  # (K, K) by held-out fold: the folds that are fitted on
     fits = LogisticFits(embeddings, synthetic, fold=fold, kept=np.concatenate([outer, outer & inner]), within=labels)
     strengths, start = np.full(folds, STRENGTHS[1]), None
     if folds > 2:
-        tried = fits.fit(np.repeat(part + folds, len(STRENGTHS)), STRENGTHS * folds)
+        tried = fits.fit(np.repeat(numbers + folds, len(STRENGTHS)), STRENGTHS * folds)
         best = []
         for held_out in range(folds):
             judged = np.where(fold == (held_out + 1) % folds, cells, -1)
             columns = range(held_out * len(STRENGTHS), (held_out + 1) * len(STRENGTHS))
             best.append(max(columns, key=lambda column: auc_over_cells(tried.scores[:, column], synthetic, judged).value))
         strengths, start = np.array(STRENGTHS * folds)[best], tried.start[best]
-    models = fits.fit(part, strengths, start)
+    models = fits.fit(numbers, strengths, start)
     return DomainScores(models.scores[np.arange(len(fold)), fold], models.directions, models.offsets, strengths)
 
 
@@ -89,12 +92,12 @@ def neighbour_scores(
     for stratum in np.unique(strata):
         for held_out in np.unique(fold):
             rows = np.flatnonzero((strata == stratum) & (fold == held_out))
-            others = np.flatnonzero((strata == stratum) & (fold != held_out))
-            k = min(neighbours, len(others))
+            candidates = np.flatnonzero((strata == stratum) & (fold != held_out))
+            k = min(neighbours, len(candidates))
             if not len(rows) or not k:
                 continue
-            near = np.argpartition(-(embeddings[rows] @ embeddings[others].T), k - 1, axis=1)[:, :k]
-            scores[rows] = synthetic[others][near].mean(axis=1)
+            near = np.argpartition(-(embeddings[rows] @ embeddings[candidates].T), k - 1, axis=1)[:, :k]
+            scores[rows] = synthetic[candidates][near].mean(axis=1)
     return scores
 
 
@@ -131,6 +134,6 @@ def file_fact_scores(metadata: dict[str, np.ndarray], synthetic: np.ndarray, fol
         telling = [len(np.unique(column[~np.isnan(column)])) > 1 for column in facts[train].T]
         if any(telling):
             model = HistGradientBoostingClassifier(max_iter=60, early_stopping=False, random_state=seed)
-            seen = facts[:, telling]
-            scores[~train] = model.fit(seen[train], synthetic[train]).decision_function(seen[~train])
+            used = facts[:, telling]
+            scores[~train] = model.fit(used[train], synthetic[train]).decision_function(used[~train])
     return scores

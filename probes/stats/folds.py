@@ -1,4 +1,4 @@
-"""Which images are measured together: balanced samples and folds, the same for student and teacher."""
+"""Balanced samples and folds of images, the same for student and teacher."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def balanced_sample(labels: np.ndarray, synthetic: np.ndarray, *, max_images: in
     pairs = np.array([min(len(real), len(made)) for real, made in pools])
     total = 2 * pairs.sum()
     take = pairs if total <= max_images else np.maximum(1, pairs * max_images // total)
-    chosen = [rng.choice(rows, count, replace=False) for both, count in zip(pools, take, strict=True) for rows in both]
+    chosen = [rng.choice(rows, count, replace=False) for pair, count in zip(pools, take, strict=True) for rows in pair]
     return np.sort(np.concatenate(chosen))
 
 
@@ -68,5 +68,5 @@ def sample_domain(domain: np.ndarray, *, max_images: int, seed: int) -> dict[str
     """
     rng = np.random.default_rng(seed)
     rows = {name: np.flatnonzero(domain == name) for name in ("real", "synthetic")}
-    count = min(max_images // 2, *(len(found) for found in rows.values()))
-    return {name: np.sort(rng.choice(found, count, replace=False)) for name, found in rows.items()}
+    count = min(max_images // 2, *map(len, rows.values()))
+    return {name: np.sort(rng.choice(chosen, count, replace=False)) for name, chosen in rows.items()}

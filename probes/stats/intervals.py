@@ -37,7 +37,11 @@ def as_score(
 
 
 def wilson(successes: float, n: float) -> Interval:
-    """Give the score interval of a proportion, within [0, 1]; `n` may be an effective number of images.
+    """Compute Wilson's score interval of a proportion, within [0, 1].
+
+    Args:
+        successes: count, or an effective one.
+        n: number of images, or an effective one.
 
     Source: Wilson (1927); recommended over the plain normal interval by Brown, Cai & DasGupta (2001).
     """
@@ -48,7 +52,11 @@ def wilson(successes: float, n: float) -> Interval:
 
 
 def exact_proportion(successes: int, n: int) -> Interval:
-    """Give the exact interval of a proportion, never too narrow.
+    """Compute the exact interval of a proportion, whose coverage is at least 95 %.
+
+    Args:
+        successes: count.
+        n: number of images.
 
     Source: Clopper & Pearson (1934).
     """
@@ -58,7 +66,7 @@ def exact_proportion(successes: int, n: int) -> Interval:
 
 
 def smallest_proportion(successes: np.ndarray, n: np.ndarray) -> Interval:
-    """Give an interval for the smallest of C true proportions that holds although the smallest is looked for.
+    """Compute an interval for the smallest of C true proportions that holds although the smallest is looked for.
 
     The low end is the least of the C exact low ends, each at 97.5 %: it is below that of the truly smallest class, so nothing
     is lost by looking. The high end could be pulled down by any class that happens to do badly; each exact high end is taken
@@ -75,8 +83,29 @@ def smallest_proportion(successes: np.ndarray, n: np.ndarray) -> Interval:
     return float(low.min()), float(high.min())
 
 
+def mean_proportion(successes: np.ndarray, n: np.ndarray) -> Interval:
+    """Compute the 95 % interval of the mean of C independent proportions, within [0, 1]: Wilson's, for an effective number of images.
+
+    The effective number is m (1 - m) / V, with m the mean of the proportions and V the variance of that mean. V takes each proportion after four
+    more images with the mean proportion, so that a class with few images, all right or all wrong, does not count as certain.
+
+    Args:
+        successes: (C,) counts.
+        n: (C,) counts, at least 1.
+
+    Source: ours; the four added images are those of Agresti & Coull (1998).
+    """
+    mean = float((successes / n).mean())
+    if mean in (0.0, 1.0):
+        effective = len(n) ** 2 / float(np.sum(1 / n))
+    else:
+        shares = (successes + 4 * mean) / (n + 4)
+        effective = mean * (1 - mean) * len(n) ** 2 / float(np.sum(shares * (1 - shares) / n))
+    return wilson(mean * effective, effective)
+
+
 def subtract(first: tuple[float, Interval], second: tuple[float, Interval]) -> Interval:
-    """Give the interval of the difference of two independent estimates from their own intervals (variance recovery).
+    """Compute the interval of the difference of two independent estimates from their own intervals (variance recovery).
 
     Args:
         first: value and interval of the minuend.
@@ -93,7 +122,7 @@ def subtract(first: tuple[float, Interval], second: tuple[float, Interval]) -> I
 
 
 def paired_proportions(first: np.ndarray, second: np.ndarray) -> Interval:
-    """Give the interval of mean(first) - mean(second) for two 0/1 outcomes of the same N images.
+    """Compute the interval of mean(first) - mean(second) for two 0/1 outcomes of the same N images.
 
     Args:
         first: (N,) bool.
@@ -110,7 +139,7 @@ def paired_proportions(first: np.ndarray, second: np.ndarray) -> Interval:
 
 
 def mean_interval(values: np.ndarray) -> Interval:
-    """Give Student's interval of the mean of N independent values."""
+    """Compute Student's interval of the mean of N independent values."""
     n = len(values)
     half = float(stats.t.ppf(0.5 + LEVEL / 2, n - 1)) * float(np.std(values, ddof=1)) / math.sqrt(n)
     middle = float(np.mean(values))
@@ -118,7 +147,7 @@ def mean_interval(values: np.ndarray) -> Interval:
 
 
 def over_seeds(values: Sequence[float]) -> Interval:
-    """Give Student's interval of the mean over S seeds; wide for few seeds, as it must be.
+    """Compute Student's interval of the mean over S seeds.
 
     Raises:
         ValueError: for fewer than two seeds, which say nothing of their spread.
@@ -129,7 +158,7 @@ def over_seeds(values: Sequence[float]) -> Interval:
 
 
 def jackknife(value: float, left_out: np.ndarray) -> Interval:
-    """Give Student's interval of a statistic from its values with one of G groups of images left out.
+    """Compute Student's interval of a statistic from its values with one of G groups of images left out.
 
     Groups are of nearly equal size; with G = N it is the plain jackknife. Unlike a bootstrap it never doubles an image, which
     would make false nearest neighbours and false zero distances. The variance is on average too large rather than too small.
@@ -147,7 +176,7 @@ def jackknife(value: float, left_out: np.ndarray) -> Interval:
 
 
 def bootstrap(statistic: Callable[[np.ndarray], float], strata: np.ndarray, *, seed: int, draws: int = 1000) -> Interval:
-    """Give the percentile interval of a statistic over images drawn with replacement within each stratum.
+    """Compute the percentile interval of a statistic over images drawn with replacement within each stratum.
 
     Pair by drawing once: let `statistic` compute the difference of two encoders on the rows it is given. For smooth means of
     many images; not for neighbours, distances or extremes (see `jackknife`, `smallest_proportion`).
@@ -162,6 +191,6 @@ def bootstrap(statistic: Callable[[np.ndarray], float], strata: np.ndarray, *, s
     """
     rng = np.random.default_rng(seed)
     members = [np.flatnonzero(strata == stratum) for stratum in np.unique(strata)]
-    found = [statistic(np.concatenate([rng.choice(rows, len(rows)) for rows in members])) for _ in range(draws)]
-    low, high = np.quantile(found, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    values = [statistic(np.concatenate([rng.choice(rows, len(rows)) for rows in members])) for _ in range(draws)]
+    low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)

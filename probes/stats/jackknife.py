@@ -50,7 +50,7 @@ def block_sums(values: np.ndarray, blocks: np.ndarray) -> np.ndarray:
 
 
 def without(sums: np.ndarray) -> np.ndarray:
-    """Give the total without each block, and the whole total as last entry, (G + 1, ...).
+    """Compute the total without each block, and the whole total as last entry, (G + 1, ...).
 
     Args:
         sums: (G, ...) by block.
@@ -60,7 +60,7 @@ def without(sums: np.ndarray) -> np.ndarray:
 
 
 def each_without(parts: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-    """Give what `without` gives one after another, for sums too large to hold G + 1 of them twice.
+    """Return what `without` gives one after another, for sums too large to hold G + 1 of them twice.
 
     Args:
         parts: sums by block, each of one shape.

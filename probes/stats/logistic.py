@@ -120,11 +120,11 @@ class LogisticFits:
         columns = [(np.flatnonzero(strength == c), factors[float(c)]) for c in np.unique(strength)]
 
         def turned(values: np.ndarray, *, back: bool) -> np.ndarray:
-            """Give L^-T u or L^-1 u of each row."""
-            found = np.empty_like(values)
+            """Return L^-T u or L^-1 u of each row."""
+            solved = np.empty_like(values)
             for rows, lower in columns:
-                found[rows] = solve_triangular(lower, values[rows].T, lower=True, trans="T" if back else "N", check_finite=False).T
-            return found
+                solved[rows] = solve_triangular(lower, values[rows].T, lower=True, trans="T" if back else "N", check_finite=False).T
+            return solved
 
         def loss(flat: np.ndarray) -> tuple[float, np.ndarray]:
             at = turned(flat.reshape(start.shape), back=True)
@@ -143,11 +143,11 @@ class LogisticFits:
         for rows, lower in columns:
             first[rows] = start[rows] @ lower
         options = {"maxiter": 500, "maxcor": 20, "gtol": tolerance, "ftol": 1e-14}
-        found = minimize(loss, first.ravel(), jac=True, method="L-BFGS-B", options=options).x
-        return turned(found.reshape(start.shape), back=True)
+        solution = minimize(loss, first.ravel(), jac=True, method="L-BFGS-B", options=options).x
+        return turned(solution.reshape(start.shape), back=True)
 
     def _margins(self, at: np.ndarray, sets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Give the log odds of all images by M models (N, M), and the class means of the products that were taken off (C, M)."""
+        """Compute the log odds of all images by M models (N, M), and the class means of the products that were taken off (C, M)."""
         products = (self.x @ at[:, :-1].T.astype(self.x.dtype)).astype(np.float64)  # (N, M)
         count = self.count[:, sets]
         sums = self.member @ (products * self.train[sets].T)  # (C, M)
@@ -157,7 +157,7 @@ class LogisticFits:
         return products, centre
 
     def _factor(self, curvature: np.ndarray, strength: float) -> np.ndarray:
-        """Give L (D + 1, D + 1) with L L^T the curvature of the mean loss over all images, of normal and constant.
+        """Compute L (D + 1, D + 1) with L L^T the curvature of the mean loss over all images, of normal and constant.
 
         Args:
             curvature: (N,) of each image's loss in its log odds.
@@ -174,12 +174,12 @@ class LogisticFits:
             cross = means.T @ sums
             whole = (root.T @ root).astype(np.float64) - cross - cross.T + means.T @ (share[:, None] * means)
             along = (sums - share[:, None] * means).sum(axis=0)
-        found = np.empty((d + 1, d + 1))
+        hessian = np.empty((d + 1, d + 1))
         # the floor keeps rounding from making a factor impossible; coordinates may be any
-        found[:d, :d] = whole + np.eye(d) * max(1 / (strength * n), np.finfo(self.x.dtype).eps * np.trace(whole))
-        found[:d, d] = found[d, :d] = along
-        found[d, d] = max(curvature.mean(), np.finfo(self.x.dtype).eps)
-        return cholesky(found, lower=True, check_finite=False)
+        hessian[:d, :d] = whole + np.eye(d) * max(1 / (strength * n), np.finfo(self.x.dtype).eps * np.trace(whole))
+        hessian[:d, d] = hessian[d, :d] = along
+        hessian[d, d] = max(curvature.mean(), np.finfo(self.x.dtype).eps)
+        return cholesky(hessian, lower=True, check_finite=False)
 
 
 def _standardised(x: np.ndarray, place: np.ndarray, fold: np.ndarray, kept: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -219,5 +219,5 @@ def _standardised(x: np.ndarray, place: np.ndarray, fold: np.ndarray, kept: np.n
 
 
 def indicator(place: np.ndarray, count: int) -> csr_array:
-    """Give (count, n) whose product with n rows adds them up by place."""
+    """Return (count, n) whose product with n rows adds them up by place."""
     return csr_array((np.ones(len(place)), (place, np.arange(len(place)))), shape=(count, len(place)))

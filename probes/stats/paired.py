@@ -11,7 +11,7 @@ from probes.stats.intervals import Interval, Z
 
 
 def middle_and_error(values: np.ndarray, *, reach: float = 1.0) -> tuple[float, float]:
-    """Give an adjusted mean of N bounded values and its standard error, honest also where nearly all values are equal.
+    """Compute an adjusted mean of N bounded values and its standard error, honest also where nearly all values are equal.
 
     One image of value `reach` and one of -`reach` are added first, as Agresti & Min add one pair of each kind to paired proportions;
     without them no disagreement among 50 images would mean no disagreement at all, with certainty.
@@ -27,7 +27,7 @@ def middle_and_error(values: np.ndarray, *, reach: float = 1.0) -> tuple[float, 
 
 
 def difference(first: np.ndarray, second: np.ndarray, *, reach: float = 1.0) -> tuple[float, float]:
-    """Give the adjusted difference of two means over different images and its standard error.
+    """Return the adjusted difference of two means over different images and its standard error.
 
     Args:
         first: (N,) values of the minuend.
@@ -39,13 +39,13 @@ def difference(first: np.ndarray, second: np.ndarray, *, reach: float = 1.0) -> 
 
 
 def around(estimate: tuple[float, float]) -> Interval:
-    """Give the 95 % interval of an estimate from its middle and standard error."""
+    """Compute the 95 % interval of an estimate from its middle and standard error."""
     middle, error = estimate
     return middle - Z * error, middle + Z * error
 
 
 def smaller_of(*estimates: tuple[float, float]) -> tuple[Interval, float]:
-    """Give a 95 % interval of the smallest of K true numbers, and the p of its being at most 0.
+    """Compute a 95 % interval of the smallest of K true numbers, and the p of its being at most 0.
 
     The low end is the least of the K low ends: the truly smallest number falls below its own in 2.5 % of the samples. The high end
     is the least of K high ends, each at 1 - 0.025 / K. The p-value is the largest of the K, each twice the one-sided one, so that p is

@@ -8,7 +8,7 @@ from probes.stats.intervals import Interval, Z
 
 
 def ratio_interval(first: float, second: float, *, variances: tuple[float, float], covariance: float) -> Interval | None:
-    """Give the 95 % interval of first / second, or None when the second cannot be told from 0.
+    """Compute the 95 % interval of first / second, or None when the second cannot be told from 0.
 
     Args:
         first: the numerator's estimate.

@@ -54,7 +54,7 @@ class Moments:
         self.tt += np.einsum("nk,nk->k", targets, targets)
 
     def __add__(self, other: Moments) -> Moments:
-        """Give the sums of both; their origins must be the same."""
+        """Return the sums of both; their origins must be the same."""
         names = ("n", "x", "t", "xx", "xt", "tt")
         return Moments(self.origin, *(getattr(self, name) + getattr(other, name) for name in names))
 
@@ -65,7 +65,7 @@ class Moments:
 
 
 def spectrum_of(moments: Moments) -> tuple[np.ndarray, np.ndarray]:
-    """Give the eigenvalues (F,), none below 0, and eigenvectors (F, F) of the scatter of x, whatever the targets."""
+    """Compute the eigenvalues (F,), none below 0, and eigenvectors (F, F) of the scatter of x, whatever the targets."""
     far = moments.x / moments.n
     values, vectors = np.linalg.eigh(moments.xx - moments.n * np.outer(far, far))
     return np.maximum(values, 0.0), vectors

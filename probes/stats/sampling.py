@@ -1,4 +1,4 @@
-"""Which images an image probe looks at, and from which other image each of them takes a cue."""
+"""Samples of images for image probes, and the partner from which each image takes a cue."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def sample_rows(labels: np.ndarray, domain: np.ndarray, *, limit: int, seed: int
 
 
 def partners(labels: np.ndarray, domain: np.ndarray, *, same_class: bool, same_domain: bool, seed: int) -> np.ndarray:
-    """Give each image another image to take a cue from.
+    """Assign to each image another image to take a cue from.
 
     For another class, each of the other classes is equally likely, whatever the image: so an encoder that the cue does not move names
     the partner's class no more often than any other wrong one.
@@ -48,7 +48,7 @@ def partners(labels: np.ndarray, domain: np.ndarray, *, same_class: bool, same_d
         (M,) row of each image's partner, int64; -1 where there is none. Within its own class and domain no image is its own partner.
     """
     rng = np.random.default_rng(seed)
-    found = np.full(len(labels), -1)
+    partner = np.full(len(labels), -1)
     for name in DOMAINS:
         here = np.flatnonzero(domain == name)
         there = np.flatnonzero((domain == name) == same_domain)
@@ -58,13 +58,13 @@ def partners(labels: np.ndarray, domain: np.ndarray, *, same_class: bool, same_d
             wanted = np.array([_other(int(label), sorted(pool), rng) for label in wanted], dtype=np.int64)
         for label, rows in pool.items():
             takers = here[wanted == label]
-            found[takers] = _deal(takers, rows, apart=same_class and same_domain)
-    return found
+            partner[takers] = _deal(takers, rows, apart=same_class and same_domain)
+    return partner
 
 
 def _other(label: int, classes: list[int], rng: np.random.Generator) -> int:
-    others = [one for one in classes if one != label]
-    return int(rng.choice(others)) if others else -1
+    candidates = [candidate for candidate in classes if candidate != label]
+    return int(rng.choice(candidates)) if candidates else -1
 
 
 def _deal(takers: np.ndarray, rows: np.ndarray, *, apart: bool) -> np.ndarray:

@@ -28,15 +28,15 @@ def linear_cka(x: np.ndarray, y: np.ndarray, blocks: np.ndarray) -> BlockEstimat
     Source: Kornblith et al. (2019); unbiased HSIC by Song et al. (2012), equation 5; debiased CKA in Nguyen, Raghu & Kornblith (2021).
     """
     x, y = x - x.mean(axis=0), y - y.mean(axis=0)
-    own = _unbiased_hsic(x, x, blocks), _unbiased_hsic(y, y, blocks)
-    if min(own[0].min(), own[1].min()) <= 0:
+    hsic_x, hsic_y = _unbiased_hsic(x, x, blocks), _unbiased_hsic(y, y, blocks)
+    if min(hsic_x.min(), hsic_y.min()) <= 0:
         raise ValueError("`embeddings` must vary for CKA, got a spread no larger than noise; the encoder collapsed on this domain.")
-    areas = _unbiased_hsic(x, y, blocks) / np.sqrt(own[0] * own[1])
+    areas = _unbiased_hsic(x, y, blocks) / np.sqrt(hsic_x * hsic_y)
     return BlockEstimate(float(areas[-1]), areas[:-1])
 
 
 def _unbiased_hsic(x: np.ndarray, y: np.ndarray, blocks: np.ndarray) -> np.ndarray:
-    """Give unbiased HSIC without each block and on all images, (G + 1,)."""
+    """Compute unbiased HSIC without each block and on all images, (G + 1,)."""
     count = int(blocks.max()) + 1
     kept = np.concatenate([blocks[:, None] != np.arange(count), np.ones((len(x), 1), dtype=bool)], axis=1)  # (n, G + 1)
     n = kept.sum(axis=0).astype(np.float64)
@@ -79,7 +79,7 @@ def procrustes_residual(x: np.ndarray, y: np.ndarray, blocks: np.ndarray) -> Blo
 
 
 def procrustes_chance(x: np.ndarray, y: np.ndarray, *, seed: int, shuffles: int = 5) -> float:
-    """Give the mean residual when the images of `y` are shuffled: with few images any cloud can be rotated some way onto another."""
+    """Compute the mean residual when the images of `y` are shuffled: with few images any cloud can be rotated some way onto another."""
     rng = np.random.default_rng(seed)
     x, y = x - x.mean(axis=0), y - y.mean(axis=0)
     size = float(np.sum(x**2) * np.sum(y**2))
@@ -98,9 +98,9 @@ def mutual_neighbours(x: np.ndarray, y: np.ndarray, blocks: np.ndarray, *, neigh
 
     Source: Huh et al. (2024), mutual nearest-neighbour metric.
     """
-    reach = min(len(x) - 1, neighbours + 15)  # spare neighbours take the place of those in the block that is left out
-    near_x, near_y = nearest_by_cosine(x, reach)[0], nearest_by_cosine(y, reach)[0]
-    same = near_x[:, :, None] == near_y[:, None, :]  # (n, reach, reach)
+    count = min(len(x) - 1, neighbours + 15)  # spare neighbours take the place of those in the block that is left out
+    near_x, near_y = nearest_by_cosine(x, count)[0], nearest_by_cosine(y, count)[0]
+    same = near_x[:, :, None] == near_y[:, None, :]  # (n, count, count)
 
     def shared(block: int) -> float:
         stay_x, stay_y = blocks[near_x] != block, blocks[near_y] != block
@@ -113,19 +113,19 @@ def mutual_neighbours(x: np.ndarray, y: np.ndarray, blocks: np.ndarray, *, neigh
     return BlockEstimate(shared(-1), np.array([shared(block) for block in range(int(blocks.max()) + 1)]))
 
 
-def nearest_by_cosine(x: np.ndarray, reach: int) -> tuple[np.ndarray, np.ndarray]:
-    """Give each image's `reach` nearest others by cosine, nearest first, and their cosines, both (n, reach); x (n, D) of length one."""
-    found, close = np.empty((len(x), reach), dtype=np.int64), np.empty((len(x), reach), dtype=x.dtype)
+def nearest_by_cosine(x: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return each image's `count` nearest others by cosine, nearest first, and their cosines, both (n, count); x (n, D) of length one."""
+    indices, cosines = np.empty((len(x), count), dtype=np.int64), np.empty((len(x), count), dtype=x.dtype)
     for start in range(0, len(x), _ROWS_AT_ONCE):
         cosine = x[start : start + _ROWS_AT_ONCE] @ x.T
         rows = np.arange(len(cosine))
         cosine[rows, start + rows] = -np.inf
-        some = np.sort(np.argpartition(-cosine, reach - 1, axis=1)[:, :reach], axis=1)
-        near = np.take_along_axis(cosine, some, axis=1)
+        unordered = np.sort(np.argpartition(-cosine, count - 1, axis=1)[:, :count], axis=1)
+        near = np.take_along_axis(cosine, unordered, axis=1)
         order = np.argsort(-near, axis=1, kind="stable")
         here = slice(start, start + _ROWS_AT_ONCE)
-        found[here], close[here] = np.take_along_axis(some, order, axis=1), np.take_along_axis(near, order, axis=1)
-    return found, close
+        indices[here], cosines[here] = np.take_along_axis(unordered, order, axis=1), np.take_along_axis(near, order, axis=1)
+    return indices, cosines
 
 
 def representational_similarity(x: np.ndarray, y: np.ndarray | RankedPairs, blocks: np.ndarray) -> BlockEstimate:

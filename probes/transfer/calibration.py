@@ -12,7 +12,7 @@ BINS = 15
 
 
 def softmax_confidence(logits: np.ndarray) -> np.ndarray:
-    """Give the softmax probability of the largest logit of each row, (N,) in [1/C, 1].
+    """Compute the softmax probability of the largest logit of each row, (N,) in [1/C, 1].
 
     Args:
         logits: (N, C), already multiplied by the logit scale.
@@ -21,7 +21,7 @@ def softmax_confidence(logits: np.ndarray) -> np.ndarray:
 
 
 def calibration_error(confidence: np.ndarray, correct: np.ndarray, *, bins: int = BINS, seed: int = 0) -> tuple[float, Interval]:
-    """Give the expected calibration error in [0, 1] (0 is calibrated) and its 95 % interval.
+    """Compute the expected calibration error in [0, 1] (0 is calibrated) and its 95 % interval.
 
     The error is sum_b |sum_{i in b} (confidence_i - correct_i)| / N over bins of equal width. It is too large on average, since
     noise in a bin never cancels, and a bootstrap makes that worse. Written as the mean of s_b(i) (confidence_i - correct_i) with
@@ -40,14 +40,14 @@ def calibration_error(confidence: np.ndarray, correct: np.ndarray, *, bins: int 
     excess = confidence - correct
     place = np.minimum((confidence * bins).astype(np.int64), bins - 1)
     total = np.bincount(place, excess, bins)
-    seen = np.sign(total)[place] * excess
+    signed = np.sign(total)[place] * excess
     order = np.random.default_rng(seed).permutation(n)
     earlier = np.zeros(n)
     for b in range(bins):
         rows = order[place[order] == b]
         earlier[rows] = np.cumsum(excess[rows]) - excess[rows]
-    foreign = np.sign(earlier) * excess
-    reach = Z / math.sqrt(n)
-    low = float(foreign.mean()) - reach * float(foreign.std(ddof=1))
-    high = float(seen.mean()) + reach * float(seen.std(ddof=1))
-    return float(seen.mean()), (max(low, 0.0), min(high, 1.0))
+    held_out = np.sign(earlier) * excess
+    quantile = Z / math.sqrt(n)
+    low = float(held_out.mean()) - quantile * float(held_out.std(ddof=1))
+    high = float(signed.mean()) + quantile * float(signed.std(ddof=1))
+    return float(signed.mean()), (max(low, 0.0), min(high, 1.0))

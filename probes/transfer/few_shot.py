@@ -17,7 +17,7 @@ def few_shot_accuracy(
 ) -> tuple[float, Interval, int] | None:
     """Measure the mean accuracy over draws of `shots` images a class, in [0, 1]; None when a class has too few images.
 
-    The images are halved by class: shots come from one half, all answers from the other. The classifier is ridge regression on
+    The images are halved by class: shots come from one half, all test images from the other. The classifier is ridge regression on
     -1 / +1 for each class, of embeddings minus the shots' mean, with the penalty equal to their mean squared length: with one shot it is
     nearly the nearest class mean, with many a discriminant.
 
@@ -39,18 +39,18 @@ def few_shot_accuracy(
     if len(pools) < 2 or min(map(len, pools)) < shots or len(test) < 2:
         return None
     rng = np.random.default_rng(seed)
-    correct, shown = np.empty((draws, len(test))), x[test].astype(np.float64)
+    correct, test_embeddings = np.empty((draws, len(test))), x[test].astype(np.float64)
     for draw in range(draws):
         chosen = np.concatenate([rng.choice(pool, shots, replace=False) for pool in pools])
-        correct[draw] = _answers(x[chosen].astype(np.float64), labels[chosen], shown) == labels[test]
+        correct[draw] = _predict(x[chosen].astype(np.float64), labels[chosen], test_embeddings) == labels[test]
     by_image, by_draw = correct.mean(axis=0), correct.mean(axis=1)
     variance = float(by_image.var(ddof=1)) / len(test) + (float(by_draw.var(ddof=1)) / draws if draws > 1 else 0.0)
     value = float(correct.mean())
-    reach = Z * math.sqrt(variance)
-    return value, (value - reach, value + reach), len(test)
+    half_width = Z * math.sqrt(variance)
+    return value, (value - half_width, value + half_width), len(test)
 
 
-def _answers(shots: np.ndarray, labels: np.ndarray, test: np.ndarray) -> np.ndarray:
+def _predict(shots: np.ndarray, labels: np.ndarray, test: np.ndarray) -> np.ndarray:
     """Classify `test` (n, D) by ridge regression in its dual form, since there are fewer shots than coordinates."""
     classes, place = np.unique(labels, return_inverse=True)
     middle = shots.mean(axis=0)

@@ -13,14 +13,14 @@ from probes.embeddings import DOMAINS, EmbeddingTable
 from probes.inputs import check_tables, versions
 from probes.result import ProbeResult, Score
 from probes.stats.intervals import as_score, paired_proportions, smallest_proportion, subtract, wilson
-from probes.transfer.calibration import BINS, calibration_error, softmax_confidence
+from probes.transfer.calibration import BINS, calibration_error
+from probes.transfer.group_accuracy import mean_class_accuracy
+from probes.transfer.group_scores import Parts, check_groups, group_scores
 from probes.transfer.linear_probe import cross_fitted_predictions, linear_predictions
 from probes.transfer.relearning import few_shot_scores, refit_scores, sampled
+from probes.transfer.zero_shot import ZeroShot, classify, hit_at_k
 
 UNIT = (0.0, 1.0)
-
-Parts = tuple[dict[str, Score], dict[str, np.ndarray], dict[str, int]]
-"""Scores, arrays and counts."""
 
 
 @one_thread
@@ -33,10 +33,11 @@ def transfer(
     logit_scale: float = 100.0,
     folds: int = 5,
     max_images: int = 4000,
+    groups: np.ndarray | None = None,
 ) -> ProbeResult:
-    """Measure zero-shot accuracy on both domains, the gap between them, what could be retaught, and what the teacher does on the same images.
+    """Measure zero-shot accuracy on both domains, their gap, accuracy after refits and probes, and the teacher's on the same images.
 
-    Nothing here saw a training image: probes and refits are fitted on one part of the held-out images and tested on the other.
+    No training image is used: probes and refits are fitted on one part of the held-out images and tested on the other.
 
     Args:
         student: embeddings of N images of both domains.
@@ -46,14 +47,17 @@ def transfer(
         logit_scale: multiplier of the cosines before the softmax; only the calibration error depends on it.
         folds: folds of the linear probe.
         max_images: images of each domain that the linear and few-shot probes see at most.
+        groups: (N,) group of each image, such as its background or an attribute, text or whole numbers, "" where it is not known; or None.
 
     Returns:
-        Scores `zero_shot/*`, `gap`, `worst_class/*`, `ece/*`, `linear_probe/*`, `few_shot/*`, their `teacher/...` twins, `excess_gap`,
-        `below_teacher/*`, `refit/*`, `refit_gain/*`, `refit_share/*`; arrays `correct`, `prediction`, `class_accuracy/*`, `ids`, `labels`,
-        `domain`.
+        Scores `zero_shot/*`, `hit/<k>/*`, `gap`, `mean_class/*`, `worst_class/*`, `ece/*`, `linear_probe/*`, `few_shot/*`, with `groups` also
+        `worst_group/*`, `mean_group/*` and `spurious_mauc/*`, their `teacher/...` twins, `excess_gap`, `below_teacher/*`, `refit/*`,
+        `refit_gain/*`, `refit_share/*`; arrays `correct`, `prediction`, `class_accuracy/*`, `ids`, `labels`, `domain`, and with `groups`
+        those of `group_scores`.
 
     Raises:
-        ValueError: for tables that cannot be compared, missing `class_weights`, or a logit scale that is not positive.
+        ValueError: for tables that cannot be compared, missing `class_weights`, a logit scale that is not positive, or `groups` that do not
+            fit the table.
     """
     if class_weights is None:
         raise ValueError("`class_weights` must be a (D, C) array for `transfer`, got None; embed the class prompts with the teacher.")
@@ -61,21 +65,24 @@ def transfer(
         raise ValueError(f"`logit_scale` must be positive, got {logit_scale}; take the teacher's own.")
     class_weights = np.asarray(class_weights, dtype=np.float64)
     check_tables(student, teacher, class_weights, at_least=max(2, folds))
-    one = partial(_one_encoder, class_weights=class_weights, logit_scale=logit_scale, folds=folds, max_images=max_images, seed=seed)
-    scores, arrays, counts = one(student)
+    groups = check_groups(groups, len(student))
+    measure = partial(
+        _one_encoder, class_weights=class_weights, logit_scale=logit_scale, folds=folds, max_images=max_images, seed=seed, groups=groups
+    )
+    scores, arrays, counts = measure(student)
     teacher_correct = None
     if teacher is not None:
-        known = content("transfer", teacher, class_weights, logit_scale, folds, max_images, seed)
-        teacher_scores, teacher_arrays, _ = remembered(known, lambda: one(teacher))
+        key = content("transfer", teacher, class_weights, logit_scale, folds, max_images, seed, groups)
+        teacher_scores, teacher_arrays, _ = remembered(key, lambda: measure(teacher))
         teacher_correct = teacher_arrays["correct"]
         scores |= _beside_teacher(arrays["correct"], teacher_correct, student.domain)
         scores |= {f"teacher/{name}": score for name, score in teacher_scores.items()}
         arrays |= {f"teacher/{name}": array.copy() for name, array in teacher_arrays.items()}
-    retaught, answered = refit_scores(
+    refit, refit_counts = refit_scores(
         student, teacher, class_weights, correct=arrays["correct"], teacher_correct=teacher_correct, seed=seed
     )
-    scores |= retaught
-    counts |= answered
+    scores |= refit
+    counts |= refit_counts
     arrays |= {"ids": student.ids, "labels": student.labels, "domain": student.domain}
     counts |= {f"images/{domain}": int((student.domain == domain).sum()) for domain in DOMAINS}
     return ProbeResult(
@@ -91,45 +98,63 @@ def transfer(
     )
 
 
-def _one_encoder(table: EmbeddingTable, *, class_weights: np.ndarray, logit_scale: float, folds: int, max_images: int, seed: int) -> Parts:
+def _one_encoder(
+    table: EmbeddingTable,
+    *,
+    class_weights: np.ndarray,
+    logit_scale: float,
+    folds: int,
+    max_images: int,
+    seed: int,
+    groups: np.ndarray | None,
+) -> Parts:
     """Measure what needs one encoder only."""
-    scores, arrays = _zero_shot(table, class_weights=class_weights, logit_scale=logit_scale, seed=seed)
-    probed, counts = _linear_probe(table, folds=folds, max_images=max_images, seed=seed)
-    few, few_counts = few_shot_scores(table, max_images=max_images, seed=seed)
-    return scores | probed | few, arrays, counts | few_counts
+    unit_weights = class_weights / np.linalg.norm(class_weights, axis=0)
+    answers = classify(table, unit_weights, logit_scale=logit_scale)
+    scores, arrays = _zero_shot(table, answers, classes=class_weights.shape[1], seed=seed)
+    linear, counts = _linear_probe(table, folds=folds, max_images=max_images, seed=seed)
+    few_shot, few_shot_counts = few_shot_scores(table, max_images=max_images, seed=seed)
+    scores |= linear | few_shot
+    counts |= few_shot_counts
+    if groups is not None:
+        by_group, group_arrays, group_counts = group_scores(table, answers, unit_weights, groups, logit_scale=logit_scale)
+        scores |= by_group
+        arrays |= group_arrays
+        counts |= group_counts
+    return scores, arrays, counts
 
 
-def _zero_shot(
-    table: EmbeddingTable, *, class_weights: np.ndarray, logit_scale: float, seed: int
-) -> tuple[dict[str, Score], dict[str, np.ndarray]]:
-    classes = class_weights.shape[1]
-    weights = class_weights / np.linalg.norm(class_weights, axis=0)
-    prediction, confidence = np.empty(len(table), dtype=np.int64), np.empty(len(table))
-    for rows, x in table.blocks():
-        cosines = x @ weights  # (n, C)
-        prediction[rows] = cosines.argmax(axis=1)
-        confidence[rows] = softmax_confidence(logit_scale * cosines)
-    correct = prediction == table.labels
+def _zero_shot(table: EmbeddingTable, answers: ZeroShot, *, classes: int, seed: int) -> tuple[dict[str, Score], dict[str, np.ndarray]]:
+    """Score accuracy, hit@k, accuracy by class and calibration of each domain, and the gap between the domains."""
+    confidence, correct = answers.confidence, answers.prediction == table.labels
     scores: dict[str, Score] = {}
-    arrays: dict[str, np.ndarray] = {"correct": correct, "prediction": prediction, "confidence": confidence.astype(np.float32)}
+    arrays: dict[str, np.ndarray] = {
+        "correct": correct,
+        "prediction": answers.prediction,
+        "confidence": confidence.astype(np.float32),
+    }
     for domain in DOMAINS:
         rows = table.domain == domain
         right, n = int(correct[rows].sum()), int(rows.sum())
-        seen = np.bincount(table.labels[rows], minlength=classes)  # (C,)
-        # Who always names the largest class gets its share right without looking.
-        scores[f"zero_shot/{domain}"] = as_score(right / n, wilson(right, n), chance=max(1 / classes, seen.max() / n), direction="higher")
+        images = np.bincount(table.labels[rows], minlength=classes)  # (C,)
+        # Naming the largest class for every image is right on its share.
+        chance = max(1 / classes, images.max() / n)
+        scores[f"zero_shot/{domain}"] = as_score(right / n, wilson(right, n), chance=chance, direction="higher")
+        for k, score in hit_at_k(answers.label_rank[rows], table.labels[rows], classes=classes).items():
+            scores[f"hit/{k}/{domain}"] = score
         hits = np.bincount(table.labels[rows & correct], minlength=classes)  # (C,)
-        arrays[f"class_accuracy/{domain}"] = np.divide(hits, seen, out=np.full(classes, np.nan), where=seen > 0)
-        arrays[f"class_count/{domain}"] = seen
-        worst = smallest_proportion(hits[seen > 0], seen[seen > 0])
+        arrays[f"class_accuracy/{domain}"] = np.divide(hits, images, out=np.full(classes, np.nan), where=images > 0)
+        arrays[f"class_count/{domain}"] = images
+        scores[f"mean_class/{domain}"] = mean_class_accuracy(hits, images)
+        worst = smallest_proportion(hits[images > 0], images[images > 0])
         scores[f"worst_class/{domain}"] = as_score(
             np.nanmin(arrays[f"class_accuracy/{domain}"]), worst, chance=1 / classes, direction="higher", bounds=UNIT
         )
         error, interval = calibration_error(confidence[rows], correct[rows], seed=seed)
         scores[f"ece/{domain}"] = as_score(error, interval, chance=None, direction="lower", bounds=UNIT)
-    made, real = (scores[f"zero_shot/{domain}"] for domain in ("synthetic", "real"))
-    gap = subtract((made.value, (made.low, made.high)), (real.value, (real.low, real.high)))
-    scores["gap"] = as_score(made.value - real.value, gap, chance=0.0, direction="lower", bounds=(-1.0, 1.0))
+    synthetic, real = (scores[f"zero_shot/{domain}"] for domain in ("synthetic", "real"))
+    gap = subtract((synthetic.value, (synthetic.low, synthetic.high)), (real.value, (real.low, real.high)))
+    scores["gap"] = as_score(synthetic.value - real.value, gap, chance=0.0, direction="lower", bounds=(-1.0, 1.0))
     return scores, arrays
 
 
@@ -154,7 +179,7 @@ def _linear_probe(table: EmbeddingTable, *, folds: int, max_images: int, seed: i
     scores: dict[str, Score] = {}
     counts: dict[str, int] = {}
     rows = {domain: sampled(table.domain == domain, max_images=max_images, seed=seed) for domain in DOMAINS}
-    sizes = {domain: np.unique(table.labels[found], return_counts=True)[1] for domain, found in rows.items()}
+    sizes = {domain: np.unique(table.labels[sample], return_counts=True)[1] for domain, sample in rows.items()}
     chance = {domain: float(size.max() / size.sum()) for domain, size in sizes.items()}
     for domain in DOMAINS:
         usable = len(sizes[domain]) > 1 and sizes[domain].min() >= folds
@@ -169,8 +194,8 @@ def _linear_probe(table: EmbeddingTable, *, folds: int, max_images: int, seed: i
         interval = wilson(right / shared, len(labels) / shared)
         scores[f"linear_probe/{domain}"] = as_score(accuracy, interval, chance=chance[domain], direction="higher")
     if counts["linear_probe/synthetic"]:
-        made, real = rows["synthetic"], rows["real"]
-        right = int((linear_predictions(table.unit(made), table.labels[made], table.unit(real)) == table.labels[real]).sum())
+        synthetic, real = rows["synthetic"], rows["real"]
+        right = int((linear_predictions(table.unit(synthetic), table.labels[synthetic], table.unit(real)) == table.labels[real]).sum())
         scores["linear_probe/synthetic_to_real"] = as_score(
             right / len(real), wilson(right, len(real)), chance=chance["real"], direction="higher"
         )

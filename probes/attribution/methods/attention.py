@@ -51,14 +51,14 @@ def over_patches(attention: list[Tensor], tokens: int) -> list[Tensor]:
     return [layer for layer in attention if layer.ndim == 4 and layer.shape[-2:] == (tokens, tokens) and layer.requires_grad]
 
 
-def attention_flow(lens: AttributionTarget, images: Tensor, directions: Tensor) -> Tensor:
-    """Give each patch the change of f when all tokens attend to it a little more, over all layers and heads; signed.
+def attention_flow(encoder: AttributionTarget, images: Tensor, directions: Tensor) -> Tensor:
+    """Attribute to each patch the change of f when all tokens attend to it a little more, over all layers and heads; signed.
 
     With A the attention of a layer and G = df/dA, patch j gets the sum over layers, heads and rows i of A_ij (G_ij - sum_k A_ik G_ik),
     which is df by the score before the softmax: what every patch would gain alike does not count.
 
     Args:
-        lens: the encoder and its settings; `lens.layer` must hold tokens.
+        encoder: the encoder and its settings; `encoder.layer` must hold tokens.
         images: (B, 3, H, W).
         directions: (S, B, D).
 
@@ -70,13 +70,13 @@ def attention_flow(lens: AttributionTarget, images: Tensor, directions: Tensor) 
     import torch
     from torch.nn import functional as F
 
-    shape = lens.needed_layer.shape
+    shape = encoder.needed_layer.shape
     tokens = shape.prefix + shape.grid[0] * shape.grid[1]
-    found = torch.zeros((len(directions), len(images), *images.shape[-2:]))
-    for start in range(0, len(images), lens.batch):
-        part = slice(start, start + lens.batch)
+    maps = torch.zeros((len(directions), len(images), *images.shape[-2:]))
+    for start in range(0, len(images), encoder.batch):
+        part = slice(start, start + encoder.batch)
         with recorded_attention() as kept:
-            unit = lens.unit(images[part].clone().requires_grad_())
+            unit = encoder.unit(images[part].clone().requires_grad_())
         layers = over_patches(kept, tokens)
         for number, direction in enumerate(directions):
             slopes = torch.autograd.grad((unit * direction[part]).sum(), layers, retain_graph=True, allow_unused=True)
@@ -86,5 +86,5 @@ def attention_flow(lens: AttributionTarget, images: Tensor, directions: Tensor) 
                     gain = layer * (slope - (layer * slope).sum(dim=-1, keepdim=True))
                     flow += gain.detach().float().sum(dim=(1, 2))
             coarse = flow[:, shape.prefix :].unflatten(1, (1, *shape.grid))
-            found[number, part] = F.interpolate(coarse, size=images.shape[-2:], mode="bilinear", align_corners=False)[:, 0]
-    return found
+            maps[number, part] = F.interpolate(coarse, size=images.shape[-2:], mode="bilinear", align_corners=False)[:, 0]
+    return maps

@@ -1,4 +1,4 @@
-"""An encoder made ready for attribution, and what it cannot be asked."""
+"""An encoder made ready for attribution, and what it cannot be settings."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class AttributionTarget:
 
     Args:
         encode: images (B, 3, H, W) in [0, 1] -> (B, D).
-        absent: (3, 1, 1) colour that stands for "nothing here".
+        baseline: (3, 1, 1) colour in [0, 1] that stands for a pixel without information (captum's `baselines`).
         layer: last spatial feature map of at least four cells a side, or None.
-        unavailable: method -> why this encoder cannot be asked by it, and what to do.
+        unavailable: method -> why this encoder cannot be settings by it, and what to do.
         batch: images in one pass.
         steps: points of integrated gradients.
         window: side of the covered window in pixels.
@@ -33,7 +33,7 @@ class AttributionTarget:
     """
 
     encode: Encode
-    absent: Tensor
+    baseline: Tensor
     layer: SpatialLayer | None
     unavailable: Mapping[str, str]
     batch: int
@@ -59,7 +59,7 @@ class AttributionTarget:
         return F.normalize(self.encode(images).float(), dim=-1)
 
     def scalar(self, images: Tensor, directions: Tensor) -> Tensor:
-        """Give f of each image, (B,), with gradients; `directions` (B, D)."""
+        """Compute the cosine of each image's embedding with its direction (B, D), (B,), with gradients."""
         return (self.unit(images) * directions).sum(dim=-1)
 
     def embed(self, images: Tensor) -> Tensor:

@@ -12,41 +12,53 @@ if TYPE_CHECKING:
     from probes.attribution.methods.differentiable import AttributionTarget
 
 
-def mean_gradients(lens: AttributionTarget, images: Tensor, directions: Tensor) -> Tensor:
-    """Average the gradient of f(x) = z(x) . v / |z(x)| on the way from the absent image to each image.
+def mean_gradients(encoder: AttributionTarget, images: Tensor, directions: Tensor) -> Tensor:
+    """Average the gradient of f(x) = z(x) . v / |z(x)| on the way from the baseline image to each image.
 
     Args:
-        lens: the encoder and its settings.
+        encoder: the encoder and its settings.
         images: (B, 3, H, W).
         directions: v, (S, B, D).
 
     Returns:
-        (S, B, 3, H, W). Times (image - absent) and summed it is f(image) - f(absent), up to the error of `lens.steps` points.
+        (S, B, 3, H, W). Times (image - baseline) and summed it is f(image) - f(baseline), up to the error of `encoder.steps` points.
 
     Source: Sundararajan, Taly & Yan (2017), eq. 1; Gauss-Legendre points as in captum's IntegratedGradients, whose maps these are.
     """
     import torch
 
-    nodes, weights = (torch.from_numpy(part).float() for part in np.polynomial.legendre.leggauss(lens.steps))
-    way, weights = (1 + nodes.view(-1, 1, 1, 1, 1)) / 2, weights / 2
-    found = torch.zeros((len(directions), *images.shape))
-    for part in torch.arange(len(images)).split(max(1, lens.points // lens.steps)):
-        for some in torch.arange(lens.steps).split(max(1, lens.points // len(part))):
-            points = lens.absent + way[some] * (images[part] - lens.absent)  # (k, b, 3, H, W)
+    nodes, weights = (torch.from_numpy(part).float() for part in np.polynomial.legendre.leggauss(encoder.steps))
+    path, weights = (1 + nodes.view(-1, 1, 1, 1, 1)) / 2, weights / 2
+    gradients = torch.zeros((len(directions), *images.shape))
+    for part in torch.arange(len(images)).split(max(1, encoder.points // encoder.steps)):
+        for steps in torch.arange(encoder.steps).split(max(1, encoder.points // len(part))):
+            points = encoder.baseline + path[steps] * (images[part] - encoder.baseline)  # (k, b, 3, H, W)
             leaf = points.flatten(0, 1).requires_grad_()
-            unit = lens.unit(leaf)
+            unit = encoder.unit(leaf)
             for number, direction in enumerate(directions):
-                value = (unit.view(len(some), len(part), -1) * direction[part]).sum()
+                value = (unit.view(len(steps), len(part), -1) * direction[part]).sum()
                 (slope,) = torch.autograd.grad(value, leaf, retain_graph=number + 1 < len(directions))
-                found[number, part] += torch.einsum("k,kbchw->bchw", weights[some], slope.reshape(points.shape))
-    return found
+                gradients[number, part] += torch.einsum("k,kbchw->bchw", weights[steps], slope.reshape(points.shape))
+    return gradients
 
 
-def integrated_gradients(lens: AttributionTarget, images: Tensor, directions: Tensor) -> Tensor:
-    """Attribute to each pixel its part of f(image) - f(absent), colours summed; signed, (S, B, H, W)."""
-    return pixel_maps(lens, images, mean_gradients(lens, images, directions))
+def integrated_gradients(encoder: AttributionTarget, images: Tensor, directions: Tensor) -> Tensor:
+    """Attribute to each pixel its part of f(image) - f(baseline), colours summed; signed, (S, B, H, W).
+
+    Args:
+        encoder: the encoder and its settings.
+        images: (B, 3, H, W).
+        directions: (S, B, D).
+    """
+    return pixel_maps(encoder, images, mean_gradients(encoder, images, directions))
 
 
-def pixel_maps(lens: AttributionTarget, images: Tensor, gradients: Tensor) -> Tensor:
-    """Turn mean gradients (S, B, 3, H, W) into maps (S, B, H, W)."""
-    return ((images - lens.absent) * gradients).sum(dim=2)
+def pixel_maps(encoder: AttributionTarget, images: Tensor, gradients: Tensor) -> Tensor:
+    """Turn mean gradients into maps, (S, B, H, W).
+
+    Args:
+        encoder: the encoder, for its baseline.
+        images: (B, 3, H, W).
+        gradients: (S, B, 3, H, W), from `mean_gradients`.
+    """
+    return ((images - encoder.baseline) * gradients).sum(dim=2)

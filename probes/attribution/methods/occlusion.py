@@ -1,4 +1,4 @@
-"""Occlusion: cover a window, see how far the number falls; needs no gradients, so it serves any callable."""
+"""Occlusion: cover a window and measure how far the number falls; it needs no gradients, so it serves any callable."""
 
 from __future__ import annotations
 
@@ -11,18 +11,24 @@ if TYPE_CHECKING:
 
 
 def positions(length: int, window: int, stride: int) -> list[int]:
-    """Give the starts of windows that cover a side; the last one is cut by the image's end, as in captum."""
+    """Return the first pixels of the windows that cover a side; the last window is cut by the image's end, as in captum.
+
+    Args:
+        length: pixels of the side.
+        window: pixels of a window.
+        stride: pixels from one window to the next.
+    """
     count = 1 + -(-(length - window) // stride)
     return [number * stride for number in range(count)]
 
 
-def occlusion(lens: AttributionTarget, images: Tensor, directions: Tensor) -> Tensor:
-    """Give each pixel the mean fall of f when a window over it is covered by the absent colour.
+def occlusion(encoder: AttributionTarget, images: Tensor, directions: Tensor) -> Tensor:
+    """Attribute to each pixel the mean fall of f when a window over it is covered by the baseline colour.
 
     One forward pass of a covered image serves all directions.
 
     Args:
-        lens: the encoder and its settings; windows are `lens.window` pixels a side, half of that apart.
+        encoder: the encoder and its settings; windows are `encoder.window` pixels a side, half of that apart.
         images: (B, 3, H, W).
         directions: (S, B, D).
 
@@ -34,16 +40,16 @@ def occlusion(lens: AttributionTarget, images: Tensor, directions: Tensor) -> Te
     import torch
 
     height, width = images.shape[-2:]
-    found = torch.zeros((len(directions), len(images), height, width))
+    falls = torch.zeros((len(directions), len(images), height, width))
     covered = torch.zeros((height, width))
-    before = (lens.embed(images) * directions).sum(dim=2)  # (S, B)
-    tall, wide = min(lens.window, height), min(lens.window, width)
+    before = (encoder.embed(images) * directions).sum(dim=2)  # (S, B)
+    tall, wide = min(encoder.window, height), min(encoder.window, width)
     for top in positions(height, tall, max(1, tall // 2)):
         for left in positions(width, wide, max(1, wide // 2)):
-            hole = (slice(top, top + tall), slice(left, left + wide))
+            window = (slice(top, top + tall), slice(left, left + wide))
             changed = images.clone()
-            changed[..., hole[0], hole[1]] = lens.absent
-            fall = before - (lens.embed(changed) * directions).sum(dim=2)
-            found[..., hole[0], hole[1]] += fall[..., None, None]
-            covered[hole] += 1
-    return found / covered
+            changed[..., window[0], window[1]] = encoder.baseline
+            fall = before - (encoder.embed(changed) * directions).sum(dim=2)
+            falls[..., window[0], window[1]] += fall[..., None, None]
+            covered[window] += 1
+    return falls / covered

@@ -1,4 +1,4 @@
-"""Look at an encoder's gradients and leave it, and the random state of the process, as they were."""
+"""Take gradients of an encoder and leave it, and the random state of the process, as they were."""
 
 from __future__ import annotations
 

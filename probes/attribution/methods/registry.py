@@ -26,7 +26,7 @@ on a small residual network (measured) 32 images in a pass take 0.7 times as lon
 
 
 Method = Callable[[AttributionTarget, "Tensor", "Tensor"], "Tensor"]
-"""`method(lens, images (B, 3, H, W), directions (S, B, D)) -> maps (S, B, H, W)`, signed."""
+"""`method(encoder, images (B, 3, H, W), directions (S, B, D)) -> maps (S, B, H, W)`, signed."""
 
 METHODS: dict[str, Method] = {
     "integrated_gradients": integrated_gradients,
@@ -44,7 +44,7 @@ _NO_ATTENTION = (
 
 
 def check_method(name: str) -> str:
-    """Give the name back.
+    """Return the name of a method unchanged.
 
     Raises:
         ValueError: for an unknown method, with the nearest ones.
@@ -55,13 +55,13 @@ def check_method(name: str) -> str:
     return name
 
 
-def focus(encode: Encode, images: Tensor, *, absent: Tensor, steps: int, window: int | None = None) -> AttributionTarget:
-    """Look into an encoder and find out which methods it allows. Modes and random states are the caller's (see `undisturbed`).
+def prepare(encode: Encode, images: Tensor, *, baseline: Tensor, steps: int, window: int | None = None) -> AttributionTarget:
+    """Prepare an encoder for attribution: find out which methods it allows, and where its last feature map is. Modes and random states are the caller's (see `undisturbed`).
 
     Args:
         encode: the encoder, in eval mode.
-        images: a few images (B, 3, H, W) to run through it; two are enough.
-        absent: (3, 1, 1) colour that stands for "nothing here".
+        images: a few images (B, 3, H, W) float in [0, 1] to run through it; two are enough.
+        baseline: (3, 1, 1) colour in [0, 1] that stands for a pixel without information.
         steps: points of integrated gradients.
         window: side of the covered window, or None for a quarter of the smaller side.
     """
@@ -70,39 +70,48 @@ def focus(encode: Encode, images: Tensor, *, absent: Tensor, steps: int, window:
     window = window or max(1, min(images.shape[-2:]) // 4)
     if not isinstance(encode, nn.Module):
         why = dict.fromkeys(("integrated_gradients", "grad_cam", "attention"), _NO_MODULE)
-        return AttributionTarget(encode, absent, None, why, MAX_BATCH // 4, steps, window)
-    seen = trace(encode, images)
-    batch = max(1, min(MAX_BATCH, _NUMBERS_AT_ONCE // max(seen.numbers, 1)))
-    if not seen.differentiable:
+        return AttributionTarget(encode, baseline, None, why, MAX_BATCH // 4, steps, window)
+    traced = trace(encode, images)
+    batch = max(1, min(MAX_BATCH, _NUMBERS_AT_ONCE // max(traced.numbers, 1)))
+    if not traced.differentiable:
         why = dict.fromkeys(("integrated_gradients", "grad_cam", "attention"), _NO_GRADIENTS)
-        return AttributionTarget(encode, absent, None, why, batch, steps, window)
-    layer = last_spatial_layer(encode, seen)
+        return AttributionTarget(encode, baseline, None, why, batch, steps, window)
+    layer = last_spatial_layer(encode, traced)
     why = {} if layer is not None else {"grad_cam": NO_LAYER}
     if layer is None or not _has_attention(encode, images, layer):
         why["attention"] = _NO_ATTENTION
-    points = min(batch, max(steps, _NUMBERS_IN_CACHE // max(seen.numbers, 1)))
-    return AttributionTarget(encode, absent, layer, why, batch, steps, window, points)
+    points = min(batch, max(steps, _NUMBERS_IN_CACHE // max(traced.numbers, 1)))
+    return AttributionTarget(encode, baseline, layer, why, batch, steps, window, points)
 
 
 def _has_attention(encode: nn.Module, images: Tensor, layer: SpatialLayer) -> bool:
     if layer.shape.layout != "tokens":
         return False
-    with recorded_attention() as kept:
+    with recorded_attention() as attention:
         encode(images.clone().requires_grad_())
-    return bool(over_patches(kept, layer.shape.prefix + layer.shape.grid[0] * layer.shape.grid[1]))
+    return bool(over_patches(attention, layer.shape.prefix + layer.shape.grid[0] * layer.shape.grid[1]))
 
 
-def explain(lens: AttributionTarget, method: str, images: Tensor, directions: Tensor) -> Tensor:
-    """Attribute with a method by its name, (S, B, H, W) float32; what is not finite becomes zero.
+def attribute(encoder: AttributionTarget, method: str, images: Tensor, directions: Tensor) -> Tensor:
+    """Attribute with a method by its name; what is not finite becomes zero.
+
+    Args:
+        encoder: from `prepare`.
+        method: key in `METHODS`.
+        images: (B, 3, H, W) float in [0, 1].
+        directions: (S, B, D), directions whose cosine with the embedding is attributed.
+
+    Returns:
+        (S, B, H, W) float32, signed.
 
     Raises:
         ValueError: when this encoder does not allow the method, with what to do.
     """
-    if method in lens.unavailable:
-        raise ValueError(f"`method` {method} cannot be used: {lens.unavailable[method]}")
-    return METHODS[check_method(method)](lens, images, directions).nan_to_num(0.0, 0.0, 0.0)
+    if method in encoder.unavailable:
+        raise ValueError(f"`method` {method} cannot be used: {encoder.unavailable[method]}")
+    return METHODS[check_method(method)](encoder, images, directions).nan_to_num(0.0, 0.0, 0.0)
 
 
-def available(lens: AttributionTarget, wanted: Sequence[str] | None) -> list[str]:
+def available(encoder: AttributionTarget, wanted: Sequence[str] | None) -> list[str]:
     """List the methods to run: those wanted, by default all, that the encoder allows."""
-    return [name for name in (wanted if wanted is not None else METHODS) if check_method(name) not in lens.unavailable]
+    return [name for name in (wanted if wanted is not None else METHODS) if check_method(name) not in encoder.unavailable]

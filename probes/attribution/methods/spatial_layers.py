@@ -1,4 +1,4 @@
-"""Find the last feature map of any network that still has places in it, without being told where it is."""
+"""Find the last feature map of any network that still has places in it, without being report_progress where it is."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Shape:
     prefix: int = 0
 
     def to_nchw(self, features: Tensor) -> Tensor:
-        """Bring features of this shape to (N, C, h, w)."""
+        """Rearrange features of this layout to (N, C, h, w)."""
         if self.layout == "nchw":
             return features
         if self.layout == "nhwc":
@@ -40,7 +40,7 @@ class Shape:
 
 @dataclass(frozen=True)
 class SpatialLayer:
-    """A place in a network where a feature map can be caught.
+    """A feature map of a network and the module at which it is recorded.
 
     Args:
         name: dotted name of the module.
@@ -57,13 +57,13 @@ class SpatialLayer:
     @contextmanager
     def caught(self) -> Iterator[list[Tensor]]:
         """Collect the feature maps of forward passes made inside the block, as they are (see `Shape.to_nchw`); the hook is removed."""
-        kept: list[Tensor] = []
+        outputs: list[Tensor] = []
 
         def keep_output(module: nn.Module, args: Any, output: Any) -> None:
-            kept.append(first_tensor(output))  # type: ignore[arg-type]
+            outputs.append(first_tensor(output))  # type: ignore[arg-type]
 
         def keep_input(module: nn.Module, args: Any, named: Any) -> None:
-            kept.append(first_tensor((args, named)))  # type: ignore[arg-type]
+            outputs.append(first_tensor((args, named)))  # type: ignore[arg-type]
 
         hook = (
             self.module.register_forward_hook(keep_output)
@@ -71,14 +71,14 @@ class SpatialLayer:
             else self.module.register_forward_pre_hook(keep_input, with_kwargs=True)
         )
         try:
-            yield kept
+            yield outputs
         finally:
             hook.remove()
 
 
 @dataclass
 class Call:
-    """One module's part in a forward pass."""
+    """The input and output of one module in a forward pass."""
 
     order: int
     input: Tensor | None
@@ -87,7 +87,7 @@ class Call:
 
 @dataclass
 class Trace:
-    """What went through every module of a network for a few images, and which of it the embedding depends on.
+    """Inputs and outputs of every module of a network for a few images, and the tensors that the embedding depends on.
 
     Args:
         calls: dotted name -> its last call.
@@ -109,16 +109,16 @@ class Trace:
         """Read the layout of a tensor, or None where it holds no places. Tensors of three channels are images and not features."""
         if tensor is None or not tensor.is_floating_point() or tensor.ndim not in (3, 4):
             return None
-        found = self._grid(tensor) if tensor.ndim == 4 else self._tokens(tensor)
-        return found if found is not None and found.channels > 3 and math.prod(found.grid) > 1 else None
+        shape = self._grid(tensor) if tensor.ndim == 4 else self._tokens(tensor)
+        return shape if shape is not None and shape.channels > 3 and math.prod(shape.grid) > 1 else None
 
     def _grid(self, tensor: Tensor) -> Shape | None:
         _, a, b, c = tensor.shape
         height, width = self.image_size
 
         def misfit(h: int, w: int) -> float:
-            own = math.log(h / w)
-            return min(abs(own - math.log(height / width)), abs(own))  # an encoder may make its images square
+            aspect = math.log(h / w)
+            return min(abs(aspect - math.log(height / width)), abs(aspect))  # an encoder may make its images square
 
         if 0 in (a, b, c) or min(misfit(b, c), misfit(a, b)) > _WORST_ASPECT:
             return None
@@ -138,12 +138,12 @@ class Trace:
         return sorted(self.calls.values(), key=lambda call: call.order)
 
     def usable(self, tensor: Tensor | None, at_least: int) -> Shape | None:
-        """Give the shape of a feature map of at least so many cells a side, on more than one cell of which the embedding depends."""
+        """Return the shape of a feature map of at least so many cells a side, on more than one cell of which the embedding depends."""
         shape = self.shape(tensor)
         if shape is None or min(shape.grid) < at_least or id(tensor) not in self.depends:
             return None
-        felt = shape.to_nchw(self.depends[id(tensor)]).abs().amax(dim=(0, 1))  # (h, w)
-        return shape if int((felt > 0).sum()) > 1 else None
+        strength = shape.to_nchw(self.depends[id(tensor)]).abs().amax(dim=(0, 1))  # (h, w)
+        return shape if int((strength > 0).sum()) > 1 else None
 
 
 def first_tensor(value: Any) -> Tensor | None:
@@ -153,28 +153,28 @@ def first_tensor(value: Any) -> Tensor | None:
     if isinstance(value, Tensor):
         return value
     parts = value.values() if hasattr(value, "values") else value if isinstance(value, (tuple, list)) else ()
-    return next((found for part in parts if (found := first_tensor(part)) is not None), None)
+    return next((tensor for part in parts if (tensor := first_tensor(part)) is not None), None)
 
 
 def trace(module: nn.Module, images: Tensor) -> Trace:
-    """Run a few images through a network and note what every module takes and gives.
+    """Run a few images through a network and record the input and output of every module.
 
     Args:
         module: in eval mode, images (B, 3, H, W) -> (B, D); gradients must be allowed.
-        images: two or so.
+        images: (B, 3, H, W) float in [0, 1]; two are enough.
     """
     import torch
 
     names = dict(module.named_modules())
-    seen = Trace({}, {name: [] for name in names}, (int(images.shape[-2]), int(images.shape[-1])))
+    traced = Trace({}, {name: [] for name in names}, (int(images.shape[-2]), int(images.shape[-1])))
     for name in names:
         if name:
-            seen.children[name.rpartition(".")[0]].append(name)
+            traced.children[name.rpartition(".")[0]].append(name)
     keep: list[Any] = []
 
     def watch(name: str) -> Any:
         def hook(_module: nn.Module, args: Any, named: Any, output: Any) -> None:
-            seen.calls[name] = Call(len(keep), first_tensor((args, named)), first_tensor(output))
+            traced.calls[name] = Call(len(keep), first_tensor((args, named)), first_tensor(output))
             keep.append(None)
 
         return hook
@@ -186,19 +186,19 @@ def trace(module: nn.Module, images: Tensor) -> Trace:
     finally:
         for hook in hooks:
             hook.remove()
-    seen.numbers = sum(call.output.numel() for call in seen.calls.values() if call.output is not None) // len(images)
+    traced.numbers = sum(call.output.numel() for call in traced.calls.values() if call.output is not None) // len(images)
     if not embedding.requires_grad:
-        return seen
+        return traced
     direction = torch.randn(embedding.shape, generator=torch.Generator().manual_seed(0)).to(embedding)
-    tensors = {id(tensor): tensor for call in seen.calls.values() for tensor in (call.input, call.output) if tensor is not None}
+    tensors = {id(tensor): tensor for call in traced.calls.values() for tensor in (call.input, call.output) if tensor is not None}
     wanted = [tensor for tensor in tensors.values() if tensor.requires_grad]
-    *found, of_pixels = torch.autograd.grad((embedding * direction).sum(), [*wanted, pixels], allow_unused=True)
-    seen.depends = {id(tensor): gradient for tensor, gradient in zip(wanted, found, strict=True) if gradient is not None}
-    seen.differentiable = of_pixels is not None and bool(torch.isfinite(of_pixels).all()) and bool(of_pixels.any())
-    return seen
+    *gradients, pixel_gradient = torch.autograd.grad((embedding * direction).sum(), [*wanted, pixels], allow_unused=True)
+    traced.depends = {id(tensor): gradient for tensor, gradient in zip(wanted, gradients, strict=True) if gradient is not None}
+    traced.differentiable = pixel_gradient is not None and bool(torch.isfinite(pixel_gradient).all()) and bool(pixel_gradient.any())
+    return traced
 
 
-def last_spatial_layer(module: nn.Module, seen: Trace, *, at_least: int = 4) -> SpatialLayer | None:
+def last_spatial_layer(module: nn.Module, traced: Trace, *, at_least: int = 4) -> SpatialLayer | None:
     """Find the last feature map with places: NCHW, NHWC (Swin) or tokens behind class and register tokens (ViT).
 
     From the end of the network towards its start, and from the outside in. A map on whose places the embedding no longer depends
@@ -208,20 +208,20 @@ def last_spatial_layer(module: nn.Module, seen: Trace, *, at_least: int = 4) -> 
 
     Args:
         module: the network that was traced.
-        seen: its trace.
+        traced: its trace.
         at_least: cells a side.
 
     Returns:
         The layer, or None where there is none.
     """
-    return _Search(module, seen, at_least).at("") if "" in seen.calls else None
+    return _Search(module, traced, at_least).at("") if "" in traced.calls else None
 
 
 class _Search:
     """The walk from the end of a network to its last usable map."""
 
-    def __init__(self, module: nn.Module, seen: Trace, at_least: int) -> None:
-        self.modules, self.seen, self.at_least = dict(module.named_modules()), seen, at_least
+    def __init__(self, module: nn.Module, traced: Trace, at_least: int) -> None:
+        self.modules, self.traced, self.at_least = dict(module.named_modules()), traced, at_least
         self.been: set[str] = set()
 
     def at(self, name: str) -> SpatialLayer | None:
@@ -229,14 +229,14 @@ class _Search:
         if name in self.been:
             return None
         self.been.add(name)
-        call = self.seen.calls[name]
-        usable = self.seen.usable
+        call = self.traced.calls[name]
+        usable = self.traced.usable
         if (shape := usable(call.output, self.at_least)) and not (self._is_linear(name) and usable(call.input, self.at_least)):
             return SpatialLayer(name, self.modules[name], "output", shape)
-        spatial = self.seen.shape(call.output) is not None
+        spatial = self.traced.shape(call.output) is not None
         for child in self._executed(name):
-            if (not spatial or self.seen.calls[child].output is call.output) and (found := self.at(child)):
-                return found
+            if (not spatial or self.traced.calls[child].output is call.output) and (layer := self.at(child)):
+                return layer
         maker = self._maker(call)
         if shape := usable(call.input, self.at_least):
             return SpatialLayer(*((name, self.modules[name], "input") if maker is None else (maker, self.modules[maker], "output")), shape)
@@ -244,12 +244,16 @@ class _Search:
 
     def _executed(self, name: str) -> list[str]:
         """List the children that took part, last first; a container that is not itself called (ModuleList) is looked through."""
-        found = [inner for child in self.seen.children[name] for inner in ([child] if child in self.seen.calls else self._executed(child))]
-        return sorted(found, key=lambda child: -self.seen.calls[child].order)
+        executed = [
+            inner for child in self.traced.children[name] for inner in ([child] if child in self.traced.calls else self._executed(child))
+        ]
+        return sorted(executed, key=lambda child: -self.traced.calls[child].order)
 
     def _maker(self, call: Call) -> str | None:
         """Name the outermost module that gave the very tensor which this call took."""
-        makers = [(other.order, name) for name, other in self.seen.calls.items() if other.output is call.input and other.order < call.order]
+        makers = [
+            (other.order, name) for name, other in self.traced.calls.items() if other.output is call.input and other.order < call.order
+        ]
         return max(makers)[1] if makers and call.input is not None else None
 
     def _is_linear(self, name: str) -> bool:

@@ -1,4 +1,4 @@
-"""Where the energy of maps lies: at the border, in the centre, inside a mask."""
+"""Share of the energy of maps at the border, in the centre, and inside a mask."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def _inner(height: int, width: int, part: int) -> np.ndarray:
 
 
 def energy_share(maps: np.ndarray, region: np.ndarray) -> np.ndarray:
-    """Give the share of each map's absolute values that lies in a region.
+    """Compute the share of each map's absolute values that lies in a region.
 
     Args:
         maps: (n, H, W), signed.

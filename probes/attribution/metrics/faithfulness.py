@@ -1,4 +1,4 @@
-"""Does a map point to what the encoder uses? Deletion and insertion curves, beside the same map put in the wrong place."""
+"""Faithfulness of maps: deletion and insertion curves, beside those of the same map in the wrong place."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FRACTIONS = (0.1, 0.25, 0.5, 0.75, 0.9)
 
 @dataclass(frozen=True)
 class Curves:
-    """f as cells are removed from the image, and as they are put into the absent image, most important first.
+    """f as cells are removed from the image, and as they are put into the baseline image, most important first.
 
     Args:
         deletion: (n, K + 2) at the fractions 0, `FRACTIONS`, 1 removed.
@@ -32,10 +32,10 @@ class Curves:
 
     @property
     def areas(self) -> tuple[np.ndarray, np.ndarray]:
-        """Mean of f - f(absent) over the share removed, and over the share put in, (n,) each."""
+        """Mean of f - f(baseline) over the share removed, and over the share put in, (n,) each."""
         at = (0.0, *FRACTIONS, 1.0)
-        absent = self.deletion[:, -1]
-        return np.trapezoid(self.deletion, at, axis=1) - absent, np.trapezoid(self.insertion, at, axis=1) - absent
+        baseline = self.deletion[:, -1]
+        return np.trapezoid(self.deletion, at, axis=1) - baseline, np.trapezoid(self.insertion, at, axis=1) - baseline
 
     @property
     def faithfulness(self) -> np.ndarray:
@@ -60,25 +60,25 @@ def _cell_of(length: int, cells: int) -> np.ndarray:
 
 
 def misplaced(cells: np.ndarray, *, seed: int) -> np.ndarray:
-    """Shift every map (n, h, w) by a random way around its edges and mirror it at random: the random map.
+    """Shift every map (n, h, w) by a random step around its edges and mirror it at random: the random map.
 
-    It has the values and the smoothness of the real one and only its place is random. White noise would be an easier opponent for
-    coarse maps and a harder one for fine maps.
+    It has the values and the smoothness of the real one and only its place is random. White noise would be easier to beat for
+    coarse maps and harder for fine ones.
     """
     rng = np.random.default_rng(seed)
     out = np.empty_like(cells)
     for row, cell in enumerate(cells):
-        way = int(rng.integers(1, cell.size)) if cell.size > 1 else 0
-        turned = cell[:: rng.choice([-1, 1]), :: rng.choice([-1, 1])]
-        out[row] = np.roll(turned, divmod(way, cell.shape[1]), axis=(0, 1))
+        step = int(rng.integers(1, cell.size)) if cell.size > 1 else 0
+        mirrored = cell[:: rng.choice([-1, 1]), :: rng.choice([-1, 1])]
+        out[row] = np.roll(mirrored, divmod(step, cell.shape[1]), axis=(0, 1))
     return out
 
 
-def curves(lens: AttributionTarget, images: Tensor, direction: Tensor, cells: np.ndarray, *, seed: int) -> Curves:
+def curves(encoder: AttributionTarget, images: Tensor, direction: Tensor, cells: np.ndarray, *, seed: int) -> Curves:
     """Remove and put in the cells of each image in the order of its map, largest first; ties in random order.
 
     Args:
-        lens: the encoder and the absent colour.
+        encoder: the encoder and the baseline colour.
         images: (n, 3, H, W).
         direction: (n, D).
         cells: (n, h, w) maps averaged over cells.
@@ -95,11 +95,11 @@ def curves(lens: AttributionTarget, images: Tensor, direction: Tensor, cells: np
     rank = np.argsort(order, axis=1).reshape(cells.shape)
     down = _cell_of(images.shape[-2], cells.shape[1])
     across = _cell_of(images.shape[-1], cells.shape[2])
-    full, absent = ((lens.embed(x) * direction).sum(dim=1).numpy() for x in (images, lens.absent.expand_as(images).contiguous()))
-    deletion, insertion = [full], [absent]
+    full, baseline = ((encoder.embed(x) * direction).sum(dim=1).numpy() for x in (images, encoder.baseline.expand_as(images).contiguous()))
+    deletion, insertion = [full], [baseline]
     for fraction in FRACTIONS:
         first = rank < max(1, round(fraction * flat.shape[1]))
         mask = torch.from_numpy(first[:, down][:, :, across])[:, None]
-        deletion.append((lens.embed(torch.where(mask, lens.absent, images)) * direction).sum(dim=1).numpy())
-        insertion.append((lens.embed(torch.where(mask, images, lens.absent)) * direction).sum(dim=1).numpy())
-    return Curves(np.stack([*deletion, absent], axis=1), np.stack([*insertion, full], axis=1))
+        deletion.append((encoder.embed(torch.where(mask, encoder.baseline, images)) * direction).sum(dim=1).numpy())
+        insertion.append((encoder.embed(torch.where(mask, images, encoder.baseline)) * direction).sum(dim=1).numpy())
+    return Curves(np.stack([*deletion, baseline], axis=1), np.stack([*insertion, full], axis=1))

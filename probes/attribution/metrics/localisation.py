@@ -1,4 +1,4 @@
-"""Does a map find a place that is known? The pointing game, and the overlap with a mask of the same area."""
+"""Localisation of a known place by maps: the pointing game, and the overlap with a mask of the same area."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 def pointing_game(maps: np.ndarray, masks: np.ndarray) -> np.ndarray:
-    """Tell for each image whether the largest value of its map lies in its mask, (n,) bool; chance is the mask's share of the area.
+    """Test for each image whether the largest value of its map lies in its mask, (n,) bool; chance is the mask's share of the area.
 
     Args:
         maps: (n, H, W), signed; of equal largest values the first counts.
@@ -19,7 +19,7 @@ def pointing_game(maps: np.ndarray, masks: np.ndarray) -> np.ndarray:
 
 
 def overlap(maps: np.ndarray, masks: np.ndarray) -> np.ndarray:
-    """Give the IoU of each mask with the equally many pixels of largest map values, (n,) in [0, 1]; NaN for an empty mask.
+    """Compute the IoU of each mask with the equally many pixels of largest map values, (n,) in [0, 1]; NaN for an empty mask.
 
     For a share a of the area, a random map has about a / (2 - a).
 
@@ -28,10 +28,10 @@ def overlap(maps: np.ndarray, masks: np.ndarray) -> np.ndarray:
         masks: (n, H, W) bool.
     """
     flat, inside = maps.reshape(len(maps), -1), masks.reshape(len(masks), -1).astype(bool)
-    found = np.full(len(maps), np.nan)
+    iou = np.full(len(maps), np.nan)
     for row, (values, mask) in enumerate(zip(flat, inside, strict=True)):
         if mask.any():
             top = np.argsort(-values, kind="stable")[: int(mask.sum())]
-            both = int(mask[top].sum())
-            found[row] = both / (2 * int(mask.sum()) - both)
-    return found
+            common = int(mask[top].sum())
+            iou[row] = common / (2 * int(mask.sum()) - common)
+    return iou

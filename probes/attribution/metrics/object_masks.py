@@ -1,4 +1,4 @@
-"""Object masks without labels: cut each image in two by the teacher's own patch embeddings, and check that the cut means something."""
+"""Object masks without labels: cut each image in two by the teacher's patch embeddings, and check the cut against the same mask elsewhere."""
 
 from __future__ import annotations
 
@@ -30,22 +30,25 @@ class Foreground:
 
     Args:
         masks: (n, H, W) bool, or None where there are none to be trusted.
-        said: where they come from, or why there are none.
+        reason: where they come from, or why there are none.
         quality: see `_content_kept`, or None where it was not measured.
     """
 
     masks: np.ndarray | None
-    said: str
+    reason: str
     quality: Score | None = None
 
 
-def discover(lens: AttributionTarget, images: Tensor, *, seed: int) -> Foreground:
+def discover(encoder: AttributionTarget, images: Tensor, *, seed: int) -> Foreground:
     """Cut images into object and background by the teacher's spatial features, and keep the masks only if they pass a check.
 
     Args:
-        lens: of the teacher.
-        images: (n, 3, H, W).
+        encoder: the teacher, prepared for attribution.
+        images: (n, 3, H, W) float in [0, 1].
         seed: seed of the check.
+
+    Returns:
+        Masks (n, H, W), empty for an image without a usable cut, or None with the reason.
 
     Source: the cut is TokenCut's (Wang et al. 2022) with non-negative cosines for their threshold; the check is ours.
     """
@@ -53,15 +56,15 @@ def discover(lens: AttributionTarget, images: Tensor, *, seed: int) -> Foregroun
     from torch import nn
 
     layer = None
-    if isinstance(lens.encode, nn.Module):
-        layer = last_spatial_layer(lens.encode, trace(lens.encode, images[:2]), at_least=_LEAST)
+    if isinstance(encoder.encode, nn.Module):
+        layer = last_spatial_layer(encoder.encode, trace(encoder.encode, images[:2]), at_least=_LEAST)
     if layer is None:
         return Foreground(None, f"no masks: the teacher has no feature map of at least {_LEAST} x {_LEAST} cells")
     parts = []
-    for start in range(0, len(images), lens.batch):
-        with torch.no_grad(), layer.caught() as kept:
-            lens.encode(images[start : start + lens.batch])
-        features = layer.shape.to_nchw(kept[-1]).float()
+    for start in range(0, len(images), encoder.batch):
+        with torch.no_grad(), layer.caught() as outputs:
+            encoder.encode(images[start : start + encoder.batch])
+        features = layer.shape.to_nchw(outputs[-1]).float()
         grid = [min(side, FINEST) for side in features.shape[-2:]]
         parts.append(torch.nn.functional.adaptive_avg_pool2d(features, grid).cpu())
     masks = cut(torch.cat(parts), (int(images.shape[-2]), int(images.shape[-1])))
@@ -70,7 +73,7 @@ def discover(lens: AttributionTarget, images: Tensor, *, seed: int) -> Foregroun
     masks[~fit] = False
     if fit.sum() < max(8, len(fit) / 2):
         return Foreground(None, f"no masks: only {int(fit.sum())} of {len(fit)} images have a cut between 2 % and 90 % of the area")
-    quality = _content_kept(lens, images[torch.from_numpy(fit)], masks[fit], seed=seed)
+    quality = _content_kept(encoder, images[torch.from_numpy(fit)], masks[fit], seed=seed)
     if quality.low <= 0:
         return Foreground(None, "no masks: the teacher sees no more of the image in its mask than in the same mask elsewhere", quality)
     return Foreground(masks, f"discovered in the teacher's {layer.name} ({layer.shape.grid[0]} x {layer.shape.grid[1]} cells)", quality)
@@ -105,7 +108,7 @@ def cut(features: Tensor, size: tuple[int, int]) -> np.ndarray:
     return masks
 
 
-def _content_kept(lens: AttributionTarget, images: Tensor, masks: np.ndarray, *, seed: int) -> Score:
+def _content_kept(encoder: AttributionTarget, images: Tensor, masks: np.ndarray, *, seed: int) -> Score:
     """Measure how much nearer the embedding of what the mask shows is to the whole image's than with the mask shifted at random.
 
     Cosine minus cosine, paired over images; chance 0. Shifts go around the edges, so that shape and area are kept.
@@ -115,10 +118,10 @@ def _content_kept(lens: AttributionTarget, images: Tensor, masks: np.ndarray, *,
     rng = np.random.default_rng(seed)
     height, width = masks.shape[1:]
     shifted = np.stack([np.roll(mask, (rng.integers(height), rng.integers(width)), axis=(0, 1)) for mask in masks])
-    whole = lens.embed(images)
+    whole = encoder.embed(images)
     near = [
-        (lens.embed(torch.where(torch.from_numpy(shown)[:, None], images, lens.absent)) * whole).sum(dim=1).numpy()
-        for shown in (masks, shifted)
+        (encoder.embed(torch.where(torch.from_numpy(visible)[:, None], images, encoder.baseline)) * whole).sum(dim=1).numpy()
+        for visible in (masks, shifted)
     ]
     gain = (near[0] - near[1]).astype(np.float64)
     return as_score(gain.mean(), mean_interval(gain), chance=0.0, direction="neutral", bounds=(-2.0, 2.0))

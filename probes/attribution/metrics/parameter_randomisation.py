@@ -1,4 +1,4 @@
-"""The encoder with its weights shuffled: a map that looks the same under it shows the image and not the encoder."""
+"""Parameter randomisation: a copy of the encoder with shuffled weights, whose maps depend on the image alone."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ if TYPE_CHECKING:
     from probes.attribution.methods.differentiable import AttributionTarget
 
 
-def randomised(lens: AttributionTarget, *, seed: int) -> AttributionTarget:
-    """Give a lens on a copy of the encoder in which the entries of every weight tensor are shuffled within it.
+def randomised(encoder: AttributionTarget, *, seed: int) -> AttributionTarget:
+    """Copy an encoder and shuffle the entries of every weight tensor within it.
 
     Shuffling keeps the size of the weights, so that the copy still gives gradients of an ordinary size. Buffers are kept.
 
     Args:
-        lens: of a module.
+        encoder: prepared from a module.
         seed: seed of the shuffles.
 
     Raises:
@@ -27,15 +27,17 @@ def randomised(lens: AttributionTarget, *, seed: int) -> AttributionTarget:
     import torch
     from torch import nn
 
-    if not isinstance(lens.encode, nn.Module):
-        raise ValueError(f"`lens` must look at a torch.nn.Module, got {type(lens.encode).__name__}; its weights cannot be shuffled.")
-    twin = copy.deepcopy(lens.encode)
+    if not isinstance(encoder.encode, nn.Module):
+        raise ValueError(
+            f"`encoder` must be prepared from a torch.nn.Module, got {type(encoder.encode).__name__}; its weights cannot be shuffled."
+        )
+    twin = copy.deepcopy(encoder.encode)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in twin.parameters():
             order = torch.randperm(parameter.numel(), generator=generator).to(parameter.device)
             parameter.copy_(parameter.flatten()[order].view_as(parameter))
-    layer = lens.layer
+    layer = encoder.layer
     if layer is not None:
         layer = replace(layer, module=dict(twin.named_modules())[layer.name])
-    return replace(lens, encode=twin, layer=layer)
+    return replace(encoder, encode=twin, layer=layer)

@@ -9,7 +9,7 @@ BANDS = ("mean", "low", "mid", "high")
 
 
 def band_of(height: int, width: int) -> np.ndarray:
-    """Give the band of every coefficient of a two-dimensional Fourier transform, (H, W) index into `BANDS`."""
+    """Compute the band of every coefficient of a two-dimensional Fourier transform, (H, W) index into `BANDS`."""
     radius = 2 * np.hypot(np.fft.fftfreq(height)[:, None], np.fft.fftfreq(width)[None, :])  # 1 at the Nyquist frequency of an axis
     band = 1 + (radius >= 0.25).astype(int) + (radius >= 0.5)
     band[0, 0] = 0
@@ -17,13 +17,13 @@ def band_of(height: int, width: int) -> np.ndarray:
 
 
 def used_contributions(difference: np.ndarray, gradients: np.ndarray) -> np.ndarray:
-    """Divide f(image) - f(absent) among the frequencies of the image.
+    """Divide f(image) - f(baseline) among the frequencies of the image.
 
-    The sum of (image - absent) x mean gradient over pixels is, by Parseval, the sum over frequencies of
+    The sum of (image - baseline) x mean gradient over pixels is, by Parseval, the sum over frequencies of
     Re(transform of the difference x conjugate transform of the gradient) / (H W): integrated gradients of the Fourier coefficients.
 
     Args:
-        difference: image - absent, (n, 3, H, W).
+        difference: image - baseline, (n, 3, H, W).
         gradients: mean gradients, (n, 3, H, W).
 
     Returns:
@@ -37,7 +37,7 @@ def used_contributions(difference: np.ndarray, gradients: np.ndarray) -> np.ndar
 
 
 def band_shares(values: np.ndarray) -> np.ndarray:
-    """Give the share of absolute values in each band, (n, 4), rows sum to one; NaN where all are zero.
+    """Compute the share of absolute values in each band, (n, 4), rows sum to one; NaN where all are zero.
 
     Args:
         values: (n, H, W) over frequencies.
@@ -49,14 +49,14 @@ def band_shares(values: np.ndarray) -> np.ndarray:
 
 
 def map_band_shares(maps: np.ndarray) -> np.ndarray:
-    """Give the share of each map's own power in each band, its mean left out, (n, 4); chance is `white_shares`."""
+    """Compute the share of each map's own power in each band, its mean left out, (n, 4); chance is `white_shares`."""
     power = np.abs(np.fft.fft2(maps)) ** 2
     power[:, 0, 0] = 0
     return band_shares(power)
 
 
 def white_shares(height: int, width: int) -> np.ndarray:
-    """Give the shares of a map of white noise, (4,)."""
+    """Compute the shares of a map of white noise, (4,)."""
     values = np.ones((1, height, width))
     values[0, 0, 0] = 0
     return band_shares(values)[0]

@@ -11,11 +11,11 @@ from torch import nn
 
 from probes.attribution import attribution, maps
 from probes.attribution.aggregate import values_by_class
+from probes.attribution.attribution_maps import baseline_colour
 from probes.attribution.methods.registry import METHODS
-from probes.attribution.one import explain_one
-from probes.attribution.request import absent_colour
 from probes.attribution.sample import draw
 from probes.attribution.scalars import domain_logit
+from probes.attribution.single_image import attribute_image
 from probes.embeddings import embed
 from probes.probe_input import ProbeInput
 from probes.registry import PROBES
@@ -68,10 +68,10 @@ def _sight(pixels, labels, synthetic, encode, name="student") -> ProbeInput:
     return ProbeInput(table, [pixels], encode, ("red", "green"))
 
 
-def _weights(sight: ProbeInput) -> np.ndarray:
+def _weights(probe_input: ProbeInput) -> np.ndarray:
     """Give the class means of the real images, as if texts stood there."""
-    real = sight.table.domain == "real"
-    return np.stack([sight.table.embeddings[real & (sight.table.labels == c)].mean(axis=0) for c in range(CLASSES)], axis=1)
+    real = probe_input.table.domain == "real"
+    return np.stack([probe_input.table.embeddings[real & (probe_input.table.labels == c)].mean(axis=0) for c in range(CLASSES)], axis=1)
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +136,7 @@ def test_without_a_mark_the_domain_is_silent_and_the_domains_do_not_differ():
 def test_a_method_that_points_anywhere_is_uninformative_and_shows_only_its_test(planted, monkeypatch):
     student, _, weights = planted
     random = torch.Generator().manual_seed(0)
-    noise = lambda lens, images, directions: torch.randn(len(directions), len(images), SIDE, SIDE, generator=random)  # noqa: E731
+    noise = lambda encoder, images, directions: torch.randn(len(directions), len(images), SIDE, SIDE, generator=random)  # noqa: E731
     monkeypatch.setitem(METHODS, "grad_cam", noise)
 
     result = attribution(student, None, class_weights=weights, **{**FAST, "methods": ["grad_cam"]})
@@ -373,7 +373,7 @@ def test_maps_that_cannot_be_are_refused(changes, said, planted):
     student, _, weights = planted
 
     with pytest.raises(ValueError, match=said):
-        maps(**{"sight": student, "rows": [0], "class_weights": weights, **changes})
+        maps(**{"probe_input": student, "rows": [0], "class_weights": weights, **changes})
 
 
 def test_one_domain_or_a_teacher_of_other_images_is_refused(planted):
@@ -391,14 +391,14 @@ def test_one_domain_or_a_teacher_of_other_images_is_refused(planted):
 def test_one_image_without_a_table_has_the_map_that_it_has_in_the_table(planted):
     student, _, weights = planted
     row = 11
-    absent = absent_colour(student).numpy().reshape(3)
+    baseline = baseline_colour(student).numpy().reshape(3)
     direction = domain_logit(student.table, seed=0).normals.mean(axis=0).astype(np.float32)
 
-    found, said = explain_one(
+    found, said = attribute_image(
         student.encode,
         student.raw(np.array([row]))[0],
         method="integrated_gradients",
-        absent=absent,
+        baseline=baseline,
         class_weights=weights,
         label=int(student.table.labels[row]),
         domain=direction,
@@ -428,7 +428,7 @@ def test_the_result_keeps_what_is_needed_to_explain_any_other_image(found, plant
 )
 def test_one_image_that_cannot_be_explained_is_refused(changes, said, planted):
     student, _, weights = planted
-    given = {"pixels": student.raw(np.array([0]))[0], "method": "occlusion", "absent": np.zeros(3), "class_weights": weights}
+    given = {"pixels": student.raw(np.array([0]))[0], "method": "occlusion", "baseline": np.zeros(3), "class_weights": weights}
 
     with pytest.raises(ValueError, match=said):
-        explain_one(student.encode, **(given | changes))
+        attribute_image(student.encode, **(given | changes))

@@ -10,17 +10,17 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from probes.attribution.map_evaluation import INFORMATIVE, measure_faithfulness, rank_correlation
 from probes.attribution.methods.differentiable import AttributionTarget
 from probes.attribution.methods.integrated_gradients import mean_gradients
 from probes.attribution.methods.preserved_state import undisturbed
-from probes.attribution.methods.registry import METHODS, explain, focus
+from probes.attribution.methods.registry import METHODS, attribute, prepare
 from probes.attribution.methods.spatial_layers import last_spatial_layer, trace
 from probes.attribution.metrics.energy import border_region, centre_region, energy_share
 from probes.attribution.metrics.faithfulness import Curves, curves, into_cells, misplaced
 from probes.attribution.metrics.localisation import overlap, pointing_game
 from probes.attribution.metrics.object_masks import cut
 from probes.attribution.metrics.spectrum import band_of, map_band_shares, used_contributions, white_shares
-from probes.attribution.reading import INFORMATIVE, believe, rank_correlation
 from probes.attribution.scalars import predicted_classes, zero_shot_directions
 
 GREY = torch.full((3, 1, 1), 0.5)
@@ -69,27 +69,27 @@ def _directions(count: int, dimension: int, scalars: int = 2) -> torch.Tensor:
     return torch.randn(scalars, count, dimension, generator=torch.Generator().manual_seed(2))
 
 
-def _lens(encode, images, **changes) -> AttributionTarget:
-    return focus(encode, images, absent=GREY, steps=8, **changes)
+def _prepared(encode, images, **changes) -> AttributionTarget:
+    return prepare(encode, images, baseline=GREY, steps=8, **changes)
 
 
 def test_integrated_gradients_of_a_linear_model_are_input_times_weight(images):
     weight = 0.01 * torch.randn(3, SIDE, SIDE, generator=torch.Generator().manual_seed(3))
-    lens = _lens(UnitLinear(weight), images)
+    encoder = _prepared(UnitLinear(weight), images)
 
-    maps = explain(lens, "integrated_gradients", images, torch.tensor([1.0, 0.0]).expand(1, 6, 2))
+    maps = attribute(encoder, "integrated_gradients", images, torch.tensor([1.0, 0.0]).expand(1, 6, 2))
 
     torch.testing.assert_close(maps[0], ((images - GREY) * weight).sum(dim=1), atol=1e-6, rtol=1e-4)
 
 
 def test_integrated_gradients_add_up_to_the_difference_from_the_absent_image(conv, images):
     """Completeness; 8 Gauss-Legendre points of a piecewise smooth function leave an error below 5 % here."""
-    lens, directions = _lens(conv, images), _directions(6, 5)
+    encoder, directions = _prepared(conv, images), _directions(6, 5)
 
-    maps = explain(lens, "integrated_gradients", images, directions)
+    maps = attribute(encoder, "integrated_gradients", images, directions)
 
     for number in range(2):
-        expected = lens.scalar(images, directions[number]) - lens.scalar(GREY.expand_as(images), directions[number])
+        expected = encoder.scalar(images, directions[number]) - encoder.scalar(GREY.expand_as(images), directions[number])
         torch.testing.assert_close(maps[number].sum(dim=(1, 2)), expected.detach(), atol=0.05, rtol=0.05)
 
 
@@ -97,19 +97,19 @@ def test_integrated_gradients_add_up_to_the_difference_from_the_absent_image(con
 def test_a_batch_equals_captum_image_by_image(method, conv, images):
     from captum.attr import IntegratedGradients, LayerGradCam, Occlusion
 
-    lens, directions = _lens(conv, images), _directions(6, 5)
+    encoder, directions = _prepared(conv, images), _directions(6, 5)
 
-    maps = explain(lens, method, images, directions)
+    maps = attribute(encoder, method, images, directions)
 
     for row in range(6):
         x, v = images[row : row + 1].clone().requires_grad_(), directions[1, row : row + 1]
         if method == "integrated_gradients":
-            expected = IntegratedGradients(lens.scalar).attribute(x, GREY.expand_as(x), additional_forward_args=v, n_steps=8).sum(dim=1)
+            expected = IntegratedGradients(encoder.scalar).attribute(x, GREY.expand_as(x), additional_forward_args=v, n_steps=8).sum(dim=1)
         elif method == "occlusion":
-            found = Occlusion(lens.scalar).attribute(x, (3, 4, 4), (3, 2, 2), GREY.expand_as(x), additional_forward_args=v)
+            found = Occlusion(encoder.scalar).attribute(x, (3, 4, 4), (3, 2, 2), GREY.expand_as(x), additional_forward_args=v)
             expected = found[:, 0]
         else:
-            coarse = LayerGradCam(lens.scalar, conv.next).attribute(x, additional_forward_args=v)
+            coarse = LayerGradCam(encoder.scalar, conv.next).attribute(x, additional_forward_args=v)
             expected = F.interpolate(coarse, size=(SIDE, SIDE), mode="bilinear", align_corners=False)[:, 0]
         torch.testing.assert_close(maps[1, row : row + 1], expected.detach().float(), atol=1e-4, rtol=1e-4)
 
@@ -118,13 +118,13 @@ def test_a_batch_equals_captum_image_by_image(method, conv, images):
 def test_occlusion_equals_captum_for_windows_that_do_not_fit(window, conv, images):
     from captum.attr import Occlusion
 
-    lens, directions = _lens(conv, images, window=window), _directions(6, 5)
+    encoder, directions = _prepared(conv, images, window=window), _directions(6, 5)
     stride = max(1, window // 2)
 
-    maps = explain(lens, "occlusion", images, directions)
+    maps = attribute(encoder, "occlusion", images, directions)
 
     sizes = ((3, window, window), (3, stride, stride))
-    expected = Occlusion(lens.scalar).attribute(images, *sizes, GREY.expand_as(images), additional_forward_args=directions[0])
+    expected = Occlusion(encoder.scalar).attribute(images, *sizes, GREY.expand_as(images), additional_forward_args=directions[0])
     torch.testing.assert_close(maps[0], expected[:, 0].detach().float(), atol=1e-5, rtol=1e-4)
 
 
@@ -132,12 +132,12 @@ def test_occlusion_equals_captum_for_windows_that_do_not_fit(window, conv, image
 def test_maps_do_not_depend_on_the_batch_size(method, images):
     torch.manual_seed(0)
     encode = OneAttention().eval() if method == "attention" else SmallConv().eval()
-    lens, directions = _lens(encode, images), _directions(6, 5)
+    encoder, directions = _prepared(encode, images), _directions(6, 5)
 
-    whole = explain(lens, method, images, directions)
-    single = torch.cat([explain(lens, method, images[i : i + 1], directions[:, i : i + 1]) for i in range(6)], dim=1)
-    object.__setattr__(lens, "batch", 4)  # fewer images at once than the eight steps
-    small = explain(lens, method, images, directions)
+    whole = attribute(encoder, method, images, directions)
+    single = torch.cat([attribute(encoder, method, images[i : i + 1], directions[:, i : i + 1]) for i in range(6)], dim=1)
+    object.__setattr__(encoder, "batch", 4)  # fewer images at once than the eight steps
+    small = attribute(encoder, method, images, directions)
 
     torch.testing.assert_close(whole, single, atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(whole, small, atol=1e-5, rtol=1e-4)
@@ -157,12 +157,12 @@ class Corner(nn.Module):
 @pytest.mark.parametrize("method", ["integrated_gradients", "occlusion"])
 def test_the_map_of_a_model_that_sees_one_corner_lies_in_that_corner(method, images):
     torch.manual_seed(0)
-    lens, region = _lens(Corner().eval(), images), np.zeros((SIDE, SIDE), dtype=bool)
+    encoder, region = _prepared(Corner().eval(), images), np.zeros((SIDE, SIDE), dtype=bool)
     region[: SIDE // 4, : SIDE // 4] = True
     near = region.copy()
     near[: SIDE // 4 + 3, : SIDE // 4 + 3] = True  # a covered window reaches over the corner's edge
 
-    maps = explain(lens, method, images, _directions(6, 5))[0].numpy()
+    maps = attribute(encoder, method, images, _directions(6, 5))[0].numpy()
 
     share = energy_share(maps, near if method == "occlusion" else region)
     np.testing.assert_allclose(share, 1.0, atol=1e-6)
@@ -191,9 +191,9 @@ def test_attention_flow_is_the_slope_by_a_bias_on_each_key(images):
     """The reference puts a bias b_j on key j for all queries and heads: the flow to patch j is df/db_j at b = 0."""
     torch.manual_seed(0)
     encode = OneAttention().eval()
-    lens, directions = _lens(encode, images), _directions(6, 5)
+    encoder, directions = _prepared(encode, images), _directions(6, 5)
 
-    maps = explain(lens, "attention", images, directions)
+    maps = attribute(encoder, "attention", images, directions)
 
     bias = torch.zeros(6, 1, 1, 17, requires_grad=True)
     value = (F.normalize(encode(images, bias), dim=-1) * directions[0]).sum()
@@ -255,14 +255,14 @@ def test_the_last_feature_map_of_any_network_is_found_and_every_method_it_allows
     torch.manual_seed(0)
     encode, pixels = make().eval(), torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 
-    lens = _lens(encode, pixels)
+    encoder = _prepared(encode, pixels)
 
-    assert (lens.layer.shape.layout, lens.layer.shape.grid, lens.layer.shape.prefix) == (layout, grid, prefix)
-    assert lens.layer.name.replace("encoder.layer.", "layers.") == where
-    assert ("attention" in lens.unavailable) == (layout != "tokens")
+    assert (encoder.layer.shape.layout, encoder.layer.shape.grid, encoder.layer.shape.prefix) == (layout, grid, prefix)
+    assert encoder.layer.name.replace("encoder.layer.", "layers.") == where
+    assert ("attention" in encoder.unavailable) == (layout != "tokens")
     for method in METHODS:
-        if method not in lens.unavailable and method != "occlusion":
-            found = explain(lens, method, pixels, _directions(2, encode(pixels).shape[1], 1))
+        if method not in encoder.unavailable and method != "occlusion":
+            found = attribute(encoder, method, pixels, _directions(2, encode(pixels).shape[1], 1))
             assert found.shape == (1, 2, 32, 32)
             assert (found.amax(dim=(2, 3)) > found.amin(dim=(2, 3))).all(), method
 
@@ -282,7 +282,7 @@ def test_images_that_are_not_square_keep_their_grid():
     torch.manual_seed(0)
     pixels = torch.rand(2, 3, 32, 48)
 
-    layer = _lens(OneAttention().eval(), pixels).layer
+    layer = _prepared(OneAttention().eval(), pixels).layer
 
     assert layer.shape.grid == (8, 12)
     assert layer.shape.prefix == 1
@@ -316,15 +316,15 @@ def test_methods_leave_no_hook_no_gradient_and_torchs_attention_as_it_was(fails,
     encode, original = OneAttention().eval(), F.scaled_dot_product_attention
     encode.qkv.weight.requires_grad_(False)
     flags = [parameter.requires_grad for parameter in encode.parameters()]
-    lens = _lens(encode, images)
+    encoder = _prepared(encode, images)
     directions = _directions(6, 7 if fails else 5)
 
     for method in METHODS:
         if fails:
             with pytest.raises(RuntimeError):
-                explain(lens, method, images, directions)
+                attribute(encoder, method, images, directions)
         else:
-            explain(lens, method, images, directions)
+            attribute(encoder, method, images, directions)
 
     assert F.scaled_dot_product_attention is original
     assert all(parameter.grad is None for parameter in encode.parameters())
@@ -344,8 +344,8 @@ def test_zero_shot_directions_are_a_class_minus_the_mean_of_the_others():
 
 
 def test_frequencies_share_out_exactly_what_the_pixels_do(conv, images):
-    lens = _lens(conv, images)
-    gradients = mean_gradients(lens, images, _directions(6, 5, 1))[0].numpy()
+    encoder = _prepared(conv, images)
+    gradients = mean_gradients(encoder, images, _directions(6, 5, 1))[0].numpy()
     difference = (images - GREY).numpy()
 
     found = used_contributions(difference, gradients)
@@ -359,8 +359,8 @@ def test_a_model_of_one_frequency_uses_the_band_of_that_frequency(images):
 
     for cycles, band in ((5, 3), (3, 2), (1, 1), (0, 0)):
         wave = torch.cos(2 * torch.pi * cycles * torch.arange(SIDE) / SIDE).expand(3, SIDE, SIDE) * 1e-3
-        lens = _lens(UnitLinear(wave.contiguous()), images)
-        gradients = mean_gradients(lens, images, torch.tensor([1.0, 0.0]).expand(1, 6, 2))[0].numpy()
+        encoder = _prepared(UnitLinear(wave.contiguous()), images)
+        gradients = mean_gradients(encoder, images, torch.tensor([1.0, 0.0]).expand(1, 6, 2))[0].numpy()
 
         shares = band_shares(used_contributions((images - GREY).numpy(), gradients))
 
@@ -427,10 +427,10 @@ def test_deletion_and_insertion_of_a_linear_model_by_hand():
     """g = the mean of the brightness over the upper half times 0.1: deleting the upper half first leaves nothing after one half."""
     weight = torch.zeros(3, SIDE, SIDE)
     weight[:, : SIDE // 2] = 0.1 / (3 * SIDE * SIDE / 2)
-    lens = focus(UnitLinear(weight), torch.ones(2, 3, SIDE, SIDE), absent=torch.zeros(3, 1, 1), steps=4)
+    encoder = prepare(UnitLinear(weight), torch.ones(2, 3, SIDE, SIDE), baseline=torch.zeros(3, 1, 1), steps=4)
     maps = weight.sum(dim=0).numpy()[None].repeat(2, axis=0)
 
-    found = curves(lens, torch.ones(2, 3, SIDE, SIDE), torch.tensor([[1.0, 0.0]] * 2), into_cells(maps), seed=0)
+    found = curves(encoder, torch.ones(2, 3, SIDE, SIDE), torch.tensor([[1.0, 0.0]] * 2), into_cells(maps), seed=0)
 
     shares = np.array([0, 6, 16, 32, 48, 58, 64]) / 32  # cells of the upper half among the first, of 64
     np.testing.assert_allclose(found.insertion[0], 0.1 * np.minimum(shares, 1), atol=1e-6)
@@ -450,22 +450,22 @@ def test_the_area_of_an_order_without_meaning_is_the_same_for_deletion_and_inser
 def test_maps_without_meaning_are_seldom_believed(conv, images):
     """Null: 20 draws of smooth random maps for 12 images each. One draw passes in 2.5 %; more than 3 of 20 in 1 of 1,000."""
     pixels = torch.rand(12, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(5))
-    lens, direction = _lens(conv, pixels), _directions(12, 5)[0]
+    encoder, direction = _prepared(conv, pixels), _directions(12, 5)[0]
     rng = np.random.default_rng(0)
     believed = 0
     for seed in range(20):
         noise = torch.from_numpy(rng.normal(size=(12, 1, 4, 4)))
         maps = F.interpolate(noise, size=(SIDE, SIDE), mode="bilinear")[:, 0].numpy()
-        believed += believe(lens, pixels, direction, maps, None, seed=seed)[2] == INFORMATIVE
+        believed += measure_faithfulness(encoder, pixels, direction, maps, None, seed=seed)[2] == INFORMATIVE
 
     assert believed <= 3
 
 
 def test_maps_of_shuffled_weights_are_no_better_than_themselves(conv, images):
-    lens, direction = _lens(conv, images), _directions(6, 5)[0]
-    maps = explain(lens, "integrated_gradients", images, direction[None])[0].numpy()
+    encoder, direction = _prepared(conv, images), _directions(6, 5)[0]
+    maps = attribute(encoder, "integrated_gradients", images, direction[None])[0].numpy()
 
-    scores, _, status = believe(lens, images, direction, maps, maps, seed=0)
+    scores, _, status = measure_faithfulness(encoder, images, direction, maps, maps, seed=0)
 
     assert scores["over_randomised_weights"].value == 0
     assert scores["randomised_weights_agreement"].value == pytest.approx(1)

@@ -14,7 +14,7 @@ from probes.compute import memoize
 from probes.corruptions.blur import disc, enlarged, smear
 from probes.corruptions.kinds import CORRUPTIONS, corrupt
 from probes.corruptions.probe import LEAST_IMAGES, corruptions
-from probes.corruptions.severity import CIFAR, IMAGENET, setting
+from probes.corruptions.severity import CIFAR, IMAGENET, corruption_settings
 from probes.corruptions.weather import plasma
 from probes.embeddings import embed
 from probes.probe_input import ProbeInput
@@ -53,8 +53,8 @@ def test_large_images_take_the_other_settings(kind):
     image = np.random.default_rng(1).random((1, 3, 96, 100)).astype(np.float32)
 
     assert corrupt(image, kind, 1, keys=np.array([0])).shape == image.shape
-    assert setting(kind, 1, 96).source == "ImageNet-C"
-    assert setting(kind, 1, 95).source == "CIFAR-10-C"
+    assert corruption_settings(kind, 1, 96).source == "ImageNet-C"
+    assert corruption_settings(kind, 1, 95).source == "CIFAR-10-C"
 
 
 @pytest.mark.parametrize(

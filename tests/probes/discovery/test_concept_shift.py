@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from probes.discovery.concept_directions import LEAST_SHARED, learn_words
-from probes.discovery.concept_shift import best_word, own_words, word_shift
+from probes.discovery.concept_shift import best_word, select_words, word_shift
 from probes.discovery.vocabulary import BUILT_IN, CONTEXTS, read_vocabulary
 
 NAMES = ("cat", "dog", "ship", "frog")
@@ -129,9 +129,9 @@ def test_an_echo_of_a_word_is_no_second_name_and_an_effect_of_its_own_is():
     """Word 1 goes along with word 0 by 0.6 and has nothing else; word 2 is independent of both."""
     alike = np.array([[1.0, 0.6, 0.0], [0.6, 1.0, 0.0], [0.0, 0.0, 1.0]])
 
-    assert own_words(np.array([1.0, 0.6, 0.5]), alike) == [0, 2]
-    assert own_words(np.array([1.0, 1.5, 0.5]), alike) == [1, 2]
-    assert own_words(np.zeros(0), np.zeros((0, 0))) == []
+    assert select_words(np.array([1.0, 0.6, 0.5]), alike) == [0, 2]
+    assert select_words(np.array([1.0, 1.5, 0.5]), alike) == [1, 2]
+    assert select_words(np.zeros(0), np.zeros((0, 0))) == []
 
 
 def test_the_best_word_is_that_of_the_largest_correlation_within_strata():

@@ -10,7 +10,7 @@ from torch import nn
 from probes.compute import memoize
 from probes.embeddings import embed
 from probes.ladder.pixel_features import pixel_features
-from probes.ladder.probe import RUNGS, climb, ladder
+from probes.ladder.probe import CONTROLS, apply_controls, ladder
 from probes.probe_input import ProbeInput
 
 
@@ -54,23 +54,25 @@ def _sight(cue: str, *, images=160, seed=0, **facts):
 
 def test_each_rung_takes_away_what_it_says():
     images = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    power = {rung: float((climb(images, rung)[..., 1:] - climb(images, rung)[..., :-1]).abs().mean()) for rung in RUNGS}
+    power = {
+        rung: float((apply_controls(images, rung)[..., 1:] - apply_controls(images, rung)[..., :-1]).abs().mean()) for rung in CONTROLS
+    }
 
-    assert torch.equal(climb(images, "raw"), images)
+    assert torch.equal(apply_controls(images, "raw"), images)
     assert power["low_pass"] < 0.5 * power["resize"] < 0.5 * power["codec"]
-    grey = climb(images, "grey")
+    grey = apply_controls(images, "grey")
     torch.testing.assert_close(grey[:, 0], grey[:, 2])
-    assert not torch.allclose(climb(images, "resize")[:, 0], climb(images, "resize")[:, 2], atol=0.05)
-    with pytest.raises(ValueError, match="`rung` must be one of"):
-        climb(images, "sepia")
+    assert not torch.allclose(apply_controls(images, "resize")[:, 0], apply_controls(images, "resize")[:, 2], atol=0.05)
+    with pytest.raises(ValueError, match="`control` must be one of"):
+        apply_controls(images, "sepia")
 
 
 def test_a_rung_does_not_depend_on_the_batch():
     images = torch.rand(5, 3, 17, 23, generator=torch.Generator().manual_seed(1))
 
-    for rung in RUNGS:
-        alone = torch.cat([climb(images[i : i + 1], rung) for i in range(5)])
-        torch.testing.assert_close(alone, climb(images, rung), atol=1e-5, rtol=0)
+    for rung in CONTROLS:
+        alone = torch.cat([apply_controls(images[i : i + 1], rung) for i in range(5)])
+        torch.testing.assert_close(alone, apply_controls(images, rung), atol=1e-5, rtol=0)
         assert alone.shape == images.shape
 
 
@@ -109,7 +111,7 @@ def test_the_teacher_stands_beside_is_remembered_and_a_twin_has_no_excess():
 
     assert first.to_dict() == again.to_dict()
     assert told == [(number, 5) for number in range(6)]
-    for rung in RUNGS:
+    for rung in CONTROLS:
         assert first.scores[f"excess/embedding/auc/{rung}"].value == 0.0
 
 

@@ -216,8 +216,8 @@ def test_the_least_of_a_row_are_those_of_sorting(columns):
 
 def test_the_reach_among_drawn_rows_is_that_of_their_own_cloud():
     """Also of a row in a lump of sixty of which no other was drawn."""
-    from probes.separability.distance_scores import NEIGHBOURS, reaches
-    from probes.separability.precision_recall import Balls
+    from probes.separability.distance_scores import NEIGHBOURS, neighbour_distances
+    from probes.separability.precision_recall import Manifold
 
     rng = np.random.default_rng(0)
     x = rng.normal(size=(400, 12))
@@ -226,11 +226,11 @@ def test_the_reach_among_drawn_rows_is_that_of_their_own_cloud():
     synthetic = np.arange(400) >= 200
     draws = [[np.r_[0, 60:160], np.arange(200, 300)], [np.arange(0, 200, 2), np.arange(201, 400, 2)]]
 
-    found = reaches(x, np.einsum("nd,nd->n", x, x), synthetic, draws)
+    found = neighbour_distances(x, np.einsum("nd,nd->n", x, x), synthetic, draws)
 
     for sets, radii in zip(draws, found, strict=True):
         for rows, radius in zip(sets, radii, strict=True):
-            np.testing.assert_allclose(radius, Balls.of(x[rows], NEIGHBOURS).reach, atol=1e-6)
+            np.testing.assert_allclose(radius, Manifold.of(x[rows], NEIGHBOURS).squared_radii, atol=1e-6)
 
 
 @pytest.mark.parametrize(("rank", "least"), [(12, 1.0), (3, 1.0), (12, 1e-5), (12, 1e-7), (12, 1e-12)])

@@ -1,4 +1,4 @@
-"""What one method says of one number of one encoder's images, and whether it can be believed."""
+"""Evaluation of the maps of one method and one logit: where their energy lies, and how faithful they are."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ INFORMATIVE = "informative"
 
 
 @dataclass(frozen=True)
-class Reading:
-    """Per-image values of one method's maps.
+class MapEvaluation:
+    """Per-image values and faithfulness of one method's maps.
 
     Args:
         values: name -> (n,) value of each image, NaN where there is none.
@@ -48,16 +48,16 @@ class Reading:
         return self.status == INFORMATIVE
 
 
-def values_of(
-    maps: np.ndarray, masks: np.ndarray | None, *, fine: bool, given: bool
+def map_values(
+    maps: np.ndarray, masks: np.ndarray | None, *, fine: bool, user_masks: bool
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Measure each map (n, H, W): where its energy lies, and in which frequencies.
 
     Args:
         maps: signed.
         masks: (n, H, W) bool, or None; images with an empty mask are left out.
-        fine: whether the method has the resolution of pixels, so that frequencies mean something.
-        given: whether the masks are the user's: then it is also told how well the largest values hit them.
+        fine: whether the method has the resolution of pixels, so that frequencies can be measured.
+        user_masks: whether the masks come from the user; then `pointing` and `overlap` are measured too.
     """
     n, height, width = maps.shape
     values, chances = {}, {}
@@ -69,21 +69,21 @@ def values_of(
             values[f"map_{band}"], chances[f"map_{band}"] = shares[:, number], np.full(n, white[number])
     if masks is not None:
         area = masks.mean(axis=(1, 2))
-        some = np.where(area > 0, 1.0, np.nan)
-        values["object_energy"], chances["object_energy"] = energy_share(maps, masks) * some, area * some
-        if given:
-            values["pointing"], chances["pointing"] = pointing_game(maps, masks) * some, area * some
-            values["overlap"], chances["overlap"] = overlap(maps, masks), area / (2 - area) * some
+        has_object = np.where(area > 0, 1.0, np.nan)
+        values["object_energy"], chances["object_energy"] = energy_share(maps, masks) * has_object, area * has_object
+        if user_masks:
+            values["pointing"], chances["pointing"] = pointing_game(maps, masks) * has_object, area * has_object
+            values["overlap"], chances["overlap"] = overlap(maps, masks), area / (2 - area) * has_object
     return values, chances
 
 
-def believe(
-    lens: AttributionTarget, images: Tensor, direction: Tensor, maps: np.ndarray, shuffled: np.ndarray | None, *, seed: int
+def measure_faithfulness(
+    encoder: AttributionTarget, images: Tensor, direction: Tensor, maps: np.ndarray, shuffled: np.ndarray | None, *, seed: int
 ) -> tuple[dict[str, Score], dict[str, np.ndarray], str]:
-    """Measure the faithfulness of maps beside two baselines, and judge.
+    """Measure the faithfulness of maps beside that of misplaced maps and of a randomised encoder, and decide whether they are informative.
 
     Args:
-        lens: the encoder.
+        encoder: the encoder.
         images: (n, 3, H, W).
         direction: (n, D).
         maps: (n, H, W).
@@ -91,34 +91,34 @@ def believe(
         seed: seed of misplaced maps and ties.
 
     Returns:
-        Scores of f - f(absent) in units of the standard deviation of f over the images, mean curves, and the status.
+        Scores of f - f(baseline) in units of the standard deviation of f over the images, mean curves, and the status.
     """
     cells = into_cells(maps)
-    own = curves(lens, images, direction, cells, seed=seed)
-    wrong = curves(lens, images, direction, misplaced(cells, seed=seed), seed=seed)
-    unit = float(own.deletion[:, 0].std()) or 1.0
-    scores = {name: _score(area / unit, None) for name, area in zip(("deletion", "insertion"), own.areas, strict=True)}
-    scores["faithfulness"] = _score(own.faithfulness / unit, 0.0)
-    scores["over_random"] = _score((own.faithfulness - wrong.faithfulness) / unit, 0.0)
-    drawn = {"random": wrong}
+    curve = curves(encoder, images, direction, cells, seed=seed)
+    wrong = curves(encoder, images, direction, misplaced(cells, seed=seed), seed=seed)
+    unit = float(curve.deletion[:, 0].std()) or 1.0
+    scores = {name: _score(area / unit, None) for name, area in zip(("deletion", "insertion"), curve.areas, strict=True)}
+    scores["faithfulness"] = _score(curve.faithfulness / unit, 0.0)
+    scores["over_random"] = _score((curve.faithfulness - wrong.faithfulness) / unit, 0.0)
+    controls = {"random": wrong}
     if shuffled is not None:
-        other = into_cells(shuffled)
-        drawn["randomised_weights"] = twin = curves(lens, images, direction, other, seed=seed)
-        scores["over_randomised_weights"] = _score((own.faithfulness - twin.faithfulness) / unit, 0.0)
-        alike = rank_correlation(cells, other)
+        randomised = into_cells(shuffled)
+        controls["randomised_weights"] = twin = curves(encoder, images, direction, randomised, seed=seed)
+        scores["over_randomised_weights"] = _score((curve.faithfulness - twin.faithfulness) / unit, 0.0)
+        alike = rank_correlation(cells, randomised)
         if np.isfinite(alike).sum() > 1:
             scores["randomised_weights_agreement"] = _score(alike[np.isfinite(alike)], 0.0)
-    lines = {f"{side}{suffix}": line for suffix, curve in _named(own, drawn) for side, line in _means(curve, unit).items()}
+    lines = {f"{side}{suffix}": mean for suffix, line in _named(curve, controls) for side, mean in _means(line, unit).items()}
     return scores, lines, _status(scores, maps)
 
 
-def _named(own: Curves, others: dict[str, Curves]) -> list[tuple[str, Curves]]:
-    return [("", own), *((f"/{name}", curve) for name, curve in others.items())]
+def _named(curve: Curves, controls: dict[str, Curves]) -> list[tuple[str, Curves]]:
+    return [("", curve), *((f"/{name}", control) for name, control in controls.items())]
 
 
 def _means(curve: Curves, unit: float) -> dict[str, np.ndarray]:
-    absent = curve.deletion[:, -1:]
-    return {"deletion": (curve.deletion - absent).mean(axis=0) / unit, "insertion": (curve.insertion - absent).mean(axis=0) / unit}
+    baseline = curve.deletion[:, -1:]
+    return {"deletion": (curve.deletion - baseline).mean(axis=0) / unit, "insertion": (curve.insertion - baseline).mean(axis=0) / unit}
 
 
 def _score(values: np.ndarray, chance: float | None) -> Score:
@@ -126,7 +126,7 @@ def _score(values: np.ndarray, chance: float | None) -> Score:
 
 
 def _status(scores: dict[str, Score], maps: np.ndarray) -> str:
-    """Judge by the low ends of the paired intervals; 0 is no threshold of ours but the value of a map without meaning."""
+    """Decide by the low ends of the paired intervals; a map without meaning has the value 0."""
     if (np.abs(maps).max(axis=(1, 2)) == 0).mean() > 0.5:
         return "uninformative: most of its maps are empty"
     if scores["over_random"].low <= 0:
@@ -137,7 +137,7 @@ def _status(scores: dict[str, Score], maps: np.ndarray) -> str:
 
 
 def rank_correlation(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Give Spearman's correlation of the cells of two maps of each image, (n,) in [-1, 1]; NaN for a map without variation.
+    """Compute Spearman's correlation of the cells of two maps of each image, (n,) in [-1, 1]; NaN for a map without variation.
 
     Args:
         first: (n, h, w).
