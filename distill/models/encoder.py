@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from distill.models.weights_report import WeightsReport
+
 
 class Encoder(nn.Module):
     """A backbone with its own input size and normalisation, and an optional linear projection.
@@ -33,6 +35,7 @@ class Encoder(nn.Module):
         self.backbone = backbone
         self.projection = projection if projection is not None else nn.Identity()
         self.input_size = input_size
+        self.weights_report = WeightsReport()
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
 

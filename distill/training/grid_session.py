@@ -15,8 +15,9 @@ from distill.data.pixel_cache import cache_folder
 from distill.data.split import Split
 from distill.errors import DistillError
 from distill.losses import needs_of
-from distill.models.checkpoint import fill_weights, read_weights
 from distill.models.encoder import Encoder
+from distill.models.foreign_weights.files import read_weights
+from distill.models.foreign_weights.filling import fill_weights
 from distill.models.student import attach_projection, build_backbone
 from distill.system.atomic_files import write_then_rename
 from distill.text.captions import write_texts
