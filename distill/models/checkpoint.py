@@ -1,4 +1,4 @@
-"""The only reader and writer of weights: safetensors with their own description inside."""
+"""Students' checkpoints, which are safetensors with their own description inside, and the loading of anybody's encoder."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Described(BaseModel):  # type: ignore[no-redef]  # the plugin takes `kwarg
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], description: Mapping[str, Any]) -> None:
-    """Write tensors and a JSON description to a temporary name, then rename: a reader never sees half a file.
+    """Write tensors and a JSON description to a temporary name, then rename, so that no reader sees half a file.
 
     Args:
         path: file to write; its folder must exist.
@@ -68,9 +68,9 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], description: Mapping
     plain: dict[str, Tensor] = {}
     seen: set[int] = set()
     for name, tensor in tensors.items():
-        whole = tensor.detach().cpu().contiguous()
+        dense = tensor.detach().cpu().contiguous()
         # safetensors refuses tensors that share memory, as tied weights do.
-        plain[name] = whole.clone() if whole.untyped_storage().data_ptr() in seen else whole
+        plain[name] = dense.clone() if dense.untyped_storage().data_ptr() in seen else dense
         seen.add(plain[name].untyped_storage().data_ptr())
     content = save(plain, metadata={"synthgap": json.dumps(description, sort_keys=True)})
     write_then_rename(path, lambda file: file.write(content))
@@ -99,7 +99,13 @@ def _description_in(metadata: Mapping[str, str], path: Path) -> dict[str, Any]:
 
 
 def save_student(path: Path, encoder: Encoder, description: Mapping[str, Any]) -> None:
-    """Write a student with what is needed to build it again (`spec`, `kwargs`, `embed_dim`, `image_size`)."""
+    """Write a student with what is needed to build it again.
+
+    Args:
+        path: file to write.
+        encoder: the student.
+        description: at least `spec`, `kwargs`, `embed_dim` and `image_size`.
+    """
     save_tensors(path, encoder.state_dict(), {"format": FORMAT, **description})
 
 
@@ -166,15 +172,16 @@ def _refuse_unnamed_code(spec: str, path: Path) -> None:
 
 def _refuse_larger_model(description: Mapping[str, Any], tensors: Mapping[str, Tensor], path: Path | str) -> None:
     """Refuse a description whose model is far larger than the weights beside it, before any memory is taken for it."""
-    if not description["kwargs"] or description["spec"].partition(":")[0] not in ("builtin", "timm"):
+    kind, _, name = description["spec"].partition(":")
+    if kind not in ("builtin", "timm") or not (description["kwargs"] or "?" in name):
         return
     try:
         with torch.device("meta"):
-            wanted = parameter_count(build_backbone(description["spec"], description["kwargs"]))
+            needed = parameter_count(build_backbone(description["spec"], description["kwargs"]))
     except (RuntimeError, NotImplementedError):  # a model whose constructor looks at numbers
         return
-    if wanted > (held := sum(tensor.numel() for tensor in tensors.values())) + 1_000_000:
-        raise DistillError(f"{path} must hold the weights of its model, got {held:,} numbers for a model of {wanted:,}; make it again.")
+    if needed > (size := sum(tensor.numel() for tensor in tensors.values())) + 1_000_000:
+        raise DistillError(f"{path} must hold the weights of its model, got {size:,} numbers for a model of {needed:,}; make it again.")
 
 
 def load_encoder(
@@ -210,7 +217,7 @@ def load_encoder_with_report(
         raise ValueError(f"`student` must be {FORMS}, got the file {spec}; name its model and give the file with `--weights`.")
     if weights is None and has_random_weights(spec):
         logger.warning(
-            "%s names no weights, so they are randomly initialised and nothing is trained: give them with --weights FILE (`weights`).", spec
+            "%s names no weights, so they are drawn by lot and nothing is trained: give them with --weights FILE (`weights`).", spec
         )
     encoder = _loaded(spec, weights, image_size, kwargs)
     output = output_dtype(encoder, image_size)

@@ -135,7 +135,7 @@ def _unused(name: str, model: Any, unexpected: list[str]) -> dict[str, tuple[str
 
 
 def _preprocessing(name: str, config: Any, *, local_only: bool) -> tuple[tuple[float, ...], tuple[float, ...], int | None]:
-    """Give mean, standard deviation and side of a model's input; the model's own side goes before its processor's."""
+    """Return mean, standard deviation and side of a model's input; the model's own side takes precedence over its processor's."""
     from transformers import AutoImageProcessor
 
     size = getattr(getattr(config, "vision_config", config), "image_size", None)
@@ -147,8 +147,8 @@ def _preprocessing(name: str, config: Any, *, local_only: bool) -> tuple[tuple[f
             "hf:%s says nothing of its preprocessing, so mean and deviation of 0.5 are taken; add preprocessor_config.json.", name
         )
         return (0.5,) * 3, (0.5,) * 3, size
-    wanted = dict(getattr(processor, "crop_size", None) or getattr(processor, "size", None) or {})
-    size = size or wanted.get("height") or wanted.get("shortest_edge")
+    sizes = dict(getattr(processor, "crop_size", None) or getattr(processor, "size", None) or {})
+    size = size or sizes.get("height") or sizes.get("shortest_edge")
     if not getattr(processor, "do_normalize", True):
         return (0.0,) * 3, (1.0,) * 3, size
     return tuple(processor.image_mean), tuple(processor.image_std), size

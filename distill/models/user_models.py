@@ -92,7 +92,7 @@ def _unwrapped(model: nn.Module) -> tuple[nn.Module, list[str]]:
     while (inner := _inside(model)) is not model:
         notes += [] if isinstance(inner, Scripted) else [f"{type(model).__name__} is taken off"]
         model = inner
-    for part in list(model.modules()):
+    for part in [part for part in model.modules() if not isinstance(part, torch.jit.ScriptModule)]:
         if getattr(part, "_compiled_call_impl", None) is not None:
             part._compiled_call_impl = None
             notes.append("torch.compile is taken off")
@@ -134,8 +134,18 @@ class Scripted(nn.Module):
     def __init__(self, script: torch.jit.ScriptModule) -> None:
         super().__init__()
         self.__dict__["script"] = script  # not registered as a part, so that nobody puts hooks on what is inside
+        self._take_tensors()
+
+    def _take_tensors(self) -> None:
+        script = self.__dict__["script"]
         self._parameters.update(dict(script.named_parameters()))
         self._buffers.update(dict(script.named_buffers()))
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Scripted:
+        """Convert the tensors of the script itself, as `float` and `to` ask."""
+        self.__dict__["script"]._apply(fn, recurse)
+        self._take_tensors()
+        return self
 
     def __getattr__(self, name: str) -> Any:
         try:

@@ -166,7 +166,8 @@ def _read_content(path: Path) -> Any:
     try:
         with warnings.catch_warnings(), torch.serialization.safe_globals(_harmless_types()):
             warnings.simplefilter("ignore", UserWarning)  # of unusual pickle protocols and TorchScript: what matters is refused below
-            return torch.load(path, map_location="cpu", weights_only=True)
+            with path.open("rb") as file:  # a path that ends in .safetensors would be read as that, whatever it holds
+                return torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # a restricted unpickler that is fed arbitrary bytes may raise anything
         named = re.search(r"GLOBAL ([\w.]+)", str(error))
         convert = ""
