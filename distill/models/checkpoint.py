@@ -152,7 +152,7 @@ def load_student(path: Path | str) -> tuple[Encoder, dict[str, Any]]:
     _refuse_unnamed_code(description["spec"], Path(path))
     encoder = build_backbone(description["spec"], description["kwargs"])
     attach_projection(encoder, description["embed_dim"], image_size=description["image_size"])
-    fill_weights(encoder, tensors, str(path))
+    encoder.weights_report = fill_weights(encoder, tensors, str(path))
     return encoder.eval(), description
 
 
@@ -212,6 +212,7 @@ def load_encoder_with_report(
         if weights is not None:
             raise ValueError(f"`weights` must be left out for the checkpoint {spec}, got {weights}; it holds its own.")
         encoder = load_student(spec)[0]
+        _log(spec, encoder.weights_report)
         return encoder, encoder.weights_report
     if Path(spec).is_file() and not spec.endswith(".py"):
         raise ValueError(f"`student` must be {FORMS}, got the file {spec}; name its model and give the file with `--weights`.")
@@ -227,9 +228,13 @@ def load_encoder_with_report(
             report, notes=(*report.notes, f"its embeddings are {str(output).removeprefix('torch.')}, as its own code computes them")
         )
         encoder.weights_report = report
-    if report.is_unusual:
-        logger.warning("%s: %s.", weights if weights is not None else spec, report.summary())
+    _log(str(spec if weights is None else weights), report)
     return encoder, report
+
+
+def _log(source: str, report: WeightsReport) -> None:
+    if report.is_unusual:
+        logger.warning("%s: %s.", source, report.summary())
 
 
 def _loaded(spec: str, weights: Path | str | None, image_size: int, kwargs: Mapping[str, Any] | None) -> Encoder:
@@ -240,18 +245,23 @@ def _loaded(spec: str, weights: Path | str | None, image_size: int, kwargs: Mapp
     except ValueError:
         if not encoder.weights_report.precision:
             raise
-        own = _filled(spec, weights, image_size, kwargs, keep_precision=True)
-        try:
-            feature_width(own, image_size)
-        except ValueError:
-            own = encoder
-        if own is encoder:
+        unconverted = _filled(spec, weights, image_size, kwargs, keep_precision=True)
+        if not _takes_images(unconverted, image_size):
             raise
-        kept = encoder.weights_report.precision.partition(" to ")[0]
-        report = own.weights_report
-        own.weights_report = replace(report, precision="", notes=(*report.notes, f"the model runs in {kept}, as its own code asks"))
-        encoder = own
+        precision = encoder.weights_report.precision.partition(" to ")[0]
+        report = unconverted.weights_report
+        note = f"the model runs in {precision}, as its own code asks"
+        unconverted.weights_report = replace(report, precision="", notes=(*report.notes, note))
+        encoder = unconverted
     return encoder.eval()
+
+
+def _takes_images(encoder: Encoder, image_size: int) -> bool:
+    try:
+        feature_width(encoder, image_size)
+    except ValueError:
+        return False
+    return True
 
 
 def _filled(spec: str, weights: Path | str | None, image_size: int, kwargs: Mapping[str, Any] | None, *, keep_precision: bool) -> Encoder:
@@ -266,12 +276,13 @@ def _filled(spec: str, weights: Path | str | None, image_size: int, kwargs: Mapp
         merge_adapter(encoder, adapter)
     elif weights is not None:
         file = read_weights_file(weights)
-        own = encoder.backbone.model if isinstance(encoder.backbone, (Transformed, Pooled)) else encoder.backbone
+        model = encoder.backbone.model if isinstance(encoder.backbone, (Transformed, Pooled)) else encoder.backbone
         if isinstance(encoder.backbone, Pooled):
             precision = precision_of(file.tensors.values())
-            file = replace(file, tensors=in_current_names(own, file.tensors))
+            file = replace(file, tensors=in_current_names(model, file.tensors))
             built = replace(built, precision=precision)
-        report = fill_encoder(encoder, own, file, str(weights), lambda: feature_width(encoder, image_size))
+            encoder.backbone.pooled |= any("pooler" in name for name in file.tensors)
+        report = fill_encoder(encoder, model, file, str(weights), lambda: feature_width(encoder, image_size))
         encoder.weights_report = report.joined(replace(built, unused={}))
     refuse_bad_weights(encoder, spec)
     return encoder

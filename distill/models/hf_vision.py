@@ -147,11 +147,27 @@ def _preprocessing(name: str, config: Any, *, local_only: bool) -> tuple[tuple[f
             "hf:%s says nothing of its preprocessing, so mean and deviation of 0.5 are taken; add preprocessor_config.json.", name
         )
         return (0.5,) * 3, (0.5,) * 3, size
+    _refuse_other_pixels(name, processor)
     sizes = dict(getattr(processor, "crop_size", None) or getattr(processor, "size", None) or {})
     size = size or sizes.get("height") or sizes.get("shortest_edge")
     if not getattr(processor, "do_normalize", True):
         return (0.0,) * 3, (1.0,) * 3, size
     return tuple(processor.image_mean), tuple(processor.image_std), size
+
+
+def _refuse_other_pixels(name: str, processor: Any) -> None:
+    """Refuse a processor that does to pixels what an `Encoder` does not: swap colours, or scale them other than to [0, 1]."""
+    odd = {
+        "do_flip_channel_order": bool(getattr(processor, "do_flip_channel_order", False)),
+        "rescale_offset": bool(getattr(processor, "rescale_offset", False)),
+        "rescale_factor": abs((getattr(processor, "rescale_factor", None) or 1 / 255) * 255 - 1) > 1e-6,
+        "do_rescale": getattr(processor, "do_rescale", None) is False,
+    }
+    if settings := [setting for setting, is_odd in odd.items() if is_odd]:
+        raise DistillError(
+            f"hf:{name} must take RGB images in [0, 1], got a processor with {', '.join(settings)} set otherwise; "
+            "return (module, transform) from path/to/file.py:function."
+        )
 
 
 class Pooled(nn.Module):

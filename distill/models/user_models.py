@@ -68,6 +68,8 @@ def encoder_of(built: Any, where: str) -> Encoder:
         ValueError: for anything else, or a model without data.
     """
     if isinstance(built, Encoder):
+        built.backbone, notes = _unwrapped(built.backbone)
+        built.weights_report = WeightsReport(notes=tuple(notes))
         return built
     model, transform = built if isinstance(built, tuple) and len(built) == 2 else (built, None)
     if not isinstance(model, nn.Module):
@@ -134,6 +136,7 @@ class Scripted(nn.Module):
     def __init__(self, script: torch.jit.ScriptModule) -> None:
         super().__init__()
         self.__dict__["script"] = script  # not registered as a part, so that nobody puts hooks on what is inside
+        self.__dict__["forward"] = script.forward  # as a traced module's, so that nobody takes it for a layer without state
         self._take_tensors()
 
     def _take_tensors(self) -> None:
@@ -161,10 +164,6 @@ class Scripted(nn.Module):
         self.__dict__["script"].train(mode)
         self.training = mode
         return self
-
-    def forward(self, *arguments: Any, **named: Any) -> Any:
-        """Run the script."""
-        return self.__dict__["script"](*arguments, **named)
 
 
 class Transformed(nn.Module):

@@ -77,9 +77,9 @@ def name_tensors(names: Iterable[str]) -> str:
     parts = [name.split(".") for name in names]
     depth = next((place for place, same in enumerate(zip(*parts, strict=False)) if len(set(same)) > 1), min(map(len, parts)) - 1)
     groups = _groups(names, max(depth, 1))
-    shown = list(groups.items())[:MOST_GROUPS]
-    more = sum(groups.values()) - sum(count for _, count in shown)
-    return ", ".join([f"`{start}` ({count})" if count > 1 else f"`{start}`" for start, count in shown] + [f"and {more} more"] * bool(more))
+    listed = list(groups.items())[:MOST_GROUPS]
+    more = sum(groups.values()) - sum(count for _, count in listed)
+    return ", ".join([f"`{start}` ({count})" if count > 1 else f"`{start}`" for start, count in listed] + [f"and {more} more"] * bool(more))
 
 
 def _groups(names: list[str], depth: int) -> dict[str, int]:

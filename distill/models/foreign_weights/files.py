@@ -27,10 +27,8 @@ USUAL_KEYS = ("state_dict", "model_state_dict", "model")
 WRAPPERS = {"module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "_forward_module"}
 """Parts of names that DataParallel, torch.compile, FSDP, activation checkpointing and Lightning's Fabric put in, at any place."""
 
-TRAINING_STATE = re.compile(
-    r"(\w+_)?(optim|optimizer|optimizers|optimizer_states?|scheduler|schedulers|lr_schedulers?|scaler|grad_scaler|amp)(_\w+)?"
-)
-"""Entries of a training checkpoint whose tensors belong to the optimiser and its kin, not to a model."""
+OPTIMISERS = re.compile(r"(\w+_)?optim(izer|izers|izer_states?)?(_\w+)?")
+"""Entries of a training checkpoint whose tensors belong to the optimiser, not to a model."""
 
 AVERAGES = re.compile(r"(^|[^a-z])(ema|swa|avg|average|averaged|shadow)($|[^a-z])", re.I)
 """Entries that hold another copy of the weights: an average over the training."""
@@ -65,7 +63,7 @@ class WeightsFile:
         tensors: name -> tensor. Tensors of entries beside the state dict carry the entry's name in front.
         key: entry that the state dict lay under; empty where the file is a plain state dict.
         unused: reason -> names of tensors in the file that are not in `tensors`.
-        harmless: names of tensors of the optimiser and its kin, and of counters beside the state dict.
+        harmless: names of tensors of the optimiser, and of numbers and integers beside the state dict.
     """
 
     tensors: dict[str, Tensor]
@@ -149,8 +147,8 @@ def _file_in_folder(folder: Path) -> Path:
         path for ending in ("*.safetensors", "*.bin", "*.pt", "*.pth") for path in folder.glob(ending)
     )
     if len(files) != 1:
-        held = ", ".join(path.name for path in files[:5]) or "no weights"
-        raise FileNotFoundError(f"the weights must be one file, got the folder {folder} with {held}; name the file.")
+        names = ", ".join(path.name for path in files[:5]) or "no weights"
+        raise FileNotFoundError(f"the weights must be one file, got the folder {folder} with {names}; name the file.")
     return files[0]
 
 
@@ -281,8 +279,8 @@ def _state_of(data: Any, path: Path, key: str = "") -> WeightsFile:
         keys.append(str(usual))
         data = data[usual]
     if not _is_state(data):
-        held = ", ".join(sorted(map(str, data))[:5]) if isinstance(data, dict) else ""
-        got = f"a dict of {held}" if held else type(data).__name__
+        entries = ", ".join(sorted(map(str, data))[:5]) if isinstance(data, dict) else ""
+        got = f"a dict of {entries}" if entries else type(data).__name__
         choose = (
             "; choose one as FILE#KEY or" if isinstance(data, dict) and any(_is_state(_plain(value)) for value in data.values()) else ";"
         )
@@ -294,13 +292,13 @@ def _state_of(data: Any, path: Path, key: str = "") -> WeightsFile:
 
 
 def _with_beside(state: dict[str, Tensor], key: str, entries: Mapping[str, Any]) -> WeightsFile:
-    """Add to a state dict the tensors beside it that may belong to the model; the others are said to be averages or training state."""
+    """Add to a state dict the tensors beside it that may belong to the model; the others are averages or training state."""
     averages: list[str] = []
     harmless: list[str] = []
     joined: dict[str, Tensor] = {}
     for entry, value in entries.items():
         for name, tensor in _tensors_in(value, entry):
-            if not _is_array(tensor) or TRAINING_STATE.fullmatch(entry.lower()):
+            if not _is_array(tensor) or OPTIMISERS.fullmatch(entry.lower()):
                 harmless.append(name)
             elif AVERAGES.search(entry):
                 averages.append(name)
@@ -323,7 +321,7 @@ def _chosen(content: Any, key: str, path: Path) -> WeightsFile:
     """Read the entry, or the tensors with names below it, that `FILE#KEY` asks for."""
     if isinstance(content, dict) and key in content and not isinstance(content[key], Tensor):
         return _state_of(content[key], path, key)
-    held: list[str] = sorted(map(str, content))[:5] if isinstance(content, dict) else [type(content).__name__]
+    entries: list[str] = sorted(map(str, content))[:5] if isinstance(content, dict) else [type(content).__name__]
     entry, _, below = key.partition(".")
     try:
         if isinstance(content, dict) and entry in content and below and not isinstance(content[entry], Tensor):
@@ -335,6 +333,6 @@ def _chosen(content: Any, key: str, path: Path) -> WeightsFile:
     start = f"{plain_name(below.rstrip('.'))}."
     tensors = {plain_name(name).removeprefix(start): tensor for name, tensor in file.tensors.items() if plain_name(name).startswith(start)}
     if not tensors:
-        raise ValueError(f"the key after # must be one of {path}, got {key!r} where there are {', '.join(held)}; choose one of these.")
+        raise ValueError(f"the key after # must be one of {path}, got {key!r} where there are {', '.join(entries)}; choose one of these.")
     rest = tuple(name for name in file.tensors if not plain_name(name).startswith(start))
     return WeightsFile(tensors, key, {f"outside of #{key}": rest} if rest else {})

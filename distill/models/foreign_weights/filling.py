@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 
 from torch import Tensor, nn
 
 from distill.models.encoder import Encoder, refuse_bad_weights
-from distill.models.foreign_weights.files import WeightsFile
+from distill.models.foreign_weights.files import WeightsFile, read_weights_file
 from distill.models.foreign_weights.matching import Leftover, Match, ancestors, is_recomputed, leftover_of, match_names, missing_names
 from distill.models.weights_report import WeightsReport, name_tensors, precision_of
+
+logger = logging.getLogger(__name__)
 
 CLASSIFIERS = ("head", "fc", "classifier")
 """What timm and torchvision call the layer that gives classes."""
@@ -42,12 +46,29 @@ def fill_weights(module: nn.Module, weights: Mapping[str, Tensor], where: str) -
     return _filled(module, match, weights, leftover, where)
 
 
-def fill_encoder(encoder: Encoder, own: nn.Module, file: WeightsFile, where: str, width: Callable[[], int]) -> WeightsReport:
+def fill_from_file(module: nn.Module, path: Path | str) -> WeightsReport:
+    """Read a weights file and load it strictly, as `fill_weights` does; log what of it is not used.
+
+    Args:
+        module: is filled in place.
+        path: as `distill.models.foreign_weights.files.read_weights_file` takes it.
+
+    Returns:
+        What was read and what was not.
+    """
+    file = read_weights_file(path)
+    report = _of_file(fill_weights(module, file.tensors, str(path)), file)
+    if report.is_unusual:
+        logger.warning("%s: %s.", path, report.summary())
+    return report
+
+
+def fill_encoder(encoder: Encoder, model: nn.Module, file: WeightsFile, where: str, width: Callable[[], int]) -> WeightsReport:
     """Load a file's weights into an encoder, with the linear projection that lies beside the model in the file.
 
     Args:
         encoder: is filled in place; its projection is replaced where the file holds one.
-        own: the part of `encoder` that somebody's state dict is of, within our wrappers.
+        model: the part of `encoder` that somebody's state dict is of, within our wrappers.
         file: weights.
         where: what errors call the weights.
         width: measures the width F of the encoder's features.
@@ -59,7 +80,7 @@ def fill_encoder(encoder: Encoder, own: nn.Module, file: WeightsFile, where: str
         ValueError: naming the missing, unexpected or misshapen tensors.
     """
     weights = file.tensors
-    for module in {id(module): module for module in (own, encoder.backbone, encoder)}.values():
+    for module in {id(module): module for module in (model, encoder.backbone, encoder)}.values():
         try:
             match = match_names(module, weights, where, file.key)
         except ValueError:
@@ -67,19 +88,19 @@ def fill_encoder(encoder: Encoder, own: nn.Module, file: WeightsFile, where: str
         leftover = leftover_of(match, module, weights)
         if not leftover.unexplained and not missing_names(module, match):
             return _of_file(_filled(module, match, weights, leftover, where), file)
-    match = match_names(own, weights, where, file.key)
-    leftover = leftover_of(match, own, weights)
-    projection = None if missing_names(own, match) else _projection(match, leftover.unexplained, weights)
+    match = match_names(model, weights, where, file.key)
+    leftover = leftover_of(match, model, weights)
+    projection = None if missing_names(model, match) else _projection(match, leftover.unexplained, weights)
     if projection is None or not isinstance(encoder.projection, nn.Identity):
-        _refuse_misfits(own, match, leftover.unexplained, where, file.key)
+        _refuse_misfits(model, match, leftover.unexplained, where, file.key)
         raise ValueError(
             f"the weights in {where} must fit the model, got a projection for one that has its own; name the model they belong to."
         )
-    report = _of_file(_filled(own, match, weights, leftover, where), file)
+    report = _of_file(_filled(model, match, weights, leftover, where), file)
     shape = _attach(encoder, projection, weights, width(), where)
     precision = precision_of(weights[name] for name in (*match.names.values(), *projection))
-    said = f"{name_tensors(projection)} of shape {shape}"
-    return replace(report, projection=said, used=report.used + len(projection), precision=precision)
+    description = f"{name_tensors(projection)} of shape {shape}"
+    return replace(report, projection=description, used=report.used + len(projection), precision=precision)
 
 
 def _of_file(report: WeightsReport, file: WeightsFile) -> WeightsReport:
@@ -97,19 +118,19 @@ def _projection(match: Match, unexplained: list[str], weights: Mapping[str, Tens
         return None
     if not any(_is_projection(layer, start, match.prefix) for start in ancestors(match.prefix)):
         return None
-    found = tuple(match.rest[f"{layer}.{last}"] for last in ("weight", "bias") if last in lasts)
-    weight = weights[found[0]]
-    if weight.ndim != 2 or (len(found) > 1 and weights[found[1]].shape != weight.shape[:1]):
+    names = tuple(match.rest[f"{layer}.{last}"] for last in ("weight", "bias") if last in lasts)
+    weight = weights[names[0]]
+    if weight.ndim != 2 or (len(names) > 1 and weights[names[1]].shape != weight.shape[:1]):
         return None
-    return found
+    return names
 
 
 def _is_projection(layer: str, start: str, prefix: str) -> bool:
     """Tell whether a layer is named as a projection, or follows the model in an `nn.Sequential` of the two."""
     if not layer.startswith(start):
         return False
-    own = layer.removeprefix(start)
-    return PROJECTIONS.fullmatch(own.lower()) is not None or (own == "1" and prefix == f"{start}0.")
+    name = layer.removeprefix(start)
+    return PROJECTIONS.fullmatch(name.lower()) is not None or (name == "1" and prefix == f"{start}0.")
 
 
 def _attach(encoder: Encoder, projection: tuple[str, ...], weights: Mapping[str, Tensor], width: int, where: str) -> tuple[int, ...]:
@@ -166,19 +187,19 @@ def _remedy(match: Match, missing: list[str], unexplained: list[str], where: str
 def _filled(module: nn.Module, match: Match, weights: Mapping[str, Tensor], leftover: Leftover, where: str) -> WeightsReport:
     expected = module.state_dict()
     tensors = {}
-    for name, held in match.names.items():
-        tensor, own = weights[held], expected[name]
-        if tensor.shape != own.shape and is_recomputed(name):
+    for name, file_name in match.names.items():
+        tensor, current = weights[file_name], expected[name]
+        if tensor.shape != current.shape and is_recomputed(name):
             continue
-        if tensor.is_complex() and not own.is_complex():
-            raise ValueError(f"`{held}` in {where} must hold real numbers, got {tensor.dtype}; save the weights as float32.")
-        if own.is_floating_point() and not tensor.is_floating_point():
+        if tensor.is_complex() and not current.is_complex():
+            raise ValueError(f"`{file_name}` in {where} must hold real numbers, got {tensor.dtype}; save the weights as float32.")
+        if current.is_floating_point() and not tensor.is_floating_point():
             raise ValueError(
-                f"`{held}` in {where} must hold float numbers, got {tensor.dtype}; save the weights as float32, not quantised."
+                f"`{file_name}` in {where} must hold float numbers, got {tensor.dtype}; save the weights as float32, not quantised."
             )
-        if tensor.shape != own.shape:
+        if tensor.shape != current.shape:
             raise ValueError(
-                f"`{held}` in {where} must have shape {tuple(own.shape)}, got {tuple(tensor.shape)}; name the model it belongs to."
+                f"`{file_name}` in {where} must have shape {tuple(current.shape)}, got {tuple(tensor.shape)}; name the model it belongs to."
             )
         tensors[name] = tensor
     module.load_state_dict(tensors, strict=False)

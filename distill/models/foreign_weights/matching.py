@@ -10,17 +10,11 @@ from torch import Tensor, nn
 
 from distill.models.foreign_weights.files import plain_name
 
-RECOMPUTED = {
-    "num_batches_tracked": "counter of batches",
-    "position_ids": "recomputed buffer",
-    "relative_position_index": "recomputed buffer",
-    "relative_coords_table": "recomputed buffer",
-    "attn_mask": "recomputed buffer",
-    "n_averaged": "counter of an average",
-    "total_ops": "counter of a profiler",
-    "total_params": "counter of a profiler",
-}
-"""Last parts of names whose tensors say nothing that was learnt -> what they are. Older files hold them, newer models build them."""
+COUNTERS = {"num_batches_tracked", "n_averaged", "total_ops", "total_params"}
+"""Last parts of names of counters: of batch norm, of averages over the training, of profilers."""
+
+RECOMPUTED = {"position_ids", "relative_position_index", "relative_coords_table", "attn_mask"}
+"""Last parts of names of buffers that a model computes when it is built. Older versions saved them."""
 
 TEXT_TOWERS = {
     "text",
@@ -76,7 +70,7 @@ class Leftover:
 
 def is_recomputed(name: str) -> bool:
     """Tell whether a tensor of this name holds nothing that was learnt."""
-    return name.rpartition(".")[2] in RECOMPUTED
+    return name.rpartition(".")[2] in COUNTERS | RECOMPUTED
 
 
 def match_names(module: nn.Module, weights: Mapping[str, Tensor], where: str, key: str = "") -> Match:
@@ -113,9 +107,9 @@ def match_names(module: nn.Module, weights: Mapping[str, Tensor], where: str, ke
         choices = " or ".join(f"`{where}#{prefix.rstrip('.') or key}`" for prefix in whole if prefix or key)
         raise ValueError(f"the weights in {where} must hold the model once, got it under {whole}; keep one of them, as with {choices}.")
     best = whole[0] if whole else max(prefixes, key=lambda prefix: sum(prefix + name in names for name in needed), default="")
-    found = {original: names[best + plain] for plain, original in model_names.items() if best + plain in names}
-    used = set(found.values())
-    return Match(found, best, {plain: original for plain, original in names.items() if original not in used}, tuple(copies))
+    matched = {original: names[best + plain] for plain, original in model_names.items() if best + plain in names}
+    used = set(matched.values())
+    return Match(matched, best, {plain: original for plain, original in names.items() if original not in used}, tuple(copies))
 
 
 def _plain_names(names: Iterable[str]) -> dict[str, str]:
@@ -134,7 +128,7 @@ def _prefixes(needed: list[str], names: Mapping[str, str]) -> list[str]:
     """List what can stand before the names of a model: before its longest name, or else before any of its names."""
     by_length = sorted(needed, key=len, reverse=True)
     for name in by_length:
-        prefixes = {held[: -len(name)] for held in names if held == name or held.endswith(f".{name}")}
+        prefixes = {other[: -len(name)] for other in names if other == name or other.endswith(f".{name}")}
         if prefixes:
             return sorted(prefixes)
     return [""]
@@ -165,9 +159,10 @@ def _equal(one: Tensor, other: Tensor) -> bool:
 
 def missing_names(module: nn.Module, match: Match) -> list[str]:
     """List the tensors of a model that the file lacks, without those that hold nothing learnt or are tied to one that it has."""
-    state = module.state_dict()
-    held = {_place(state[name]) for name in match.names}
-    return sorted(name for name in state if name not in match.names and not is_recomputed(name) and _place(state[name]) not in held)
+    state, parameters = module.state_dict(), dict(module.named_parameters(remove_duplicate=False))
+    filled = {_place(state[name]) for name in match.names}
+    lacking = [name for name in state if name not in match.names and _place(state[name]) not in filled]
+    return sorted(name for name in lacking if name in parameters or not is_recomputed(name))
 
 
 def _place(tensor: Tensor) -> tuple[int, tuple[int, ...], tuple[int, ...]]:
@@ -204,10 +199,10 @@ def leftover_of(match: Match, module: nn.Module, weights: Mapping[str, Tensor]) 
 
 def _is_harmless(plain: str, tensor: Tensor, prefix: str, buffers: Mapping[str, Tensor]) -> bool:
     """Tell a buffer that the model has with the same values, without saving it, and other tensors that hold nothing learnt."""
-    own = buffers.get(plain.removeprefix(prefix)) if plain.startswith(prefix) else None
-    if own is None:
+    buffer = buffers.get(plain.removeprefix(prefix)) if plain.startswith(prefix) else None
+    if buffer is None:
         return is_recomputed(plain)
-    return own.shape == tensor.shape and torch.equal(own.to(tensor.dtype), tensor)
+    return buffer.shape == tensor.shape and torch.equal(buffer.to(tensor.dtype), tensor)
 
 
 def _reason(plain: str, tensor: Tensor, prefix: str, *, openai: bool) -> str | None:

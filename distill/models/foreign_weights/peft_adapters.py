@@ -62,18 +62,18 @@ def merge_adapter(encoder: Encoder, folder: Path) -> Encoder:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # of names that do not fit: they are refused below
             adapted = peft.PeftModel.from_pretrained(model, str(folder))
-            held = set(peft.utils.load_peft_weights(str(folder), device="cpu"))
-            wanted = set(peft.get_peft_model_state_dict(adapted))
-            if held == wanted:
+            file_names = set(peft.utils.load_peft_weights(str(folder), device="cpu"))
+            model_names = set(peft.get_peft_model_state_dict(adapted))
+            if file_names == model_names:
                 merged = adapted.merge_and_unload()
     except Exception as error:  # PEFT raises many kinds
         raise DistillError(
             f"{folder} must be a PEFT adapter for {type(model).__name__}, got {type(error).__name__}: {first_line(error)[:300]}; "
             "name its base model, or merge it (`merge_and_unload()`) and save the model."
         ) from error
-    if held != wanted:
+    if file_names != model_names:
         raise DistillError(
-            f"{folder} must be a PEFT adapter for {type(model).__name__}, got tensors that differ from the model's: {name_tensors(held ^ wanted)}; "
+            f"{folder} must be a PEFT adapter for {type(model).__name__}, got tensors that differ from the model's: {name_tensors(file_names ^ model_names)}; "
             "name its base model."
         )
     if wrapper is model:
@@ -81,5 +81,5 @@ def merge_adapter(encoder: Encoder, folder: Path) -> Encoder:
     else:
         wrapper.model = merged
     report = encoder.weights_report
-    encoder.weights_report = replace(report, notes=(*report.notes, f"the adapter of {folder} is merged ({len(held)} tensors)"))
+    encoder.weights_report = replace(report, notes=(*report.notes, f"the adapter of {folder} is merged ({len(file_names)} tensors)"))
     return encoder

@@ -26,12 +26,12 @@ def rows() -> list[list[str]]:
     return [row for row in cells if not row[0].startswith("---") and row[-1] != "test"]
 
 
-def tests_in(text: str) -> set[str]:
+def defined_in(text: str) -> set[str]:
     return set(re.findall(r"^def (test_\w+)", text, re.MULTILINE))
 
 
 def test_each_row_of_the_page_names_a_test_that_exists() -> None:
-    known = set().union(*(tests_in(path.read_text(encoding="utf-8")) for path in (ROOT / "tests").rglob("test_*.py")))
+    known = set().union(*(defined_in(path.read_text(encoding="utf-8")) for path in (ROOT / "tests").rglob("test_*.py")))
     named = [re.fullmatch(r"`(test_\w+)`", row[-1]) for row in rows()]
 
     assert len(named) > 50
@@ -40,6 +40,6 @@ def test_each_row_of_the_page_names_a_test_that_exists() -> None:
 
 def test_each_test_of_a_format_has_its_row() -> None:
     named = {row[-1].strip("`") for row in rows()}
-    tests = set().union(*(tests_in((Path(__file__).parent / path).read_text(encoding="utf-8")) for path in TESTS))
+    tests = set().union(*(defined_in((Path(__file__).parent / path).read_text(encoding="utf-8")) for path in TESTS))
 
     assert tests - named - NOT_A_FORMAT == set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +135,20 @@ def test_weights_under_the_names_of_older_versions_fill_the_model(as_saved: bool
         torch.testing.assert_close(encoder(images), model(pixel_values=images).pooler_output, rtol=1e-5, atol=1e-5)
 
 
+def test_a_pooler_in_the_weights_is_used_where_the_folder_has_none(images: Tensor, tmp_path: Path) -> None:
+    from transformers import ViTConfig, ViTModel
+
+    folder = written(vit_classifier(), tmp_path / "classifier")
+    torch.manual_seed(1)
+    model = ViTModel(ViTConfig(**SMALL)).eval()
+    torch.save(model.state_dict(), tmp_path / "w.pt")
+
+    encoder = load_encoder(f"hf:{folder}", weights=tmp_path / "w.pt", image_size=16)
+
+    with torch.inference_mode():
+        torch.testing.assert_close(encoder(images), model(pixel_values=images).pooler_output, rtol=1e-5, atol=1e-5)
+
+
 def test_position_ids_of_older_files_are_harmless(images: Tensor, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     model = clip_vision()
     folder = written(model, tmp_path / "m")
@@ -146,6 +161,16 @@ def test_position_ids_of_older_files_are_harmless(images: Tensor, tmp_path: Path
         torch.testing.assert_close(encoder(images), model(pixel_values=images).image_embeds, rtol=1e-5, atol=1e-5)
     assert report.harmless == ("vision_model.embeddings.position_ids",)
     assert caplog.text == ""
+
+
+@pytest.mark.parametrize("setting", [{"rescale_factor": 1 / 127.5}, {"do_rescale": False}, {"do_flip_channel_order": True}])
+def test_a_processor_that_scales_or_swaps_colours_is_refused(setting: dict[str, Any], tmp_path: Path) -> None:
+    folder = written(clip_vision(), tmp_path / "m")
+    path = folder / "preprocessor_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | setting))
+
+    with pytest.raises(DistillError, match=rf"must take RGB images in \[0, 1\], got a processor with {next(iter(setting))} set otherwise"):
+        load_encoder(f"hf:{folder}", image_size=16)
 
 
 def test_a_whole_clip_gives_its_image_features(images: Tensor, tmp_path: Path) -> None:

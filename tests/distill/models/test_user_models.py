@@ -224,6 +224,25 @@ def test_torchscript_and_exported_programs_embed_as_the_plain_model(name: str, c
         assert weights_hash(encoder) == weights_hash(plain)
 
 
+def test_a_script_is_not_run_by_several_threads_at_once(code: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from app.commands.embed import passes_at_once
+
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
+    encoder = load_encoder(f"{code}:traced", image_size=16)
+
+    assert passes_at_once(encoder, images=4096, batch_size=8, size=16) == 1
+    assert passes_at_once(load_encoder("timm:test_byobnet", image_size=16), images=4096, batch_size=8, size=16) > 1
+
+
+def test_an_encoder_of_ours_around_a_compiled_model_is_unwrapped(code: Path, images: Tensor, expected: Tensor) -> None:
+    code.write_text(CODE + "\n\ndef ours():\n    from distill.models.encoder import Encoder\n    return Encoder(torch.compile(plain()))\n")
+
+    encoder, report = load_encoder_with_report(f"{code}:ours", image_size=16)
+
+    torch.testing.assert_close(said(encoder, images), expected, rtol=1e-5, atol=1e-5)
+    assert report.notes == ("OptimizedModule is taken off",)
+
+
 def test_a_script_in_half_precision_runs_in_float32(code: Path, images: Tensor, expected: Tensor) -> None:
     encoder, report = load_encoder_with_report(f"{code}:traced_half", image_size=16)
 

@@ -122,7 +122,7 @@ def test_a_lightning_checkpoint_is_read_below_its_module(backbone: nn.Module, im
     assert not report.is_unusual
 
 
-@pytest.mark.parametrize("entry", ["prototypes", "queue", "target_encoder", "best_model", "callbacks", "semantic"])
+@pytest.mark.parametrize("entry", ["prototypes", "queue", "target_encoder", "best_model", "callbacks", "semantic", "scaler"])
 def test_tensors_beside_the_state_dict_are_refused_by_name(entry: str, backbone: nn.Module, tmp_path: Path) -> None:
     """Names such as `target` and `semantic` hold `arg` and `ema` by chance alone."""
     torch.save({"state_dict": backbone.state_dict(), entry: {"weight": torch.ones(3)}}, tmp_path / "w.pt")

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from distill.models.checkpoint import load_encoder, load_encoder_with_report
-from distill.models.foreign_weights.filling import fill_weights
+from distill.models.foreign_weights.filling import fill_from_file, fill_weights
 
 SPEC = "timm:test_byobnet"
 WIDTH = 256
@@ -269,6 +269,35 @@ def test_a_buffer_that_the_model_no_longer_saves_must_have_its_values() -> None:
     fill_weights(Net(), Net().state_dict() | {"scale": torch.tensor([1.0, 2.0])}, "x.pt")
     with pytest.raises(ValueError, match="`scale` unexpected"):
         fill_weights(Net(), Net().state_dict() | {"scale": torch.tensor([1.0, 3.0])}, "x.pt")
+
+
+def test_a_parameter_is_never_taken_for_a_buffer_that_can_be_missing() -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = nn.Linear(2, 2)
+            self.attn_mask = nn.Parameter(torch.ones(2))
+
+    tensors = {name: tensor for name, tensor in Net().state_dict().items() if name != "attn_mask"}
+    with pytest.raises(ValueError, match="`attn_mask` missing"):
+        fill_weights(Net(), tensors, "x.pt")
+
+
+@pytest.mark.parametrize("wrap", [nn.utils.parametrizations.weight_norm, nn.utils.parametrizations.spectral_norm])
+def test_parametrised_weights_are_refused_with_the_remedy(wrap: Callable[[nn.Module], nn.Module]) -> None:
+    with pytest.raises(ValueError, match=r"remove the parametrisation .*Unexpected: `parametrizations.weight"):
+        fill_weights(nn.Linear(2, 2), wrap(nn.Linear(2, 2)).state_dict(), "x.pt")
+
+
+def test_an_initial_checkpoint_of_training_is_read_with_the_same_care(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    model, other = nn.Linear(2, 2), nn.Linear(2, 2)
+    path = saved({"state_dict": {"net.weight": other.weight, "net.bias": other.bias}, "model_ema": model.state_dict()}, tmp_path)
+
+    report = fill_from_file(model, path)
+
+    assert torch.equal(model.weight, other.weight)
+    assert report.prefix == "net."
+    assert "not used (another copy of the weights, which FILE#KEY reads): `model_ema.bias`, `model_ema.weight`" in caplog.text
 
 
 def test_tied_weights_that_safetensors_wrote_once_are_read(tmp_path: Path) -> None:
