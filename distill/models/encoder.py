@@ -1,4 +1,4 @@
-"""One shape for every image encoder: float images in [0, 1] go in, raw embeddings come out."""
+"""The one interface of every image encoder: float images in [0, 1] go in, raw embeddings come out."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import hashlib
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from distill.models.weights_report import WeightsReport
 
 
 class Encoder(nn.Module):
@@ -18,6 +20,8 @@ class Encoder(nn.Module):
         std: standard deviation of each colour, three numbers.
         input_size: side to which images are resized (bicubic, antialiased), or None to take them as they come.
         projection: linear map of features to the teacher's dimension, or None.
+
+    Its attribute `weights_report` says how foreign weights were read.
     """
 
     def __init__(
@@ -33,6 +37,7 @@ class Encoder(nn.Module):
         self.backbone = backbone
         self.projection = projection if projection is not None else nn.Identity()
         self.input_size = input_size
+        self.weights_report = WeightsReport()
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
 
@@ -55,11 +60,11 @@ class Encoder(nn.Module):
     def _normalised(self, images: Tensor) -> Tensor:
         if images.is_contiguous() or not images.is_contiguous(memory_format=torch.channels_last):
             return (images - self.mean) / self.std
-        # Three numbers at a time are slow: here a row of pixels, whose colours lie side by side, is one line. The same bits.
-        n, colours, height, width = images.shape
-        mean, std = (number.flatten().repeat(width) for number in (self.mean, self.std))
-        lines = (images.permute(0, 2, 3, 1).reshape(n * height, width * colours) - mean) / std
-        return lines.view(n, height, width, colours).permute(0, 3, 1, 2)
+        # Broadcasting over three numbers is slow: here each row of pixels, whose colours lie side by side, is one line. The result has the same bits.
+        n, channels, height, width = images.shape
+        mean, std = (statistic.flatten().repeat(width) for statistic in (self.mean, self.std))
+        lines = (images.permute(0, 2, 3, 1).reshape(n * height, width * channels) - mean) / std
+        return lines.view(n, height, width, channels).permute(0, 3, 1, 2)
 
 
 def parameter_count(module: nn.Module) -> int:
@@ -84,6 +89,10 @@ def weights_hash(module: nn.Module) -> str:
 
 def refuse_bad_weights(module: nn.Module, where: str) -> None:
     """Refuse weights that hold NaN or infinity.
+
+    Args:
+        module: its parameters and buffers are checked.
+        where: what the error calls them.
 
     Raises:
         ValueError: naming the first such tensor.

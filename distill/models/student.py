@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import difflib
-import importlib.util
-import sys
+import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 import torch
 from torch import Tensor, nn
@@ -17,41 +19,69 @@ from distill.errors import DistillError
 from distill.models.encoder import Encoder
 from distill.models.onednn import shielded
 from distill.models.open_clip_models import image_tower
+from distill.models.user_models import encoder_of, from_file
+from distill.models.weights_report import to_float32
 from distill.system.plugins import load_plugin, plugin_names
 
 FORMS = (
-    "timm:NAME, open_clip:NAME[/TAG], hf:ID, builtin:NAME, plugin:NAME, a synthgap checkpoint (.safetensors) or path/to/file.py:function"
+    "timm:NAME or timm:NAME?num_classes=D, open_clip:NAME[/TAG], hf:ID, builtin:NAME, plugin:NAME, a synthgap checkpoint (.safetensors) "
+    "or path/to/file.py:function"
 )
+
+NOT_IN_A_NAME = (
+    "pretrained",
+    "pretrained_cfg",
+    "pretrained_cfg_overlay",
+    "checkpoint_path",
+    "cache_dir",
+    "features_only",
+    "scriptable",
+    "exportable",
+)
+"""Arguments of `timm.create_model` that read files or change what the model returns: a name cannot set them."""
+
+
+MIXED_PRECISION = re.compile(r"dtype|scalar type|Input type|must have the same type", re.I)
+"""What torch says where numbers of two precisions meet in one layer."""
 
 
 def has_random_weights(spec: str) -> bool:
-    """Tell a name that gives an architecture and no weights: whatever is built from it is drawn by lot."""
+    """Tell a name that gives an architecture and no weights, so that what is built from it is randomly initialised."""
     kind, _, name = spec.partition(":")
     if kind == "open_clip":
         return not any(sign in name for sign in "/\\:") and not Path(name).exists()
     return kind in ("timm", "builtin")
 
 
-def build_backbone(spec: str, kwargs: Mapping[str, Any] | None = None) -> Encoder:
+def build_backbone(spec: str, kwargs: Mapping[str, Any] | None = None, *, keep_precision: bool = False) -> Encoder:
     """Build an image encoder without a projection from its name.
 
     Args:
         spec: one of the forms in `FORMS`, except a checkpoint (see `distill.models.checkpoint`).
         kwargs: keyword arguments for the model's constructor (timm, builtin and plugin only).
+        keep_precision: leave parameters and buffers in the precision that the model comes in, instead of float32.
 
     Returns:
-        An `Encoder` in train mode with fresh weights (pretrained where a tag or id says so).
+        An `Encoder` in train mode, randomly initialised or pretrained where a tag, id or function says so. Its `weights_report` says what was converted.
 
     Raises:
         ValueError: for an unknown form or name, with the nearest names.
         FileNotFoundError: for a file that is not there.
         DistillError: when a hub that is needed cannot be reached.
     """
+    encoder = _built(spec, dict(kwargs or {}))
+    if not keep_precision and (converted := to_float32(encoder)):
+        encoder.weights_report = replace(encoder.weights_report, precision=converted)
+    return shielded(encoder)  # type: ignore[return-value]
+
+
+def _built(spec: str, kwargs: dict[str, Any]) -> Encoder:
     kind, _, name = spec.partition(":")
-    kwargs = dict(kwargs or {})
+    if kind in ("timm", "builtin") and "?" in name:
+        name, kwargs = _with_arguments(spec, kwargs)
     if kind in _BUILDERS and name:
         try:
-            return shielded(_BUILDERS[kind](name, kwargs))  # type: ignore[return-value]
+            return _BUILDERS[kind](name, kwargs)
         except (DistillError, FileNotFoundError):
             raise
         except Exception as error:  # what a constructor says of numbers that do not go together
@@ -61,8 +91,43 @@ def build_backbone(spec: str, kwargs: Mapping[str, Any] | None = None) -> Encode
     if ".py:" in spec:
         if kwargs:
             raise ValueError(f"`kwargs` must be empty for {spec}, got {sorted(kwargs)}; set them inside the function.")
-        return shielded(_from_file(*spec.rsplit(":", 1)))  # type: ignore[return-value]
+        return from_file(*spec.rsplit(":", 1))
     raise ValueError(f"`student` must be {FORMS}, got {spec!r}; check the prefix.")
+
+
+def _with_arguments(spec: str, kwargs: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Take the constructor's arguments out of a name such as `timm:resnet18?num_classes=512&global_pool=max`.
+
+    Args:
+        spec: form, name and arguments; numbers, True, False and None are read as such, everything else as text.
+        kwargs: arguments given otherwise.
+
+    Returns:
+        The name and all arguments.
+
+    Raises:
+        ValueError: for arguments that are none, are given twice, or read files.
+    """
+    name, _, query = spec.partition(":")[2].partition("?")
+    pairs = parse_qsl(query, keep_blank_values=True)
+    keys = [key for key, _ in pairs]
+    if not pairs or not all(key.isidentifier() and value for key, value in pairs):
+        raise ValueError(
+            f"`student` {spec} must have arguments after ?, got {query!r}; write them as NAME?num_classes=512&global_pool=avg."
+        )
+    if refused := sorted(set(keys) & set(NOT_IN_A_NAME)):
+        raise ValueError(f"`student` {spec} must only set what its layers are, got {refused}; give weights with --weights FILE.")
+    if twice := sorted({key for key in keys if keys.count(key) > 1 or key in kwargs}):
+        raise ValueError(f"`student` {spec} must set each argument once, got {twice} twice; leave one out.")
+    return name, {**kwargs, **{key: _value(text) for key, text in pairs}}
+
+
+def _value(text: str) -> Any:
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return text
+    return value if isinstance(value, (int, float, bool, type(None), str)) else text
 
 
 def attach_projection(encoder: Encoder, embed_dim: int, *, image_size: int) -> Encoder:
@@ -87,6 +152,15 @@ def feature_width(encoder: nn.Module, image_size: int) -> int:
     Raises:
         ValueError: when the encoder cannot take such an image or its output is not of shape (N, D).
     """
+    return int(_blank_output(encoder, image_size).shape[1])
+
+
+def output_dtype(encoder: nn.Module, image_size: int) -> torch.dtype:
+    """Return the precision of an encoder's output for one blank image; raises as `feature_width` does."""
+    return _blank_output(encoder, image_size).dtype
+
+
+def _blank_output(encoder: nn.Module, image_size: int) -> Tensor:
     if not 1 <= image_size <= MAX_SIZE:
         raise ValueError(f"`image_size` must be at least 1 pixel and at most {MAX_SIZE}, got {image_size}; give the side the model wants.")
     training = encoder.training
@@ -96,6 +170,16 @@ def feature_width(encoder: nn.Module, image_size: int) -> int:
             output = encoder(torch.zeros(1, 3, image_size, image_size))
     except Exception as error:  # anybody's model: whatever its layers raise
         line = " ".join(str(error).split())[:200]
+        if MIXED_PRECISION.search(str(error)):
+            raise ValueError(
+                f"the encoder must take float32 images and run in float32, got {type(error).__name__}: {line}; "
+                "leave out .half(), .bfloat16() and .double() in its code, or convert the images there."
+            ) from error
+        if "Guard failed" in line:
+            raise ValueError(
+                f"the encoder must take any number of images of {image_size} x {image_size} pixels, got {type(error).__name__}: {line}; "
+                "export it with a dynamic batch and for that size."
+            ) from error
         raise ValueError(
             f"the encoder must take images of {image_size} x {image_size} pixels, got {type(error).__name__}: {line}; "
             "give its own size (`image_size`) or return (module, transform)."
@@ -105,7 +189,7 @@ def feature_width(encoder: nn.Module, image_size: int) -> int:
     if not isinstance(output, Tensor) or output.ndim != 2:
         shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
         raise ValueError(f"the encoder must return embeddings of shape (N, D), got {shape}; pool it to one vector for each image.")
-    return int(output.shape[1])
+    return output
 
 
 def _from_timm(name: str, kwargs: dict[str, Any]) -> Encoder:
@@ -155,7 +239,7 @@ def _from_plugin(name: str, kwargs: dict[str, Any]) -> Encoder:
     if factory is None:
         known = plugin_names("synthgap.students")
         raise ValueError(f"`student` plugin:{name} must be offered by an installed package, got {known or 'none'}; install it.")
-    return _encoder_of(factory(**kwargs), f"plugin:{name}")
+    return encoder_of(factory(**kwargs), f"plugin:{name}")
 
 
 _BUILDERS: dict[str, Callable[[str, dict[str, Any]], Encoder]] = {
@@ -165,56 +249,3 @@ _BUILDERS: dict[str, Callable[[str, dict[str, Any]], Encoder]] = {
     "builtin": _builtin,
     "plugin": _from_plugin,
 }
-
-
-def _from_file(path: str, function: str) -> Encoder:
-    """Call a function of a Python file; it gives a module, or a module and a transform."""
-    file = Path(path)
-    if not file.is_file():
-        raise FileNotFoundError(f"`student` must name a Python file that exists, got {path}; give path/to/file.py:function.")
-    spec = importlib.util.spec_from_file_location(f"_synthgap_user_{file.stem}", file)
-    if spec is None or spec.loader is None:
-        raise ValueError(f"`student` must name a Python file, got {path}; give path/to/file.py:function.")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    try:
-        spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:  # a script may leave by itself
-        raise ValueError(f"{path} must import without an error, got {type(error).__name__}: {error}; run it by itself first.") from error
-    factory = getattr(module, function, None)
-    if not callable(factory):
-        names = [name for name, value in vars(module).items() if callable(value) and not name.startswith("_")]
-        raise ValueError(f"`student` {path} must have a function {function}, got {names}; check the name after the colon.")
-    try:
-        made = factory()
-    except (Exception, SystemExit) as error:
-        raise ValueError(
-            f"{path}:{function} must build a model without arguments, got {type(error).__name__}: {error}; mend the function."
-        ) from error
-    return _encoder_of(made, f"{path}:{function}")
-
-
-def _encoder_of(made: Any, where: str) -> Encoder:
-    """Wrap what somebody's function returned: a module, or a module and its transform, or an `Encoder` already."""
-    if isinstance(made, Encoder):
-        return made
-    model, transform = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
-    if not isinstance(model, nn.Module):
-        raise ValueError(f"{where} must return a torch.nn.Module, got {type(model).__name__}; return the module or (module, transform).")
-    return Encoder(model if transform is None else Transformed(model, transform))
-
-
-class Transformed(nn.Module):
-    """A module behind its own per-image transform (PIL image -> tensor, as torchvision's and open_clip's are)."""
-
-    def __init__(self, model: nn.Module, transform: Callable[[Any], Tensor]) -> None:
-        super().__init__()
-        self.model = model
-        self.transform = transform
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Embed images in [0, 1], shape (N, 3, H, W), as eight-bit pictures through the transform: raw (N, D)."""
-        from torchvision.transforms.functional import to_pil_image
-
-        eight_bit = (images.clamp(0, 1) * 255).round().to(torch.uint8).cpu()
-        return self.model(torch.stack([self.transform(to_pil_image(image)) for image in eight_bit]).to(images.device))

@@ -29,7 +29,7 @@ class Teacher:
         logit_scale: multiplier of cosines that the teacher was trained with.
         weights: zero-shot classifier weights (D, C) for a teacher without a text tower.
         embed_dim: dimension D of its embeddings.
-        quick: the same function as `encoder` in fewer passes, for embeddings alone; None: `encoder` itself.
+        fast_encode: the same function as `encoder` in fewer passes, for embeddings alone; None: `encoder` itself.
     """
 
     def __init__(
@@ -67,6 +67,10 @@ class Teacher:
     def embed_text(self, texts: Sequence[str], *, batch_size: int = 256) -> Tensor:
         """Embed texts, each distinct one once.
 
+        Args:
+            texts: any strings.
+            batch_size: texts in one forward pass.
+
         Returns:
             Unit float32 rows, shape (N, D), in the order of `texts`.
 
@@ -78,11 +82,15 @@ class Teacher:
         distinct = sorted(set(texts))
         parts = [self._encode_text(distinct[start : start + batch_size]) for start in range(0, len(distinct), batch_size)]
         rows = F.normalize(torch.cat(parts).float(), dim=-1)
-        place = {text: row for row, text in enumerate(distinct)}
-        return rows[[place[text] for text in texts]].clone()
+        row_of = {text: row for row, text in enumerate(distinct)}
+        return rows[[row_of[text] for text in texts]].clone()
 
     def class_weights(self, class_names: Sequence[str], templates: Sequence[str]) -> Tensor:
-        """Give zero-shot classifier weights: the mean over templates of unit text embeddings, normalised again.
+        """Compute zero-shot classifier weights: the mean over templates of unit text embeddings, normalised again.
+
+        Args:
+            class_names: C names.
+            templates: T prompts with one `{}`.
 
         Returns:
             Unit columns, float32, shape (D, C).
@@ -112,6 +120,9 @@ def load_teacher(spec: str, *, class_weights: Path | str | None = None, image_si
             with `class_weights`.
         class_weights: `.npy` file of shape (D, C) for a teacher without a text tower.
         image_size: side of the images, used to measure the embedding dimension.
+
+    Returns:
+        The teacher, in eval mode and without gradients.
 
     Raises:
         FileNotFoundError: for a folder or file that is not there.
@@ -150,7 +161,7 @@ def load_teacher(spec: str, *, class_weights: Path | str | None = None, image_si
 
 
 def read_class_weights(path: Path | str) -> Tensor:
-    """Read zero-shot classifier weights (D, C) from a `.npy` file and give them unit columns.
+    """Read zero-shot classifier weights (D, C) from a `.npy` file and normalise their columns.
 
     Raises:
         FileNotFoundError: when there is no such file.
@@ -166,8 +177,8 @@ def read_class_weights(path: Path | str) -> Tensor:
         line = (str(error).splitlines() or [type(error).__name__])[0][:300]
         raise ValueError(f"`class_weights` must be a .npy array of numbers, got {path} ({line}); save it with numpy.save.") from error
     if not isinstance(array, np.ndarray) or array.ndim != 2 or array.dtype.kind not in "fiu" or not array.size:
-        found = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else "an archive"
-        raise ValueError(f"`class_weights` must be finite numbers of shape (D, C), got {found} in {path}; save it with numpy.save.")
+        kind = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else "an archive"
+        raise ValueError(f"`class_weights` must be finite numbers of shape (D, C), got {kind} in {path}; save it with numpy.save.")
     with np.errstate(over="ignore"):
         array = array.astype(np.float32)
     if not np.isfinite(array).all() or not array.any(axis=0).all():

@@ -15,8 +15,8 @@ from distill.data.pixel_cache import cache_folder
 from distill.data.split import Split
 from distill.errors import DistillError
 from distill.losses import needs_of
-from distill.models.checkpoint import fill_weights, read_weights
 from distill.models.encoder import Encoder
+from distill.models.foreign_weights.filling import fill_from_file
 from distill.models.student import attach_projection, build_backbone
 from distill.system.atomic_files import write_then_rename
 from distill.text.captions import write_texts
@@ -77,7 +77,7 @@ def initial_student(recipe: Recipe, *, embed_dim: int, image_size: int) -> Encod
     torch.manual_seed(recipe.seed)
     encoder = attach_projection(build_backbone(recipe.spec, recipe.kwargs), embed_dim, image_size=image_size)
     if recipe.init:
-        fill_weights(encoder, read_weights(recipe.init), recipe.init)
+        fill_from_file(encoder, recipe.init)
     return encoder
 
 

@@ -99,7 +99,7 @@ def class_weights(file: Path, folder: Path) -> None:
 
 
 def weights(file: Path, folder: Path) -> None:
-    from distill.models.checkpoint import read_weights
+    from distill.models.foreign_weights.files import read_weights
 
     read_weights(file)
 

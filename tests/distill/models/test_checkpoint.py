@@ -15,16 +15,16 @@ from torch import nn
 
 from distill.errors import DistillError
 from distill.models.checkpoint import (
-    fill_weights,
     load_encoder,
     load_student,
     read_description,
     read_tensors,
-    read_weights,
     save_student,
     save_tensors,
 )
 from distill.models.encoder import Encoder, weights_hash
+from distill.models.foreign_weights.files import read_weights
+from distill.models.foreign_weights.filling import fill_weights
 from distill.models.student import attach_projection, build_backbone, feature_width
 
 IMAGES = torch.rand(3, 3, 16, 16, generator=torch.Generator().manual_seed(0))
@@ -192,11 +192,14 @@ def test_a_classifier_beside_the_model_is_named_as_such() -> None:
 
 def test_a_dict_without_a_state_dict_says_what_it_holds(tmp_path: Path) -> None:
     torch.save({"a": nn.Linear(2, 2).state_dict(), "b": nn.Linear(2, 2).state_dict(), "epoch": 3}, tmp_path / "two.pt")
-    torch.save({"model": {}, "args": argparse.Namespace(lr=1)}, tmp_path / "named.pt")
+    torch.save({"model": {}, "args": argparse.Namespace(lr=1)}, tmp_path / "empty.pt")
+    torch.save({"model": {}, "loss": nn.ReLU()}, tmp_path / "named.pt")
 
     with pytest.raises(DistillError, match="must hold a state dict of tensors, got a dict of a, b, epoch"):
         read_weights(tmp_path / "two.pt")
-    with pytest.raises(DistillError, match=r"needs unpickling or is broken \(argparse.Namespace\)"):
+    with pytest.raises(DistillError, match="must hold a state dict of tensors, got a dict of args, model"):
+        read_weights(tmp_path / "empty.pt")
+    with pytest.raises(DistillError, match=r"needs unpickling or is broken \(torch.nn.modules.activation.ReLU\).*if you trust it"):
         read_weights(tmp_path / "named.pt")
 
 
