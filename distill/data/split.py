@@ -13,10 +13,11 @@ import numpy as np
 import pyarrow as pa
 from datasets import Dataset, concatenate_datasets
 
-from distill.data.columns import OURS, as_dataset, assemble, check_unique, encode
+from distill.data.columns import OURS, Source, as_dataset, assemble, check_unique, encode
 from distill.data.decode import MAX_SIZE, ImageFacts, fact_columns, facts
 from distill.data.pixel_cache import collect, decode_all, digests, find_bad, refuse
-from distill.data.readers import read
+from distill.data.readers import ReadOptions, read
+from distill.data.vocabulary import DOMAINS, check_domain
 
 logger = logging.getLogger(__name__)
 
@@ -78,6 +79,33 @@ class Split:
         """Captions, one an image; None where the source has none at all."""
         values = self.column("caption")
         return values if any(value is not None for value in values) else None
+
+    @property
+    def groups(self) -> np.ndarray | None:
+        """Groups (N,), str, from the column `group`, such as the background; None where the source has none or leaves gaps."""
+        if "group" not in self.rows.column_names:
+            return None
+        values = self.column("group")
+        return None if any(value is None or value == "" for value in values) else np.array(values, dtype=str)
+
+    def with_groups(self, column: str) -> Split:
+        """Take another text column for the groups.
+
+        Args:
+            column: one of `attributes`.
+
+        Raises:
+            ValueError: for a column that is absent or has gaps.
+        """
+        values = self.column(column)
+        if not all(isinstance(value, str) and value for value in values):
+            raise ValueError(
+                f"column {column!r} of `{self.name}` must hold text in every row, got gaps; choose from {list(self.attributes)}."
+            )
+        table = pa.concat_tables(self.rows.with_format("arrow").iter(batch_size=10_000))
+        table = table.drop_columns(["group"]) if "group" in table.column_names else table
+        memo = {key: self._memo[key] for key in ("digests",) if key in self._memo}
+        return replace(self, rows=as_dataset(table.append_column("group", pa.array(values, pa.string()))), _memo=memo)
 
     @property
     def attributes(self) -> tuple[str, ...]:
@@ -248,6 +276,7 @@ def load_split(
     class_names: Sequence[str] | None = None,
     split: str | None = None,
     columns: Mapping[str, str] | None = None,
+    layout: str | None = None,
     skip_bad: bool = False,
     lazy: bool = False,
     progress: bool = False,
@@ -255,12 +284,14 @@ def load_split(
     """Read labelled images from any known source; `docs/data.md` describes the formats.
 
     Args:
-        spec: a parquet file, a folder or glob of them; an image folder `root/<domain>/<class>/*` or `root/<class>/*`; WebDataset shards
-            (`*.tar`, glob or braces); the CIFAKE folders; or `hf:NAME[:CONFIG][@SPLIT]`, the only one that uses the network.
+        spec: a parquet file, a folder or glob of them; an image folder whose folders name domain, class and split; a table of image files
+            (`.csv`, `.jsonl`); WebDataset shards (`*.tar`, glob or braces); arrays (`.npy`, `.npz`); what `save_to_disk` of `datasets` has
+            written; the CIFAKE folders; or `hf:NAME[:CONFIG][@SPLIT]`, the only one that uses the network.
         domain: `real` or `synthetic`: of all images where the source does not say, else the one to keep.
         class_names: the classes and their order, for sources with bare integer labels or to fix one order for several sources.
         split: `train`, `test`, ... where the source holds several.
-        columns: our column name -> the source's.
+        columns: our column name -> the source's; also `class`, of names or integers, and `group`.
+        layout: what each level of folders says, such as `generator/class/domain`, where their names do not tell it.
         skip_bad: decode every image now and leave out the bad ones, counted in `skipped`, instead of raising when they are needed.
         lazy: leave the images of uncompressed shards in them until they are decoded: slower out of order, in little memory.
         progress: whether to show a bar on standard error while checking.
@@ -273,7 +304,10 @@ def load_split(
         ValueError: for anything wrong in it, in one sentence that names the file or column and the remedy.
         distill.errors.DistillError: for a hub that cannot be reached.
     """
-    source = read(str(spec), split=split, image=(columns or {}).get("image"), lazy=lazy)
+    named = columns or {}
+    options = ReadOptions(split, named.get("image"), lazy, layout, class_names, named.get("class"))
+    source = read(str(spec), options)
+    _warn_of_a_name(str(spec), source, domain)
     rows, names = assemble(source, domain=domain, class_names=class_names, columns=columns)
     loaded = Split(rows, names, source.name)
     if not skip_bad:
@@ -293,6 +327,13 @@ def load_split(
     kept = loaded.select(np.setdiff1d(np.arange(len(rows)), [index for index, _ in bad]))
     encode([names[label] for label in kept.labels], names, source.name)  # a class may have lost its last image
     return replace(kept, skipped=len(bad))
+
+
+def _warn_of_a_name(spec: str, source: Source, domain: str | None) -> None:
+    """Warn when a source that says no domain is called like the other one."""
+    told = DOMAINS.get(Path(spec).name.lower())
+    if "domain" not in source.table.column_names and told is not None and domain is not None and told != check_domain(domain):
+        logger.warning("`%s` is read as %s images, and is called %r: were --real and --synthetic exchanged?", spec, domain, Path(spec).name)
 
 
 def require_same_classes(*splits: Split) -> None:
