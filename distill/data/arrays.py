@@ -39,8 +39,8 @@ def read_arrays(path: Path, *, split: str | None = None) -> Source:
         ValueError: for arrays of another type or shape, or without labels.
     """
     arrays, name = _load(path)
-    found = _of_split({key: value for key, value in arrays.items() if value.dtype.kind != "O"}, split, path)
-    images = {key: value for key, value in found.items() if _is_images(key, value)}
+    arrays_of_split = _of_split({key: value for key, value in arrays.items() if value.dtype.kind != "O"}, split, path)
+    images = {key: value for key, value in arrays_of_split.items() if _is_images(key, value)}
     if path.suffix.lower() == ".npy":
         images = {key: value for key, value in images.items() if key == path.stem}
     if len(images) != 1:
@@ -50,17 +50,26 @@ def read_arrays(path: Path, *, split: str | None = None) -> Source:
             "give one file, or save them as uint8."
         )
     key, pixels = next(iter(images.items()))
-    labels = _labels_for(key, len(pixels), found, path)
+    labels = _labels_for(key, len(pixels), arrays_of_split, path)
     pixels = _as_rgb(pixels, key, path)
     check_fits_memory(2 * pixels.nbytes, f"the images of `{path}`", "split it into smaller files")
     encoded = pa.array([{"bytes": _png(image), "path": None} for image in pixels], IMAGE_TYPE)
     columns: dict[str, pa.Array] = {"key": pa.array([f"{name}/{row}" for row in range(len(pixels))]), "image": encoded}
     columns["class_name" if labels.dtype.kind in "US" else "label"] = pa.array(labels.tolist())
     for ours, words in _TEXT_WORDS.items():
-        value = next((found[word] for word in words if word in found and found[word].shape == (len(pixels),)), None)
+        value = next(
+            (arrays_of_split[word] for word in words if word in arrays_of_split and arrays_of_split[word].shape == (len(pixels),)), None
+        )
         if value is not None:
             columns[ours] = pa.array(value.tolist())
-    names = next((found[word] for word in _NAME_WORDS if word in found and found[word].dtype.kind in "US" and found[word].ndim == 1), None)
+    names = next(
+        (
+            arrays_of_split[word]
+            for word in _NAME_WORDS
+            if word in arrays_of_split and arrays_of_split[word].dtype.kind in "US" and arrays_of_split[word].ndim == 1
+        ),
+        None,
+    )
     listed = None if names is None or len(names) == len(pixels) else tuple(names.astype(str).tolist())
     return Source(pa.table(columns), name, listed, names_beside=find_class_names(path if path.is_dir() else path.parent))
 
@@ -91,14 +100,14 @@ def _words(key: str) -> list[str]:
 
 def _of_split(arrays: Mapping[str, np.ndarray], split: str | None, path: Path) -> dict[str, np.ndarray]:
     """Keep the arrays of one split, told by a word in their names; those without such a word stay."""
-    told = {key: next((word for word in _words(key) if word in SPLITS), None) for key in arrays}
-    names = sorted({word for word in told.values() if word})
+    split_words = {key: next((word for word in _words(key) if word in SPLITS), None) for key in arrays}
+    names = sorted({word for word in split_words.values() if word})
     if path.suffix.lower() == ".npy":
-        split = told.get(path.stem)
-        return {key: value for key, value in arrays.items() if told[key] in (None, split)}
+        split = split_words.get(path.stem)
+        return {key: value for key, value in arrays.items() if split_words[key] in (None, split)}
     if names and ((split is None and len(names) > 1) or split not in (None, *names)):
         raise ValueError(f"`split` of `{path}` must be one of {names}, got {split!r}; give it (`--split {names[0]}`).")
-    return {key: value for key, value in arrays.items() if told[key] in (None, split or (names or [None])[0])}
+    return {key: value for key, value in arrays.items() if split_words[key] in (None, split or (names or [None])[0])}
 
 
 def _is_images(key: str, value: np.ndarray) -> bool:

@@ -75,11 +75,11 @@ def leaves(folder: Path, split: str | None = None) -> list[Path]:
     """
     if _is_leaf(folder):
         return [folder]
-    if here := _leaves_in(folder):
-        return here
+    if folders := _leaves_in(folder):
+        return folders
     root = folder / "DATASET" if (folder / "DATASET").is_dir() else folder
     splits = {name: _leaves_in(root / name) for name in ("train", "test")}
-    splits = {name: found for name, found in splits.items() if found}
+    splits = {name: folders for name, folders in splits.items() if folders}
     if not splits:
         return []
     if split is None and len(splits) == 1:
@@ -93,8 +93,8 @@ def leaves(folder: Path, split: str | None = None) -> list[Path]:
 
 def _leaves_in(folder: Path) -> list[Path]:
     """List REAL and FAKE in a folder where one of them is of the CIFAKE layout: then both must be."""
-    there = [folder / word for word in _FOLDERS.values() if (folder / word).is_dir()]
-    return there if any(_is_leaf(leaf) for leaf in there) else []
+    folders = [folder / word for word in _FOLDERS.values() if (folder / word).is_dir()]
+    return folders if any(_is_leaf(leaf) for leaf in folders) else []
 
 
 def _is_leaf(folder: Path) -> bool:

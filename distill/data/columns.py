@@ -84,18 +84,18 @@ def assemble(
     labels, names = _labels(table, source, class_names)
     ids = _ids(table, source.name, domains)
     count = table.num_rows
-    made = {
+    columns_of_split = {
         "id": pa.chunked_array([pa.array(ids, pa.string())]),
         "image": table.column("image"),
         "label": pa.chunked_array([pa.array(labels, pa.int64())]),
         "domain": pa.chunked_array([pa.array(domains, pa.string())]),
     }
     for name in ("caption", "generator"):
-        made[name] = _text(table, name) if name in table.column_names else pa.chunked_array([pa.nulls(count, pa.string())])
+        columns_of_split[name] = _text(table, name) if name in table.column_names else pa.chunked_array([pa.nulls(count, pa.string())])
     for name in table.column_names:
-        if name not in made and name not in ("class_name", "key") and _is_text(table.schema.field(name).type):
-            made[name] = _text(table, name)
-    return as_dataset(pa.table(made)), names
+        if name not in columns_of_split and name not in ("class_name", "key") and _is_text(table.schema.field(name).type):
+            columns_of_split[name] = _text(table, name)
+    return as_dataset(pa.table(columns_of_split)), names
 
 
 def as_dataset(table: pa.Table) -> datasets.Dataset:
@@ -130,7 +130,7 @@ def _with_groups(source: Source, wanted: str | None) -> pa.Table:
 def _domain_column(table: pa.Table, source: Source, wanted: str | None) -> tuple[pa.Table, Sequence[str] | None]:
     """Find the column of domains and call it `domain`; and give the words that its integers stand for."""
     wanted, _, words = (wanted or "").partition("=")
-    given = tuple(word.strip() for word in words.split(",")) if words else None
+    words_given = tuple(word.strip() for word in words.split(",")) if words else None
     lower = {name.lower(): name for name in reversed(table.column_names)}
     if wanted and wanted not in table.column_names:
         if source.from_folders:
@@ -140,12 +140,12 @@ def _domain_column(table: pa.Table, source: Source, wanted: str | None) -> tuple
     name = wanted or lower.get("domain") or flag
     if not name:
         return table, None
-    own = source.column_names.get(name)
+    words_of_label = source.column_names.get(name)
     words_of_flag = FLAGS.get(name.lower()) if _is_flag(table.schema.field(name).type) else None
     renamed = table.drop_columns(["domain"]) if name != "domain" and "domain" in table.column_names else table
     return renamed.rename_columns(
         ["domain" if column == name else column for column in renamed.column_names]
-    ), given or own or words_of_flag
+    ), words_given or words_of_label or words_of_flag
 
 
 def _is_flag(kind: pa.DataType) -> bool:
@@ -196,16 +196,16 @@ def _refuse_two_class_columns(table: pa.Table, source: str, name: str) -> None:
 
 
 def _rename(table: pa.Table, source: str, columns: Mapping[str, str]) -> pa.Table:
-    found = list(table.column_names)
+    names = list(table.column_names)
     for ours, theirs in columns.items():
-        if theirs not in found:
-            raise ValueError(f"`columns` must name columns of `{source}`, got {theirs!r} for {ours!r}; choose from {found}.")
+        if theirs not in names:
+            raise ValueError(f"`columns` must name columns of `{source}`, got {theirs!r} for {ours!r}; choose from {names}.")
     renames = {theirs: ours for ours, theirs in columns.items()}
     for ours, words in _SYNONYMS.items():
-        synonym = next((word for word in words if word in found), None)
-        if synonym and ours not in found and ours not in columns and synonym not in renames:
+        synonym = next((word for word in words if word in names), None)
+        if synonym and ours not in names and ours not in columns and synonym not in renames:
             renames[synonym] = ours
-    dropped = [name for name in found if name in columns and name not in renames]  # ours by name, but another one was asked for
+    dropped = [name for name in names if name in columns and name not in renames]  # ours by name, but another one was asked for
     table = table.drop_columns(dropped) if dropped else table
     return table.rename_columns([renames.get(name, name) for name in table.column_names])
 
@@ -233,19 +233,19 @@ def _domains(table: pa.Table, source: str, wanted: str | None, words: Sequence[s
             )
         return table, [wanted] * table.num_rows
     values = table.column("domain").to_pylist()
-    found = [domain_word(str(value)) for value in named_integers([int(v) if isinstance(v, bool) else v for v in values], words)]
-    if None in found:
-        row = found.index(None)
+    domains = [domain_word(str(value)) for value in named_integers([int(v) if isinstance(v, bool) else v for v in values], words)]
+    if None in domains:
+        row = domains.index(None)
         numbers = isinstance(values[row], int) and words is None
         raise ValueError(
             f"column `domain` of `{source}` must hold 'real' or 'synthetic', got {values[row]!r} in row {row}; "
             + ("say what 0 and 1 are, as in `--domain-column domain=real,synthetic`." if numbers else "correct it.")
         )
-    if wanted is None or set(found) == {wanted}:
-        return table, found  # type: ignore[return-value]
-    keep = np.array([value == wanted for value in found])
+    if wanted is None or set(domains) == {wanted}:
+        return table, domains  # type: ignore[return-value]
+    keep = np.array([value == wanted for value in domains])
     if not keep.any():
-        raise ValueError(f"`{source}` must hold {wanted} images, got only {found[0]} ones; give the other `domain` or another source.")
+        raise ValueError(f"`{source}` must hold {wanted} images, got only {domains[0]} ones; give the other `domain` or another source.")
     return table.filter(pa.array(keep)), [wanted] * int(keep.sum())
 
 

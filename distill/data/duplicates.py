@@ -57,9 +57,9 @@ def shared_rows(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.n
     if first.shape[1:] != second.shape[1:]:
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
     sketches = _sketches(first), _sketches(second)
-    likely = [np.flatnonzero(np.isin(one, other)) for one, other in (sketches, sketches[::-1])]
-    whole = [pixel_digests(pixels, rows) for pixels, rows in zip((first, second), likely, strict=True)]
-    return likely[0][np.isin(whole[0], whole[1])], likely[1][np.isin(whole[1], whole[0])]
+    candidates = [np.flatnonzero(np.isin(one, other)) for one, other in (sketches, sketches[::-1])]
+    whole = [pixel_digests(pixels, rows) for pixels, rows in zip((first, second), candidates, strict=True)]
+    return candidates[0][np.isin(whole[0], whole[1])], candidates[1][np.isin(whole[1], whole[0])]
 
 
 def without_shared_images(real: Split, synthetic: Split, size: int | None) -> tuple[Split, Split]:
@@ -77,6 +77,8 @@ def without_shared_images(real: Split, synthetic: Split, size: int | None) -> tu
         ValueError: when more than `MOST` of the images of the smaller domain are shared, with their count and one pair of names.
     """
     rows = shared_rows(real.pixels(size), synthetic.pixels(size))
+    for split in (real, synthetic):
+        _warn_of_contradictions(split, split.pixels(size))
     if not len(rows[0]):
         return real, synthetic
     refuse_shared(real, synthetic, rows)
@@ -88,6 +90,25 @@ def without_shared_images(real: Split, synthetic: Split, size: int | None) -> tu
         synthetic.ids[rows[1][0]],
     )
     return tuple(split.select(np.setdiff1d(np.arange(len(split)), shared)) for split, shared in zip((real, synthetic), rows, strict=True))  # type: ignore[return-value]
+
+
+def _warn_of_contradictions(split: Split, pixels: np.ndarray) -> None:
+    """Log how many images of one domain stand in several classes: at most one of their labels is right."""
+    sketches = _sketches(pixels)
+    _, first, counts = np.unique(sketches, return_inverse=True, return_counts=True)
+    candidates = np.flatnonzero(counts[first] > 1)
+    groups: dict[bytes, list[int]] = {}
+    for row, digest in zip(candidates.tolist(), pixel_digests(pixels, candidates).tolist(), strict=True):
+        groups.setdefault(digest, []).append(row)
+    labels = split.labels
+    contradictory = [rows for rows in groups.values() if len(set(labels[rows].tolist())) > 1]
+    if contradictory:
+        logger.warning(
+            "%d images of `%s` stand in several classes with the same pixels, such as %s; at most one of their classes is right.",
+            sum(map(len, contradictory)),
+            split.name,
+            " and ".join(split.ids[contradictory[0][:2]]),
+        )
 
 
 def refuse_shared_files(real: Split, synthetic: Split) -> None:

@@ -215,8 +215,8 @@ class ImageTable:
 
 def _check_agrees(table: Path, column: str, values: Sequence[object], named: Sequence[str | None], paths: Sequence[Path]) -> None:
     for value, name, path in zip(values, named, paths, strict=True):
-        said = domain_word(str(value)) if column == "domain" else value
-        if isinstance(value, str) and value and said != name:
+        table_value = domain_word(str(value)) if column == "domain" else value
+        if isinstance(value, str) and value and table_value != name:
             option = " `--class-column class_name` takes the table's;" if column == "class_name" else ""
             raise ValueError(
                 f"`{column}` in `{table}` must agree with the folders, got {value!r} for `{path}`;{option} correct one of them."
@@ -241,17 +241,17 @@ def find_image_table(root: Path, images: Sequence[Path], *, given: Path | None =
         return _image_table(path, _read_table(path), root, images, strict=True)
     if not any(image.parent == root for image in images) and len({image.relative_to(root).parts[0] for image in images}) > 1:
         return None  # class folders: a table of another kind is none of ours
-    found = []
+    tables = []
     for path in sorted([*root.glob("*.csv"), *root.glob("*.tsv")]):
         table = _image_table(path, _read_table(path), root, images, strict=False)
         if table is not None and class_column_of(table.table.column_names, None) is not None:
-            found.append(table)
-    if len(found) > 1:
-        names = [table.path.name for table in found]
+            tables.append(table)
+    if len(tables) > 1:
+        names = [table.path.name for table in tables]
         raise ValueError(
-            f"one table in `{root}` must name the classes of the images, got {names}; give the one to use, such as `{found[0].path}`."
+            f"one table in `{root}` must name the classes of the images, got {names}; give the one to use, such as `{tables[0].path}`."
         )
-    return found[0] if found else None
+    return tables[0] if tables else None
 
 
 def _read_table(path: Path) -> pa.Table:
@@ -292,14 +292,14 @@ def _image_table(path: Path, table: pa.Table, root: Path, images: Sequence[Path]
     if strict:
         check_unique(values, str(path))
     known = _names_of(root, images, exact=path.name in TABLES)
-    found = [known.get(value) for value in values]
-    if strict and None in found:
-        absent = sorted(value for value, image in zip(values, found, strict=True) if image is None)
+    image_of_row = [known.get(value) for value in values]
+    if strict and None in image_of_row:
+        absent = sorted(value for value, image in zip(values, image_of_row, strict=True) if image is None)
         raise ValueError(f"`{column}` in `{path}` must name images in class folders, got {absent[0]!r} ({len(absent)} such); correct it.")
-    kept = [row for row, image in enumerate(found) if image is not None]
-    if not kept or len({found[row] for row in kept}) < len(kept):
+    kept = [row for row, image in enumerate(image_of_row) if image is not None]
+    if not kept or len({image_of_row[row] for row in kept}) < len(kept):
         return None
-    return ImageTable(path, table.take(kept).drop_columns([column]), tuple(found[row] for row in kept))  # type: ignore[misc]
+    return ImageTable(path, table.take(kept).drop_columns([column]), tuple(image_of_row[row] for row in kept))  # type: ignore[misc]
 
 
 def _names_of(root: Path, images: Sequence[Path], *, exact: bool) -> dict[str, Path]:

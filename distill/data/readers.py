@@ -125,18 +125,18 @@ def _with_domains(source: Source, paths: Sequence[Path]) -> Source:
     """
     if len(paths) < 2 or "domain" in source.table.column_names or FILE not in source.table.column_names:
         return replace(source, table=_without_files(source.table))
-    told = {}
+    domain_of_file = {}
     for path in paths:
         words = {DOMAINS[word] for word in re.split(r"[\W_]+", path.name.lower()) if word in DOMAINS}
-        told[str(path)] = next(iter(words)) if len(words) == 1 else None
-    if not any(told.values()):
+        domain_of_file[str(path)] = next(iter(words)) if len(words) == 1 else None
+    if not any(domain_of_file.values()):
         return replace(source, table=_without_files(source.table))
-    if silent := [path for path, word in told.items() if word is None]:
-        known = next(path for path, word in told.items() if word is not None)
+    if silent := [path for path, word in domain_of_file.items() if word is None]:
+        known = next(path for path, word in domain_of_file.items() if word is not None)
         raise ValueError(
             f"names of all files of `{source.name}` must tell the domain where one does, got `{known}` and `{silent[0]}`; rename or give one."
         )
-    domains = pa.array([told[file] for file in source.table.column(FILE).to_pylist()], pa.string())
+    domains = pa.array([domain_of_file[file] for file in source.table.column(FILE).to_pylist()], pa.string())
     return replace(source, table=_without_files(source.table).append_column("domain", domains))
 
 
@@ -149,17 +149,17 @@ def _read_directory(path: Path, options: ReadOptions) -> Source:
         source = read_saved(path, split=options.split)
         return _with_rows_named(source, path / "dataset_info.json", options)
     tables = sorted(path.glob("*.parquet"))
-    shards = sorted(found for pattern in ("*.tar", "*.tar.gz", "*.tgz") for found in path.glob(pattern))
+    shards = sorted(files for pattern in ("*.tar", "*.tar.gz", "*.tgz") for files in path.glob(pattern))
     if tables and shards:
         raise ValueError(
             f"`{path}` must hold parquet files or tar shards, got both, {tables[0].name} and {shards[0].name}; give one of them."
         )
-    if found := tables or shards:
-        source = _read_files(_of_split(found, options.split, str(path)), name=path.name, options=options)
+    if files := tables or shards:
+        source = _read_files(_of_split(files, options.split, str(path)), name=path.name, options=options)
         _refuse_images_beside(path, source)
         return source
-    if found := leaves(path, options.split):
-        return read_leaves(found, path.name)
+    if files := leaves(path, options.split):
+        return read_leaves(files, path.name)
     folders = subfolders(path)
     kinds = [folder for folder in folders if folder.name.lower() in SPLITS]
     if kinds and len(kinds) == len(folders) and options.layout is None:
@@ -169,10 +169,10 @@ def _read_directory(path: Path, options: ReadOptions) -> Source:
                 f"`split` of `{path}` must be one of {names}, got {options.split!r}; give it or the folder itself (`{kinds[0]}`, or `--split {names[0]}`)."
             )
         return _read_directory(path / (options.split or names[0]), replace(options, split=None))
-    arrays = sorted(found for ending in ARRAY_SUFFIXES for found in path.glob(f"*{ending}"))
+    arrays = sorted(files for ending in ARRAY_SUFFIXES for files in path.glob(f"*{ending}"))
     if arrays and not image_folders(path)[0]:
         return read_arrays(path, split=options.split)
-    if len(folders) == 1 and not image_folders(path)[0] and (is_saved(folders[0]) or any(folders[0].glob("*.parquet"))):
+    if len(folders) == 1 and (is_saved(folders[0]) or any(folders[0].glob("*.parquet"))) and not image_folders(path)[0]:
         return _read_directory(folders[0], options)  # data/ in a copy of a hub repository
     return read_folder(path, **_folder_options(options))
 
@@ -331,7 +331,7 @@ def _as_struct(chunk: pa.Array, path: Path) -> pa.StructArray:
 
 
 def _beside(path: Path, value: str) -> str:
-    """Give the file that a row names: relative to the table and below its folder; that of the hub's library may be anywhere in its cache.
+    """Return the file that a row names, relative to the table. It must lie below the table's folder; the hub's library may keep it anywhere in its cache.
 
     Raises:
         ValueError: for a path that leads out of the folder: a table from elsewhere must not choose what is read on this machine.

@@ -50,21 +50,21 @@ def expand_braces(spec: str) -> list[str]:
         >>> expand_braces("cats-{08..10}.tar")
         ['cats-08.tar', 'cats-09.tar', 'cats-10.tar']
     """
-    found = [spec]
-    while any(_BRACES.search(path) for path in found):  # all of them have equal braces left
-        choices = _choices(spec, found[0])
-        if len(found) * len(choices) > MAX_SHARDS:
+    paths = [spec]
+    while any(_BRACES.search(path) for path in paths):  # all of them have equal braces left
+        choices = _choices(spec, paths[0])
+        if len(paths) * len(choices) > MAX_SHARDS:
             raise ValueError(f"braces in `{spec}` must stand for at most {MAX_SHARDS:,} files, got more; give fewer at once.")
-        found = [_BRACES.sub(lambda _, word=word: word, path, count=1) for path in found for word in choices]  # type: ignore[misc]
-    return found
+        paths = [_BRACES.sub(lambda _, word=word: word, path, count=1) for path in paths for word in choices]  # type: ignore[misc]
+    return paths
 
 
 def _choices(spec: str, path: str) -> list[str]:
-    """Give what the first braces of a path stand for."""
+    """List the words that the first braces of a path stand for."""
     match = _BRACES.search(path)
     inside = match.group(1) if match else ""
-    if found := re.fullmatch(r"(\d+)\.\.(\d+)", inside):
-        low, high = found.groups()
+    if number_range := re.fullmatch(r"(\d+)\.\.(\d+)", inside):
+        low, high = number_range.groups()
         if len(low) > 9 or len(high) > 9 or int(high) - int(low) >= MAX_SHARDS:
             raise ValueError(f"braces in `{spec}` must stand for at most {MAX_SHARDS:,} files, got {{{inside}}}; give fewer at once.")
         words = [str(number).zfill(len(low)) for number in range(int(low), int(high) + 1)]
@@ -100,8 +100,8 @@ def read_shards(paths: list[Path], *, name: str, lazy: bool = False) -> Source:
             raise FileNotFoundError(f"shard `{path}` must exist, got nothing there; check the pattern.")
         for sample in _samples(path, lazy=lazy):
             batch.append(sample | {FILE: str(path)} if len(paths) > 1 else sample)
-            held = len(sample["image"]["bytes"] or b"")
-            size, total = size + held, total + held
+            image_bytes = len(sample["image"]["bytes"] or b"")
+            size, total = size + image_bytes, total + image_bytes
             check_fits_memory(total, f"the images of `{name}`", "read fewer shards at once, or train on them as a stream (`data.streams`)")
             if len(batch) == _BATCH or size > _BYTES:
                 tables.append(_table(batch, path))
@@ -277,8 +277,8 @@ def _sample(path: Path, key: str, files: Mapping[str, Any]) -> dict[str, Any]:
             f"json, txt and cls of sample {key!r} in shard `{path}` must be an object and text, got {str(error)!r}; mend the shard."
         ) from error
     image = files[images[0]]
-    held = {"bytes": None, "path": image} if isinstance(image, str) else {"bytes": image, "path": f"{key}.{images[0]}"}
-    return row | {"key": key, "image": held}
+    entry = {"bytes": None, "path": image} if isinstance(image, str) else {"bytes": image, "path": f"{key}.{images[0]}"}
+    return row | {"key": key, "image": entry}
 
 
 def _is_plain(value: object) -> bool:

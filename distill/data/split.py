@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -44,7 +46,7 @@ class Split:
         return len(self.rows)
 
     def column(self, name: str) -> list[Any]:
-        """Give one column as Python values.
+        """Return one column as Python values.
 
         Args:
             name: of a column of `rows`.
@@ -179,6 +181,8 @@ class Split:
 
     def concat(self, *others: Split, name: str | None = None) -> Split:
         """Put splits after one another; their classes must be the same set, in this split's order.
+
+        Columns that one of them lacks, groups among them, are left out.
 
         Args:
             others: splits with the same classes; their labels are renumbered where their order differs.
@@ -325,15 +329,26 @@ def load_split(
         ", ..." if len(bad) > 5 else "",
     )
     kept = loaded.select(np.setdiff1d(np.arange(len(rows)), [index for index, _ in bad]))
-    encode([names[label] for label in kept.labels], names, source.name)  # a class may have lost its last image
+    with_images = [names[label] for label in np.unique(loaded.labels)]
+    encode([names[label] for label in kept.labels], with_images, source.name)  # a class may have lost its last image
     return replace(kept, skipped=len(bad))
 
 
 def _warn_of_a_name(spec: str, source: Source, domain: str | None) -> None:
     """Warn when a source that says no domain is called like the other one."""
-    told = DOMAINS.get(Path(spec).name.lower())
-    if "domain" not in source.table.column_names and told is not None and domain is not None and told != check_domain(domain):
+    domain_of_name = DOMAINS.get(Path(spec).name.lower())
+    if (
+        "domain" not in source.table.column_names
+        and domain_of_name is not None
+        and domain is not None
+        and domain_of_name != check_domain(domain)
+    ):
         logger.warning("`%s` is read as %s images, and is called %r: were --real and --synthetic exchanged?", spec, domain, Path(spec).name)
+
+
+def _plain(name: str) -> str:
+    """Write a class name without what people write differently: capitals, accents in two ways, underscores, hyphens and spaces."""
+    return re.sub(r"[\s_-]+", " ", unicodedata.normalize("NFC", name)).strip().casefold()
 
 
 def require_same_classes(*splits: Split) -> None:
@@ -342,13 +357,13 @@ def require_same_classes(*splits: Split) -> None:
     Raises:
         ValueError: naming the classes that one has and another lacks, or two orders that differ.
     """
-    held = [{split.class_names[label] for label in np.unique(split.labels)} for split in splits]
-    for split, have in zip(splits[1:], held[1:], strict=True):
-        if only := sorted(held[0] ^ have):
-            sides = [f"{name!r} only in `{splits[0].name if name in held[0] else split.name}`" for name in only[:5]]
-            raise ValueError(
-                f"`{splits[0].name}` and `{split.name}` must have the same classes, got {', '.join(sides)}; add or remove these classes."
-            )
+    classes_of_split = [{split.class_names[label] for label in np.unique(split.labels)} for split in splits]
+    for split, classes in zip(splits[1:], classes_of_split[1:], strict=True):
+        if only := sorted(classes_of_split[0] ^ classes):
+            sides = [f"{name!r} only in `{splits[0].name if name in classes_of_split[0] else split.name}`" for name in only[:5]]
+            alike = len({_plain(name) for name in classes_of_split[0]} ^ {_plain(name) for name in classes}) < len(only)
+            remedy = "write them alike, capitals and underscores too" if alike else "add or remove these classes"
+            raise ValueError(f"`{splits[0].name}` and `{split.name}` must have the same classes, got {', '.join(sides)}; {remedy}.")
         if split.class_names != splits[0].class_names:
             raise ValueError(
                 f"`{splits[0].name}` and `{split.name}` must have the same class names in the same order, got "

@@ -156,9 +156,18 @@ def open_split(spec: str, config: DataConfig, *, domain: str | None, progress: b
         spec = str(Path(config.folder) / spec)
     listed = Path(config.folder, config.class_names)
     names = listed_class_names(str(listed) if listed.is_file() else config.class_names) if config.class_names else None
-    named = {"class": config.class_column, "domain": config.domain_column, "group": config.group_column}
+    named = {"class": config.class_column, "domain": config.domain_column, "group": config.group_column, "image": config.image_column}
     columns = {ours: theirs for ours, theirs in named.items() if theirs}
-    split = load_split(spec, domain=domain, class_names=names, columns=columns, skip_bad=config.skip_bad, progress=progress)
+    split = load_split(
+        spec,
+        domain=domain,
+        class_names=names,
+        split=config.split or None,
+        columns=columns,
+        layout=config.layout or None,
+        skip_bad=config.skip_bad,
+        progress=progress,
+    )
     return split.task(config.task) if config.task else split
 
 

@@ -163,3 +163,32 @@ def test_images_of_a_diagnosis_are_without_the_shared_ones(tmp_path: Path) -> No
     images = load_images(real, synthetic, 8)
 
     assert {domain: len(one) for domain, one in images.items()} == {"real": 38, "synthetic": 38}
+
+
+def test_one_image_in_two_classes_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = write(tmp_path / "a.parquet", range(COUNT))
+    table = pq.read_table(path)
+    images = table.column("image").to_pylist()
+    images[3] = images[0]  # a dog that is a cat
+    images[4] = images[2]  # one cat twice says nothing
+    pq.write_table(table.set_column(1, "image", pa.array(images)), path)
+
+    with caplog.at_level(logging.WARNING):
+        without_shared_images(split(path, "real"), split(write(tmp_path / "b.parquet", range(100, 110)), "synthetic"), 8)
+
+    assert "2 images of `a` stand in several classes with the same pixels, such as 0 and 3" in caplog.text
+    assert "of `b`" not in caplog.text
+
+
+def test_classes_that_are_only_written_differently_are_told_apart_from_missing_ones(tmp_path: Path) -> None:
+    from distill.data.split import require_same_classes
+
+    sources = {}
+    for file, names in {"a": ["great white", "dog"], "b": ["Great_White", "dog"], "c": ["eel", "dog"]}.items():
+        pq.write_table(pa.table({"image": [encoded(noise(0)), encoded(noise(1))], "label": names}), tmp_path / f"{file}.parquet")
+        sources[file] = split(tmp_path / f"{file}.parquet", "real")
+
+    with pytest.raises(ValueError, match="write them alike, capitals and underscores too"):
+        require_same_classes(sources["a"], sources["b"])
+    with pytest.raises(ValueError, match="add or remove these classes"):
+        require_same_classes(sources["a"], sources["c"])

@@ -118,6 +118,35 @@ def test_a_lora_changes_the_weights_it_names_by_its_product(name: str, request: 
     assert all(torch.equal(fused[key], plain[key]) for key in plain if key.removesuffix(".weight") not in changed)
 
 
+def test_a_lora_in_kohyas_format_changes_the_same_weights(stable_diffusion: Path, tmp_path: Path) -> None:
+    """LCM LoRAs of the hub are written so: `lora_unet_..._to_q.lora_down.weight` with an `alpha` beside."""
+    from safetensors.torch import save_file
+
+    layers = lora_layers(stable_diffusion)
+    kohya: dict[str, torch.Tensor] = {}
+    for key, value in layers.items():
+        name, _, side = key.removesuffix(".weight").rpartition(".lora_")
+        stem = "lora_unet_" + name.replace(".", "_")
+        kohya[f"{stem}.lora_{'down' if side == 'A' else 'up'}.weight"] = value.contiguous()
+        kohya[f"{stem}.alpha"] = torch.tensor(2.0)
+    save_file(kohya, tmp_path / "lcm.safetensors")
+
+    ours = GeneratorConfig(model=str(stable_diffusion), steps=1, lora=str(write_lora(stable_diffusion, tmp_path / "lora")))
+    theirs = GeneratorConfig(model=str(stable_diffusion), steps=1, lora=str(tmp_path / "lcm.safetensors"))
+
+    first, second = (load_pipeline(config).call.unet.state_dict() for config in (ours, theirs))
+    for key, value in first.items():
+        torch.testing.assert_close(second[key], value)
+
+
+def test_a_folder_of_several_loras_asks_for_one(stable_diffusion: Path, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.safetensors").write_bytes(b"")
+
+    with pytest.raises(ValueError, match=r"`lora` must be one file, got \['a.safetensors', 'b.safetensors'\]"):
+        load_pipeline(GeneratorConfig(model=str(stable_diffusion), steps=1, lora=str(tmp_path)))
+
+
 @pytest.mark.parametrize("name", ["LCM", "TCD", "lcmscheduler"])
 @pytest.mark.parametrize("current", ["DDIMScheduler", "PNDMScheduler", "EulerDiscreteScheduler", "DPMSolverMultistepScheduler"])
 def test_consistency_schedulers_take_the_noise_of_the_pipeline(name: str, current: str) -> None:
