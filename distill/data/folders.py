@@ -107,7 +107,12 @@ def _refuse_empty(root: Path, others: Sequence[tuple[str, ...]]) -> None:
         raise ValueError(
             f"class folder `{root.joinpath(*inner[0])}` must hold images ({', '.join(SUFFIXES)}), got none; add some or remove the folder."
         )
-    raise FileNotFoundError(f"`{root}` must hold class folders, domain folders, parquet files or tar shards, got none; check the path.")
+    names = sorted(path.name for path in root.iterdir() if path.is_file() and not is_junk(path.name))
+    seen = f"only {', '.join(names[:4])}{', ...' if len(names) > 4 else ''}" if names else "none"
+    raise FileNotFoundError(
+        f"`{root}` must hold class folders, domain folders, parquet files or tar shards, got {seen}; "
+        + ("unpack or convert these files." if names else "check the path.")
+    )
 
 
 def _refuse_strays(strays: Sequence[Path]) -> None:
@@ -292,7 +297,7 @@ def _image_table(path: Path, table: pa.Table, root: Path, images: Sequence[Path]
     if strict:
         check_unique(values, str(path))
     known = _names_of(root, images, exact=path.name in TABLES)
-    image_of_row = [known.get(value) for value in values]
+    image_of_row = [known.get(_written_plainly(value, root)) for value in values]
     if strict and None in image_of_row:
         absent = sorted(value for value, image in zip(values, image_of_row, strict=True) if image is None)
         raise ValueError(f"`{column}` in `{path}` must name images in class folders, got {absent[0]!r} ({len(absent)} such); correct it.")
@@ -300,6 +305,12 @@ def _image_table(path: Path, table: pa.Table, root: Path, images: Sequence[Path]
     if not kept or len({image_of_row[row] for row in kept}) < len(kept):
         return None
     return ImageTable(path, table.take(kept).drop_columns([column]), tuple(image_of_row[row] for row in kept))  # type: ignore[misc]
+
+
+def _written_plainly(value: str, root: Path) -> str:
+    """Write a path as it is below `root`: with slashes, without `./`, and without the root's own path where it begins with that."""
+    plain = value.replace("\\", "/").removeprefix("./")
+    return plain.removeprefix(f"{root.absolute().as_posix()}/") if plain.startswith("/") else plain
 
 
 def _names_of(root: Path, images: Sequence[Path], *, exact: bool) -> dict[str, Path]:

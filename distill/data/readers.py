@@ -109,7 +109,8 @@ def _read_files(paths: list[Path], *, name: str, options: ReadOptions) -> Source
     if len(paths) == 1 and endings <= set(ARRAY_SUFFIXES):
         return read_arrays(paths[0], split=options.split)
     raise ValueError(
-        f"files of a source must all be .parquet or all be .tar, got `{paths[0]}` among {sorted(endings)}; convert them or give a folder."
+        f"files of a source must all be .parquet or all be .tar, got `{paths[0]}` among {sorted(endings)}; "
+        + ("unpack it and give the folder." if endings <= {".zip", ".7z", ".rar"} else "convert them or give a folder.")
     )
 
 

@@ -181,16 +181,22 @@ def _has_dots(path: Path) -> bool:
     So it is where every file that shares its name up to the first dot with the first one has a further dot, and up to the last dot goes with
     one image.
     """
-    names = [name.rpartition("/")[::2] for name in itertools.islice(_names(path), MOST_LOOKED_AT)]
-    if not names:
-        return False
-    key = names[0][1].partition(".")[0]
-    kinds = [base.removeprefix(f"{key}.") for folder, base in names if (folder, base.partition(".")[0]) == (names[0][0], key)]
+    kinds: list[str] = []
+    first: tuple[str, str] | None = None
+    for name in itertools.islice(_names(path), MOST_LOOKED_AT):
+        folder, _, base = name.rpartition("/")
+        key, _, kind = base.partition(".")
+        first = first or (folder, key)
+        if (folder, key) != first:
+            break
+        kinds.append(kind)
     stems = [kind.rpartition(".")[0] for kind in kinds]
-    if "" in stems:
+    if not stems or "" in stems:
         return False
     last = stems[-1] if len(kinds) == MOST_LOOKED_AT else None  # whose other files may not have been looked at
     images = [stem for stem, kind in zip(stems, kinds, strict=True) if _is_image(kind.lower())]
+    if len(images) < 2 and not any(kind.lower().endswith((".cls", ".txt", ".json")) for kind in kinds):
+        return False  # one image, whose ending has a dot
     return all(images.count(stem) == 1 for stem in set(stems) if stem != last)
 
 

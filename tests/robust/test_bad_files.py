@@ -68,12 +68,12 @@ def cases(groups: list[tuple[str, dict[str, Make]]]) -> list[object]:
 @pytest.fixture(autouse=True)
 def low_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lower the bounds on memory, so that small bombs will do."""
-    import distill.readers
-    import distill.room
+    import distill.data.readers
+    import distill.system.memory_limit
 
     import probes.result
 
-    for module in (distill.room, distill.readers):
+    for module in (distill.system.memory_limit, distill.data.readers):
         monkeypatch.setattr(module, "room", lambda: 256 * 2**20)
     monkeypatch.setattr(probes.result, "MAX_ARRAY_BYTES", 64 * 2**20)
 

@@ -142,7 +142,7 @@ def test_probe_takes_the_options_for_both_sources(run: Run, model: str, tmp_path
     synthetic = write_table(tmp_path / "s.parquet", 100, origin=[1] * 24)
     options = (
         "--image-column",
-        "photo",
+        "front",
         "--class-column",
         "kind_of",
         "--class-names",

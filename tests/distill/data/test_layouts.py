@@ -311,6 +311,28 @@ def test_a_table_beside_the_images_names_their_classes(tmp_path: Path, name: str
     assert order["0"] in ("cat", "one")
 
 
+@pytest.mark.parametrize("form", ["{}", "cat/{}", "./cat/{}", "cat\\{}", "{root}/cat/{}"])
+def test_a_table_may_write_paths_in_any_way(tmp_path: Path, form: str) -> None:
+    root = write(tmp_path / "root", ["cat"])
+    (root / "labels.csv").write_text("path,label\n" + "".join(f"{form.format(f'{row}.png', root=root)},{CATS[row]}\n" for row in range(2)))
+
+    split = load_split(root / "labels.csv", domain="real")
+
+    assert {Path(image["path"]).name: split.class_names[label] for image, label in zip(split.rows["image"], split.labels, strict=True)} == {
+        "0.png": "cat",
+        "1.png": "dog",
+    }
+
+
+def test_a_folder_of_archives_says_what_it_holds(tmp_path: Path) -> None:
+    (tmp_path / "images.zip").write_bytes(b"PK")
+
+    with pytest.raises(FileNotFoundError, match=r"got only images.zip; unpack or convert these files"):
+        load_split(tmp_path, domain="real")
+    with pytest.raises(ValueError, match=r"among \['.zip'\]; unpack it and give the folder"):
+        load_split(tmp_path / "images.zip", domain="real")
+
+
 def test_a_table_chooses_the_images_when_it_is_given_itself(tmp_path: Path) -> None:
     root = write(tmp_path / "root", [""], count=4)
     for name, rows in (("train.csv", (0, 1)), ("test.csv", (2, 3))):
