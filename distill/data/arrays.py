@@ -107,7 +107,8 @@ def _of_split(arrays: Mapping[str, np.ndarray], split: str | None, path: Path) -
         return {key: value for key, value in arrays.items() if split_words[key] in (None, split)}
     if names and ((split is None and len(names) > 1) or split not in (None, *names)):
         raise ValueError(f"`split` of `{path}` must be one of {names}, got {split!r}; give it (`--split {names[0]}`).")
-    return {key: value for key, value in arrays.items() if split_words[key] in (None, split or (names or [None])[0])}
+    chosen = split or next(iter(names), None)
+    return {key: value for key, value in arrays.items() if split_words[key] in (None, chosen)}
 
 
 def _is_images(key: str, value: np.ndarray) -> bool:

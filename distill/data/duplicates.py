@@ -35,7 +35,7 @@ def pixel_digests(pixels: np.ndarray, rows: np.ndarray | None = None) -> np.ndar
         Hashes (len(rows),), bytes of length 32.
     """
     wanted = range(len(pixels)) if rows is None else rows.tolist()
-    return np.array([hashlib.blake2b(np.ascontiguousarray(pixels[row]), digest_size=16).hexdigest() for row in wanted], dtype="S32")
+    return np.array([hashlib.blake2b(pixels[row].tobytes(), digest_size=16).hexdigest() for row in wanted], dtype="S32")
 
 
 def _sketches(pixels: np.ndarray) -> np.ndarray:
@@ -123,8 +123,8 @@ def refuse_shared_files(real: Split, synthetic: Split) -> None:
     """
     if len(real) + len(synthetic) > MOST_FILES:
         return
-    digests = [np.array([row.tobytes().hex() for row in split.digests], dtype="S32") for split in (real, synthetic)]
-    rows = np.flatnonzero(np.isin(*digests)), np.flatnonzero(np.isin(*digests[::-1]))
+    first, second = (np.array([row.tobytes().hex() for row in split.digests], dtype="S32") for split in (real, synthetic))
+    rows = np.flatnonzero(np.isin(first, second)), np.flatnonzero(np.isin(second, first))
     if len(rows[0]):
         refuse_shared(real, synthetic, rows)
 

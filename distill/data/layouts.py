@@ -239,7 +239,7 @@ def _class_level(
         rest = [level for level in rest if roles[level] == "?"]
     varying = [level for level in rest if len(levels[level]) > 1]
     if len(rest) <= 1 or len(varying) == 1:
-        return (varying or rest or [None])[0]
+        return next(iter(varying or rest), None)
     if not varying:
         varying = list(rest)
     # a level that is told by the one above, as in cat/cat_images, says nothing new

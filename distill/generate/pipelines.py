@@ -247,7 +247,7 @@ def _lora_file(lora: str) -> Path | None:
     usual = [file for file in files if file.name == "pytorch_lora_weights.safetensors"]
     if len(files) > 1 and not usual:
         raise ValueError(f"`lora` must be one file, got {[file.name for file in files][:5]} in {folder}; give one of them.")
-    return (usual or files or [None])[0]
+    return next(iter(usual or files), None)
 
 
 def _device() -> torch.device:

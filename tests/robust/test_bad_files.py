@@ -70,7 +70,6 @@ def low_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lower the bounds on memory, so that small bombs will do."""
     import distill.data.readers
     import distill.system.memory_limit
-
     import probes.result
 
     for module in (distill.system.memory_limit, distill.data.readers):
