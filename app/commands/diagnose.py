@@ -8,7 +8,25 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from app.terminal.console import progress_bars, progress_reporter, say
-from app.terminal.options import ClassWeights, Edited, Json, Limit, Real, Size, SkipBad, Synthetic, Templates, Weights
+from app.terminal.options import (
+    ClassColumn,
+    ClassNames,
+    ClassWeights,
+    DomainColumn,
+    Edited,
+    GroupColumn,
+    ImageColumn,
+    Json,
+    Layout,
+    Limit,
+    Real,
+    Size,
+    SkipBad,
+    SplitName,
+    Synthetic,
+    Templates,
+    Weights,
+)
 
 if TYPE_CHECKING:
     from diagnose.inputs.load import Loaded
@@ -29,6 +47,13 @@ def diagnose(
     limit: Limit = None,
     edited: Edited = None,
     skip_bad: SkipBad = False,
+    class_column: ClassColumn = None,
+    domain_column: DomainColumn = None,
+    group_column: GroupColumn = None,
+    image_column: ImageColumn = None,
+    class_names: ClassNames = None,
+    split: SplitName = None,
+    layout: Layout = None,
     seed: Annotated[int, typer.Option(help="Seed of every random draw.")] = 0,
     probes: Annotated[
         list[str] | None, typer.Option("--probe", help="Only this probe, or map; may be given again. By default all.")
@@ -52,7 +77,7 @@ def diagnose(
     else:
         if out is None or teacher is None:
             raise ValueError("`--out` and `--teacher` must be given with --student, got none; add them.")
-        from app.terminal.inputs import ModelOptions, open_models
+        from app.terminal.inputs import ModelOptions, SourceOptions, open_models
 
         options = ModelOptions(
             students=student or [],
@@ -65,6 +90,7 @@ def diagnose(
             image_size=image_size,
             skip_bad=skip_bad,
             limit=limit,
+            source=SourceOptions(class_column, domain_column, group_column, image_column, class_names, split, layout),
         )
         report, folder = _judge(open_models(options), out, seed=seed, quiet=as_json, probes=probes, edited=edited, fail_on=fail_on), out
     if as_json:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
+from app.terminal.options import ClassColumn, ClassNames, DomainColumn, GroupColumn, ImageColumn, Layout, SplitName
+
 if TYPE_CHECKING:
     import numpy as np
     from rich.progress import Progress
@@ -46,6 +48,13 @@ def embed(
     image_size: Annotated[int | None, typer.Option(help="Side in pixels; needed when images differ in size.")] = None,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out images that cannot be read, and count them.")] = False,
     batch_size: Annotated[int, typer.Option(help="Images in one forward pass.", min=1)] = 256,
+    class_column: ClassColumn = None,
+    domain_column: DomainColumn = None,
+    group_column: GroupColumn = None,
+    image_column: ImageColumn = None,
+    class_names: ClassNames = None,
+    split: SplitName = None,
+    layout: Layout = None,
 ) -> None:
     """Embed images once, as a table of rows that every probe can read.
 
@@ -65,8 +74,8 @@ def embed(
     if out.exists():
         raise FileExistsError(f"`out` must be a new folder, got {out}; choose another.")
     from app.terminal.console import progress_bars
+    from app.terminal.inputs import SourceOptions
     from diagnose.inputs.load import load_subject
-    from distill.data.split import load_split
     from distill.models.student import has_random_weights
     from distill.training.experiment import common_size
 
@@ -75,13 +84,14 @@ def embed(
             f"`model` must have weights under a launcher, got {model}, for which each process draws its own; give --weights FILE."
         )
 
-    split = load_split(data, domain=domain, skip_bad=skip_bad, lazy=True)
-    size = common_size(split, what="--image-size") if image_size is None else image_size
+    source = SourceOptions(class_column, domain_column, group_column, image_column, class_names, split, layout)
+    images = source.open(data, domain=domain, skip_bad=skip_bad, lazy=True)
+    size = common_size(images, what="--image-size") if image_size is None else image_size
     subject = load_subject(model, weights=weights, image_size=size)
     with progress_bars() as progress:
-        table, left = embed_in_parts(subject, split, out, size=size, batch_size=batch_size, rank=rank, world=world, progress=progress)
+        table, left = embed_in_parts(subject, images, out, size=size, batch_size=batch_size, rank=rank, world=world, progress=progress)
     if table is None:
-        typer.echo(f"part of table: {out} ({left} of {len(split)} rows are still with other processes, or lost with them: start again)")
+        typer.echo(f"part of table: {out} ({left} of {len(images)} rows are still with other processes, or lost with them: start again)")
     else:
         about = json.loads((table / "table.json").read_text(encoding="utf-8"))
         typer.echo(f"table: {out} ({about['rows']} x {about['dimension']})")

@@ -7,7 +7,25 @@ from typing import Annotated
 import typer
 
 from app.terminal.console import progress_bars, progress_reporter, say
-from app.terminal.options import ClassWeights, Edited, Json, Limit, Out, Real, Size, SkipBad, Synthetic, Templates
+from app.terminal.options import (
+    ClassColumn,
+    ClassNames,
+    ClassWeights,
+    DomainColumn,
+    Edited,
+    GroupColumn,
+    ImageColumn,
+    Json,
+    Layout,
+    Limit,
+    Out,
+    Real,
+    Size,
+    SkipBad,
+    SplitName,
+    Synthetic,
+    Templates,
+)
 
 
 def probe(
@@ -25,10 +43,17 @@ def probe(
     edited: Edited = None,
     seed: Annotated[int, typer.Option(help="Seed of every random draw.")] = 0,
     skip_bad: SkipBad = False,
+    class_column: ClassColumn = None,
+    domain_column: DomainColumn = None,
+    group_column: GroupColumn = None,
+    image_column: ImageColumn = None,
+    class_names: ClassNames = None,
+    split: SplitName = None,
+    layout: Layout = None,
     as_json: Json = False,
 ) -> None:
     """Run one probe on anybody's checkpoint."""
-    from app.terminal.inputs import ModelOptions, open_models
+    from app.terminal.inputs import ModelOptions, SourceOptions, open_models
     from diagnose.single import run_probe
     from probes.registry import find_probe
 
@@ -44,6 +69,7 @@ def probe(
         image_size=image_size,
         skip_bad=skip_bad,
         limit=limit,
+        source=SourceOptions(class_column, domain_column, group_column, image_column, class_names, split, layout),
     )
     models = open_models(options)
     with progress_bars() as progress:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from app.terminal.console import validated
+from app.terminal.inputs import SourceOptions
+from app.terminal.options import ClassColumn, ClassNames, DomainColumn, ImageColumn, Layout, SplitName
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -54,6 +56,12 @@ def synthesize(
     batch_size: Annotated[int, typer.Option(help="Pictures drawn at once.")] = 8,
     allow_download: Annotated[bool, typer.Option("--allow-download", help="Let the hub be asked for what is not on this machine.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted set, or make it larger.")] = False,
+    class_column: ClassColumn = None,
+    domain_column: DomainColumn = None,
+    image_column: ImageColumn = None,
+    class_names: ClassNames = None,
+    split: SplitName = None,
+    layout: Layout = None,
 ) -> None:
     """Draw a labelled synthetic set; start it under torchrun to share it among processes."""
     from app.terminal.console import progress_bars, say
@@ -72,17 +80,19 @@ def synthesize(
     rank, world = rank_and_world_size()
     with progress_bars() as progress:
         if train_on is not None:
-            trained = _train(train_on, train_limit, train_steps, classes, per_class, out, seed=seed, resume=resume, progress=progress)
-            source, class_names = trained
+            source = SourceOptions(class_column, domain_column, None, image_column, class_names, split, layout)
+            model, names = _train(
+                train_on, train_limit, train_steps, classes, per_class, out, source=source, seed=seed, resume=resume, progress=progress
+            )
             changes = {**changes, "steps": steps or 20, "guidance": 1.5 if guidance is None else guidance}
         else:
-            source, class_names = generator or "", read_classes(classes)
-        settings = validated(GeneratorConfig.named, source, **changes)
+            model, names = generator or "", read_classes(classes)
+        settings = validated(GeneratorConfig.named, model, **changes)
         chosen = _codec(codec, real)
-        words = _prompts(class_names, prompts, template, contexts, llm, out, superclass, options, seed, allow_download=allow_download)
+        words = _prompts(names, prompts, template, contexts, llm, out, superclass, options, seed, allow_download=allow_download)
         config = validated(
             SynthesisConfig,
-            class_names=list(class_names),
+            class_names=list(names),
             generator=settings,
             per_class=max(len(choices) for choices in words.values()) if per_class is None else per_class,
             seed=seed,
@@ -106,7 +116,7 @@ def synthesize(
     if result.manifest is None:
         typer.echo(f"{result.done} of {result.wanted} pictures are there; other processes draw the rest.")
     else:
-        typer.echo(f"manifest: {result.manifest} ({result.done - sum(result.rejected.values())} pictures of {len(class_names)} classes)")
+        typer.echo(f"manifest: {result.manifest} ({result.done - sum(result.rejected.values())} pictures of {len(names)} classes)")
 
 
 def read_classes(classes: str | None) -> tuple[str, ...]:
@@ -193,6 +203,7 @@ def _train(
     per_class: int | None,
     out: Path,
     *,
+    source: SourceOptions,
     seed: int,
     resume: bool,
     progress: Progress,
@@ -201,7 +212,7 @@ def _train(
     from distill.distributed.sharding import rank_and_world_size
     from distill.errors import DistillError
     from distill.generate.class_conditional import NAME, ClassConditionalConfig, train_generator
-    from distill.generate.sources import first_per_class, open_images
+    from distill.generate.sources import first_per_class
 
     if classes is not None or per_class is None:
         raise ValueError(
@@ -212,7 +223,7 @@ def _train(
         raise DistillError(
             "the generator must be trained in one process, got several; run once without a launcher, then share the drawing."
         )
-    split = open_images(data)
+    split = source.open(data, domain=None if data.startswith("pocket:") else "real")
     config = validated(ClassConditionalConfig, steps=steps, seed=seed)
     folder = train_generator(
         split if limit is None else first_per_class(split, limit),

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from app.terminal.console import progress_bars, say, validated
-from app.terminal.options import Out, Resume, SkipBad
+from app.terminal.options import ClassColumn, ClassNames, DomainColumn, GroupColumn, ImageColumn, Layout, Out, Resume, SkipBad, SplitName
 
 
 def teach(
@@ -21,9 +21,16 @@ def teach(
     seed: Annotated[int, typer.Option(help="Seed of weights, order and views.")] = 0,
     skip_bad: SkipBad = False,
     resume: Resume = False,
+    class_column: ClassColumn = None,
+    domain_column: DomainColumn = None,
+    group_column: GroupColumn = None,
+    image_column: ImageColumn = None,
+    class_names: ClassNames = None,
+    split: SplitName = None,
+    layout: Layout = None,
 ) -> None:
     """Train a small CLIP teacher from scratch; open_clip loads what comes out."""
-    from distill.data.split import load_split
+    from app.terminal.inputs import SourceOptions
     from distill.training.teach import TeachConfig
     from distill.training.teach import teach as run
 
@@ -38,8 +45,9 @@ def teach(
     if epochs is not None and epochs < 1:
         raise ValueError(f"`--epochs` must be at least 1, got {epochs}; give a larger number.")
     config = validated(TeachConfig.model_validate, base.model_copy(update=change).model_dump())
-    train_split = load_split(data, domain=domain, skip_bad=skip_bad)
-    test_split = None if test is None else load_split(test, domain=domain, class_names=train_split.class_names, skip_bad=skip_bad)
+    source = SourceOptions(class_column, domain_column, group_column, image_column, class_names, split, layout)
+    train_split = source.open(data, domain=domain, skip_bad=skip_bad)
+    test_split = None if test is None else source.open(test, domain=domain, class_names=train_split.class_names, skip_bad=skip_bad)
     with progress_bars() as progress:
         accuracy = run(train_split, out, config=config, test=test_split, resume=resume, progress=progress)
     say(f"teacher: {out}")

@@ -9,6 +9,66 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from diagnose.inputs.load import Loaded
+    from distill.data.split import Split
+
+
+@dataclass(frozen=True)
+class SourceOptions:
+    """What the options of a command say of its images, where these do not say it themselves.
+
+    Args:
+        class_column: column that names the class.
+        domain_column: column that tells the domain, with the words for 0 and 1 where it holds numbers.
+        group_column: column of groups.
+        image_column: column with the images.
+        class_names: file of class names, or names joined by commas.
+        split: where the data hold several.
+        layout: what each level of folders says.
+    """
+
+    class_column: str | None = None
+    domain_column: str | None = None
+    group_column: str | None = None
+    image_column: str | None = None
+    class_names: str | None = None
+    split: str | None = None
+    layout: str | None = None
+
+    def open(
+        self, spec: str, *, domain: str | None, class_names: Sequence[str] | None = None, skip_bad: bool = False, lazy: bool = False
+    ) -> Split:
+        """Load one source, `pocket:PART` among them.
+
+        Args:
+            spec: the source.
+            domain: `real` or `synthetic`; None: as the source says.
+            class_names: classes in the order of another source, which go before the user's.
+            skip_bad: leave out images that cannot be read.
+            lazy: leave images in their shards.
+
+        Raises:
+            FileNotFoundError, ValueError: for a source that cannot be used, naming the remedy.
+        """
+        from distill.data.vocabulary import listed_class_names
+        from distill.generate.sources import open_images
+
+        named = {"class": self.class_column, "domain": self.domain_column, "group": self.group_column, "image": self.image_column}
+        columns = {ours: theirs for ours, theirs in named.items() if theirs is not None}
+        names = class_names if class_names is not None or self.class_names is None else listed_class_names(self.class_names)
+        images = open_images(
+            spec,
+            domain=domain,
+            class_names=names,
+            split=self.split,
+            columns=columns or None,
+            layout=self.layout,
+            skip_bad=skip_bad,
+            lazy=lazy,
+        )
+        if spec.startswith("pocket:") and domain not in (None, kind := str(images.domains[0])):
+            part = spec.removeprefix("pocket:").partition("-")[0]
+            raise ValueError(f"`{spec}` must hold {domain} images, got only {kind} ones; give pocket:{part}-{domain}.")
+        return images
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +86,8 @@ class ModelOptions:
         image_size: side in pixels, or None for the images' own.
         skip_bad: leave out images that cannot be read.
         limit: images of each domain, each class in proportion, or None for all.
+        source: what is said of the images beside their name.
+        source: what the options say of the images.
 
     Raises:
         ValueError: where neither domain is given, or more weights than students.
@@ -41,6 +103,7 @@ class ModelOptions:
     image_size: int | None = None
     skip_bad: bool = False
     limit: int | None = None
+    source: SourceOptions = SourceOptions()
 
     def __post_init__(self) -> None:
         if self.real is None and self.synthetic is None:
@@ -67,12 +130,12 @@ def open_models(options: ModelOptions) -> Loaded:
         FileNotFoundError, ValueError, DistillError: for anything that cannot be used, each naming the remedy.
     """
     from diagnose.inputs.load import Loaded, load_images, load_subject, load_teacher_subject
-    from distill.data.split import load_split
     from distill.models.teacher import read_class_weights
     from distill.text.prompts import DEFAULT_TEMPLATES
 
-    real = None if options.real is None else load_split(options.real, domain="real", skip_bad=options.skip_bad)
-    synthetic = None if options.synthetic is None else load_split(options.synthetic, domain="synthetic", skip_bad=options.skip_bad)
+    source = options.source
+    real = None if options.real is None else source.open(options.real, domain="real", skip_bad=options.skip_bad)
+    synthetic = None if options.synthetic is None else source.open(options.synthetic, domain="synthetic", skip_bad=options.skip_bad)
     images = load_images(real, synthetic, options.image_size, limit=options.limit)
     first = next(iter(images.values()))
     class_weights = options.class_weights

@@ -41,3 +41,24 @@ Resume = Annotated[bool, typer.Option("--resume", help="Go on with an interrupte
 
 
 Weights = Annotated[list[str] | None, typer.Option(help="State dict for a --student, in the same order, FILE or FILE#KEY.")]
+
+
+ClassColumn = Annotated[str | None, typer.Option(help="Column that names the class, of names or integers; several, joined by commas.")]
+
+
+DomainColumn = Annotated[str | None, typer.Option(help="Column that tells the domain; of numbers as in NAME=real,synthetic for 0 and 1.")]
+
+
+GroupColumn = Annotated[str | None, typer.Option(help="Column of groups, such as the background; by default `group`.")]
+
+
+ImageColumn = Annotated[str | None, typer.Option(help="Column with the images, where it has another name.")]
+
+
+ClassNames = Annotated[str | None, typer.Option(help="File of class names in the order of the labels, one a line; or a,b,c.")]
+
+
+SplitName = Annotated[str | None, typer.Option("--split", help="train, test ..., where the data hold several.")]
+
+
+Layout = Annotated[str | None, typer.Option(help="What folders name, such as generator/class/domain, where their names do not tell it.")]

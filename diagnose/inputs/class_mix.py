@@ -150,13 +150,4 @@ def sentence(left: Mapping[str, int]) -> str:
 
 
 def _select(images: Images, rows: np.ndarray) -> Images:
-    if len(rows) == len(images):
-        return images
-    return replace(
-        images,
-        ids=images.ids[rows],
-        labels=images.labels[rows],
-        pixels=images.pixels[rows],
-        metadata={name: fact[rows] for name, fact in images.metadata.items()},
-        fingerprint="",
-    )
+    return images if len(rows) == len(images) else images.select(rows)

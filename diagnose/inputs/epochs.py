@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
@@ -32,7 +31,7 @@ def few_images(given: Sequence[Images], *, seed: int) -> tuple[Images, ...]:
     for images in given:
         even = np.linspace(0, len(images) - 1, min(len(images), EPOCH_IMAGES)).astype(int)
         inside = explained[(explained >= first) & (explained < first + len(images))] - first
-        found.append(_rows(images, np.unique(np.concatenate([even, inside]))))
+        found.append(images.select(np.unique(np.concatenate([even, inside]))))
         first += len(images)
     return tuple(found)
 
@@ -44,8 +43,3 @@ def explained_rows(given: Sequence[Images], *, seed: int) -> np.ndarray:
     if len({images.domain for images in given}) < 2:
         return np.zeros(0, dtype=np.int64)
     return draw(labels, domain, limit=EXPLAINED, seed=seed).astype(np.int64)
-
-
-def _rows(images: Images, rows: np.ndarray) -> Images:
-    chosen = {name: getattr(images, name)[rows] for name in ("ids", "labels", "pixels")}
-    return replace(images, **chosen, metadata={name: fact[rows] for name, fact in images.metadata.items()}, fingerprint="")

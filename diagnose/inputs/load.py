@@ -11,6 +11,7 @@ from torch import nn
 
 from diagnose.inputs.class_mix import in_one_list
 from diagnose.inputs.subjects import Domain, Images, Subject
+from distill.data.duplicates import refuse_shared_files, without_shared_images
 from distill.data.mixtures import limited
 from distill.data.split import Split, require_same_classes
 from distill.errors import DistillError
@@ -144,6 +145,7 @@ def text_of(teacher: Teacher) -> EmbedText | None:
 
 def images_of(split: Split, domain: Domain, size: int) -> Images:
     """Give a split as held-out images of one domain."""
+    captions = split.captions
     return Images(
         domain=domain,
         ids=split.ids,
@@ -152,6 +154,8 @@ def images_of(split: Split, domain: Domain, size: int) -> Images:
         class_names=split.class_names,
         metadata=split.metadata,
         fingerprint=split.fingerprint,
+        groups=split.groups,
+        captions=None if captions is None else np.array([caption or "" for caption in captions]),
     )
 
 
@@ -195,8 +199,10 @@ def load_images(real: Split | None, synthetic: Split | None, size: int | None, *
 
     Classes that one split alone holds are let in: `diagnose.inputs.class_mix.same_classes` leaves their images out and says so.
 
+    Images whose pixels are the same in both domains are left out, and many of them refused; see `distill.data.duplicates`.
+
     Raises:
-        ValueError: for fewer than two classes in common, or sizes that differ.
+        ValueError: for fewer than two classes in common, sizes that differ, or many images in both domains.
     """
     given: dict[Domain, Split] = {}
     if real is not None:
@@ -207,5 +213,10 @@ def load_images(real: Split | None, synthetic: Split | None, size: int | None, *
     if len(set.intersection(*held)) < 2:
         require_same_classes(*given.values())
     size = common_size(*given.values(), what="--image-size") if size is None else size
-    decoded = [images_of(limited(split, limit, what="--limit"), domain, size) for domain, split in given.items()]
+    if real is not None and synthetic is not None and limit is not None and limit < max(len(real), len(synthetic)):
+        refuse_shared_files(real, synthetic)
+    used = {domain: limited(split, limit, what="--limit") for domain, split in given.items()}
+    if len(used) == 2:
+        used["real"], used["synthetic"] = without_shared_images(used["real"], used["synthetic"], size)
+    decoded = [images_of(split, domain, size) for domain, split in used.items()]
     return {images.domain: images for images in in_one_list(decoded)}  # type: ignore[misc]

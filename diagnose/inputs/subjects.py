@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -82,6 +82,8 @@ class Images:
         class_names: C names.
         metadata: file facts, each (N,): `codec`, `bytes`, `width`, `height`, `quality` where known.
         fingerprint: hash of the images' content; computed from the pixels when left empty.
+        groups: (N,) str, such as the background of each image; None where unknown.
+        captions: (N,) str, empty for an image without one; None where there are none.
 
     Raises:
         ValueError: for shapes, types or labels that do not fit, or for ids that occur twice.
@@ -94,9 +96,13 @@ class Images:
     class_names: tuple[str, ...]
     metadata: Mapping[str, np.ndarray] = field(default_factory=dict)
     fingerprint: str = ""
+    groups: np.ndarray | None = None
+    captions: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         for name, value in (
+            ("groups", None if self.groups is None else np.asarray(self.groups).astype(str)),
+            ("captions", None if self.captions is None else np.asarray(self.captions).astype(str)),
             ("ids", np.asarray(self.ids).astype(str)),
             ("labels", np.asarray(self.labels, dtype=np.int64)),
             ("class_names", tuple(self.class_names)),
@@ -109,6 +115,23 @@ class Images:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def select(self, rows: np.ndarray) -> Images:
+        """Keep some images, in the order given, with all that is known of them.
+
+        Args:
+            rows: positions (M,) in 0..N-1, at least one.
+        """
+        optional = {name: value[rows] for name in ("groups", "captions") if (value := getattr(self, name)) is not None}
+        return replace(
+            self,
+            ids=self.ids[rows],
+            labels=self.labels[rows],
+            pixels=self.pixels[rows],
+            metadata={name: fact[rows] for name, fact in self.metadata.items()},
+            fingerprint="",
+            **optional,
+        )
 
 
 def _check(images: Images) -> None:
@@ -123,6 +146,7 @@ def _check(images: Images) -> None:
     for name, length in (
         ("labels", images.labels.shape),
         ("pixels", pixels.shape[:1]),
+        *((name, value.shape) for name in ("groups", "captions") if (value := getattr(images, name)) is not None),
         *((k, v.shape) for k, v in images.metadata.items()),
     ):
         if tuple(length) != (count,):

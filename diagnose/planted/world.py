@@ -120,6 +120,7 @@ def open_world(data: str, *, test: str | None, teacher: str | None, out: Path, i
 
 def _splits(data: str, test: str | None) -> tuple[Split, Split, str]:
     from distill.data.split import load_split, require_same_classes
+    from distill.generate.sources import open_images
 
     if data == POCKET:
         from distill.packs.pocket import pocket_split
@@ -129,9 +130,9 @@ def _splits(data: str, test: str | None) -> tuple[Split, Split, str]:
     if parts is not None:
         first, second = (load_split(parts[f"{part}-real"], domain="real") for part in ("train", "test"))
         return first, second, "CIFAKE's real images"
-    whole = load_split(data, domain="real")
+    whole = open_images(data, domain="real")
     if test is not None:
-        held_out_split = load_split(test, domain="real", class_names=whole.class_names)
+        held_out_split = open_images(test, domain="real", class_names=whole.class_names)
         require_same_classes(whole, held_out_split)
         return whole, held_out_split, whole.name
     held_out = np.arange(len(whole)) % 3 == 2

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from distill.data.columns import Source
 from distill.data.folders import by_path
+from distill.data.layouts import image_folders
 
 CLASS_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 """The classes in CIFAR-10 order; the files count them from 1."""
@@ -74,12 +75,11 @@ def leaves(folder: Path, split: str | None = None) -> list[Path]:
     """
     if _is_leaf(folder):
         return [folder]
-    here = [folder / word for word in _FOLDERS.values() if _is_leaf(folder / word)]
-    if here:
-        return here
+    if folders := _leaves_in(folder):
+        return folders
     root = folder / "DATASET" if (folder / "DATASET").is_dir() else folder
-    splits = {name: [root / name / word for word in _FOLDERS.values() if _is_leaf(root / name / word)] for name in ("train", "test")}
-    splits = {name: found for name, found in splits.items() if found}
+    splits = {name: _leaves_in(root / name) for name in ("train", "test")}
+    splits = {name: folders for name, folders in splits.items() if folders}
     if not splits:
         return []
     if split is None and len(splits) == 1:
@@ -91,10 +91,18 @@ def leaves(folder: Path, split: str | None = None) -> list[Path]:
     return splits[split]
 
 
+def _leaves_in(folder: Path) -> list[Path]:
+    """List REAL and FAKE in a folder where one of them is of the CIFAKE layout: then both must be."""
+    folders = [folder / word for word in _FOLDERS.values() if (folder / word).is_dir()]
+    return folders if any(_is_leaf(leaf) for leaf in folders) else []
+
+
 def _is_leaf(folder: Path) -> bool:
+    """Tell by a file with a class number: files that are only numbered say no class, and are of another layout."""
     if folder.name not in _FOLDERS.values() or not folder.is_dir():
         return False
-    return next((True for path in folder.iterdir() if path.is_file() and _FILE.fullmatch(path.name)), False)
+    matches = (_FILE.fullmatch(path.name) for path in folder.iterdir() if path.is_file())
+    return any(match is not None and match.group(1) is not None for match in matches)
 
 
 def read_leaves(folders: list[Path], name: str) -> Source:
@@ -108,13 +116,13 @@ def read_leaves(folders: list[Path], name: str) -> Source:
         Rows with `key` (`<split>/<index> (<class number>)`), `label`, `domain` and `image` by path.
 
     Raises:
-        ValueError: for a JPEG file whose name does not fit, or a class number beyond ten.
+        ValueError: for an image whose name does not fit, one that lies deeper, or a class number beyond ten.
     """
     words = {word: domain for domain, word in _FOLDERS.items()}
     keys, labels, domains, paths = [], [], [], []
     for folder in folders:
-        for path in sorted(folder.glob("*.jpg")):
-            match = _FILE.fullmatch(path.name)
+        for path in sorted(file for inner in image_folders(folder)[0] for file in inner.files):
+            match = _FILE.fullmatch(path.name) if path.parent == folder else None
             number = int(match.group(1) or 1) if match else 0
             if not 1 <= number <= len(CLASS_NAMES):
                 raise ValueError(f"CIFAKE files must be called `<index> (<class 2..10>).jpg`, got `{path}`; remove or rename it.")

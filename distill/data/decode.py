@@ -153,13 +153,13 @@ def decode(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
 
 
 def decode_with_facts(data: bytes) -> tuple[Image.Image, ImageFacts]:
-    """Give what `decode` and `facts` give, of a file that is opened once."""
+    """Decode an image and read its file facts, as `decode` and `facts` do, opening the file once."""
     with _open(data) as image:
         try:
-            known = _facts(image, data)  # of the header: decoding turns some files upright
+            image_facts = _facts(image, data)  # of the header: decoding turns some files upright
         except Exception as error:  # see `_open`
             raise BadImageError("truncated or damaged") from error
-        return _decoded(image, data, MAX_PIXELS), known
+        return _decoded(image, data, MAX_PIXELS), image_facts
 
 
 def _decoded(image: Image.Image, data: bytes, max_pixels: int) -> Image.Image:
@@ -230,7 +230,7 @@ def _facts(image: Image.Image, data: bytes) -> ImageFacts:
     return ImageFacts(codec, len(data), image.width, image.height, quality, subsampling)
 
 
-def fact_columns(found: Sequence[ImageFacts]) -> dict[str, np.ndarray]:
+def fact_columns(facts_of_files: Sequence[ImageFacts]) -> dict[str, np.ndarray]:
     """Turn the facts of N files to columns, name -> (N,)."""
     kinds = {"codec": str, "bytes": np.int64, "width": np.int64, "height": np.int64, "quality": np.float64, "subsampling": str}
-    return {name: np.array([getattr(each, name) for each in found], dtype=kind) for name, kind in kinds.items()}
+    return {name: np.array([getattr(each, name) for each in facts_of_files], dtype=kind) for name, kind in kinds.items()}

@@ -41,10 +41,10 @@ def stratified(labels: np.ndarray, counts: np.ndarray, *, seed: int = 0) -> np.n
     order = np.random.default_rng(seed).permutation(len(labels))
     chosen = []
     for label, count in enumerate(counts):
-        mine = order[labels[order] == label]
-        if len(mine) < count:
-            raise ValueError(f"`counts` of class {label} must be at most its {len(mine)} images, got {count}; ask for fewer.")
-        chosen.append(mine[:count])
+        rows_of_class = order[labels[order] == label]
+        if len(rows_of_class) < count:
+            raise ValueError(f"`counts` of class {label} must be at most its {len(rows_of_class)} images, got {count}; ask for fewer.")
+        chosen.append(rows_of_class[:count])
     return np.sort(np.concatenate(chosen))
 
 
@@ -88,16 +88,16 @@ def mix(synthetic: Split, real: Split, share: float, *, total: int, name: str = 
     if not 0.0 <= share <= 1.0:
         raise ValueError(f"`share` of `{name}` must be in [0, 1], got {share}; give the share of real images.")
     real = real.with_class_order(synthetic.class_names)
-    have = {"synthetic": np.bincount(synthetic.labels, minlength=len(synthetic.class_names))}
-    have["real"] = np.bincount(real.labels, minlength=len(synthetic.class_names))
-    wanted = apportion(have["synthetic"], total)
+    available = {"synthetic": np.bincount(synthetic.labels, minlength=len(synthetic.class_names))}
+    available["real"] = np.bincount(real.labels, minlength=len(synthetic.class_names))
+    wanted = apportion(available["synthetic"], total)
     counts = {"real": apportion(wanted, round(share * total))}
     counts["synthetic"] = wanted - counts["real"]
     for domain, need in counts.items():
-        if (short := np.flatnonzero(need > have[domain])).size:
+        if (short := np.flatnonzero(need > available[domain])).size:
             c = int(short[0])
             raise ValueError(
-                f"`{name}` must have {need[c]} {domain} images of {synthetic.class_names[c]}, got {have[domain][c]}; lower `data.limit`."
+                f"`{name}` must have {need[c]} {domain} images of {synthetic.class_names[c]}, got {available[domain][c]}; lower `data.limit`."
             )
     parts = {
         domain: split.select(stratified(split.labels, counts[domain], seed=seed))

@@ -37,7 +37,7 @@ _warned: set[str] = set()
 
 
 def cache_folder() -> Path:
-    """Give the folder of decoded pixels: `SYNTHGAP_CACHE`, or `~/.cache/synthgap`."""
+    """Return the folder of decoded pixels: `SYNTHGAP_CACHE`, or `~/.cache/synthgap`."""
     return Path(os.environ.get("SYNTHGAP_CACHE") or Path.home() / ".cache" / "synthgap")
 
 

@@ -36,17 +36,17 @@ def prefetched(split: Split, size: int, batches: Iterable[range]) -> Iterator[tu
     rows = split.rows if (first, last) == (0, len(split)) else split.rows.select(range(first, last))
 
     def work(data: bytes) -> tuple[np.ndarray, ImageFacts]:
-        image, known = decode_with_facts(data)
-        return np.asarray(fit(image, size)), known
+        image, image_facts = decode_with_facts(data)
+        return np.asarray(fit(image, size)), image_facts
 
-    held: list[tuple[np.ndarray, ImageFacts] | BadImageError] = []
+    decoded: list[tuple[np.ndarray, ImageFacts] | BadImageError] = []
     with closing(scan(rows, work, chunk=AHEAD)) as scanned, quiet():
         for batch in wanted:
-            while len(held) < len(batch):
-                held += next(scanned)
-            here, held = held[: len(batch)], held[len(batch) :]
-            bad = [(batch.start + place, item) for place, item in enumerate(here) if isinstance(item, BadImageError)]
+            while len(decoded) < len(batch):
+                decoded += next(scanned)
+            batch_images, decoded = decoded[: len(batch)], decoded[len(batch) :]
+            bad = [(batch.start + place, item) for place, item in enumerate(batch_images) if isinstance(item, BadImageError)]
             refuse(split.rows, bad, split.name)
-            good = [item for item in here if not isinstance(item, BadImageError)]
+            good = [item for item in batch_images if not isinstance(item, BadImageError)]
             pixels = np.stack([each for each, _ in good]).transpose(0, 3, 1, 2)  # stays as decoded, which is how encoders want it laid out
             yield batch, pixels, fact_columns([fact for _, fact in good])

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import glob
 import re
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from distill.data.arrays import SUFFIXES as ARRAY_SUFFIXES
+from distill.data.arrays import read_arrays
 from distill.data.cifake import leaves, read_leaves
-from distill.data.columns import IMAGE_TYPE, Source
+from distill.data.columns import FILE, IMAGE_TYPE, Source
 from distill.data.folders import read_folder, subfolders
-from distill.data.hub import read_hub
+from distill.data.hub import column_names_of, is_saved, read_hub, read_saved
+from distill.data.layouts import SPLITS, image_folders
 from distill.data.shards import expand_braces, read_shards
+from distill.data.vocabulary import DOMAINS, find_class_names
 from distill.system.memory_limit import check_fits_memory, memory_budget
 
-SPLITS = ("train", "training", "validation", "valid", "val", "dev", "test", "testing")
-"""Words that name a split when a file name begins with them or a folder is called so."""
+IMAGE_COLUMNS = ("image", "img", "jpg", "jpeg", "png", "webp", "picture", "photo", "image_bytes")
+"""Columns that are taken for the images, the first of them that is there."""
 
 ROW_BYTES = 500
 """What a row takes beside its image, roughly: id, key, class and domain are Python objects for a while."""
@@ -28,25 +33,46 @@ ROW_BYTES = 500
 _SPLIT_WORD = re.compile(rf"({'|'.join(SPLITS)})(?![a-z])")
 
 
-def read(spec: str, *, split: str | None = None, image: str | None = None, lazy: bool = False) -> Source:
+@dataclass(frozen=True)
+class ReadOptions:
+    """What the user says of a source, where its own names do not.
+
+    Args:
+        split: where the source holds several.
+        image: name of the image column of a table, where it is not `image`.
+        lazy: leave the images of shards in them; see `read_shards`.
+        layout: roles of the levels of folders; see `distill.data.layouts.roles_of`.
+        class_names: the classes.
+        class_column: the column that names the class.
+    """
+
+    split: str | None = None
+    image: str | None = None
+    lazy: bool = False
+    layout: str | None = None
+    class_names: Sequence[str] | None = None
+    class_column: str | None = None
+
+
+def read(spec: str, options: ReadOptions | None = None) -> Source:
     """Read a source; see `load_split`.
 
     Args:
         spec: file, folder, pattern or hub name.
-        split: where the source holds several.
-        image: name of the image column of a table, where it is not `image`.
-        lazy: leave the images of shards in them; see `read_shards`.
+        options: what the user says of it.
 
     Raises:
         FileNotFoundError: when nothing is there.
         ValueError: when it is not a known format.
     """
+    options = options or ReadOptions()
     if spec.startswith("hf:"):
-        source = read_hub(spec, split=split)
-        return replace(source, table=_with_keys(_with_images(source.table, Path(spec), image), source.name.rpartition("@")[2]))
+        source = read_hub(spec, split=options.split)
+        return _with_rows_named(source, Path(spec), options)
     path = Path(spec).expanduser()
     if path.is_dir():
-        return _read_directory(path, split, image, lazy=lazy)
+        source = _read_directory(path, options)
+        return source if source.class_names else replace(source, names_beside=find_class_names(path))
     paths = [path]
     if not path.exists() and any(sign in spec for sign in "*?[{"):
         paths = [Path(name) for pattern in expand_braces(str(path)) for name in (_matches(pattern))]
@@ -54,7 +80,13 @@ def read(spec: str, *, split: str | None = None, image: str | None = None, lazy:
             raise FileNotFoundError(f"`{spec}` must match files, got none; check the pattern, and quote it for the shell.")
     elif not path.exists():
         raise FileNotFoundError(f"`{spec}` must be a file, folder, pattern or hf:NAME, got nothing there; check the path.")
-    return _read_files(paths, name=path.stem if len(paths) == 1 else path.parent.name or spec, image=image, lazy=lazy)
+    source = _read_files(paths, name=path.stem if len(paths) == 1 else path.parent.name or spec, options=options)
+    return source if source.class_names else replace(source, names_beside=find_class_names(paths[0].parent))
+
+
+def _with_rows_named(source: Source, place: Path, options: ReadOptions) -> Source:
+    """Bring a table of the `datasets` library to an image column and keys."""
+    return replace(source, table=_with_keys(_with_images(source.table, place, options.image), source.name.rpartition("@")[2]))
 
 
 def _matches(pattern: str) -> list[str]:
@@ -62,30 +94,99 @@ def _matches(pattern: str) -> list[str]:
     return sorted(glob.glob(pattern, recursive=True)) or [pattern]  # noqa: PTH207 - the pattern may be absolute
 
 
-def _read_files(paths: list[Path], *, name: str, image: str | None, lazy: bool = False) -> Source:
-    endings = {"tar" if path.name.lower().endswith((".tar", ".tar.gz", ".tgz")) else path.suffix.lower() for path in paths}
+def _ending(path: Path) -> str:
+    return "tar" if path.name.lower().endswith((".tar", ".tar.gz", ".tgz")) else path.suffix.lower()
+
+
+def _read_files(paths: list[Path], *, name: str, options: ReadOptions) -> Source:
+    endings = {_ending(path) for path in paths}
     if endings == {"tar"}:
-        return read_shards(paths, name=name, lazy=lazy)
+        return _with_domains(read_shards(paths, name=name, lazy=options.lazy), paths)
     if endings == {".parquet"}:
-        return read_parquet(paths, name=name, image=image)
+        return _with_domains(read_parquet(paths, name=name, image=options.image), paths)
+    if len(paths) == 1 and endings <= {".csv", ".tsv", ".jsonl"}:
+        return read_folder(paths[0].parent, table=paths[0], **_folder_options(options))
+    if len(paths) == 1 and endings <= set(ARRAY_SUFFIXES):
+        return read_arrays(paths[0], split=options.split)
     raise ValueError(
-        f"files of a source must all be .parquet or all be .tar, got `{paths[0]}` among {sorted(endings)}; convert them or give a folder."
+        f"files of a source must all be .parquet or all be .tar, got `{paths[0]}` among {sorted(endings)}; "
+        + ("unpack it and give the folder." if endings <= {".zip", ".7z", ".rar"} else "convert them or give a folder.")
     )
 
 
-def _read_directory(path: Path, split: str | None, image: str | None, *, lazy: bool = False) -> Source:
-    for pattern in ("*.parquet", "*.tar"):
-        if found := sorted(path.glob(pattern)):
-            return _read_files(_of_split(found, split, str(path)), name=path.name, image=image, lazy=lazy)
-    if found := leaves(path, split):
-        return read_leaves(found, path.name)
-    kinds = [folder for folder in subfolders(path) if folder.name.lower() in SPLITS]
-    if kinds and len(kinds) == len(subfolders(path)):
+def _folder_options(options: ReadOptions) -> dict[str, Any]:
+    return {name: getattr(options, name) for name in ("split", "layout", "class_names", "class_column")}
+
+
+def _with_domains(source: Source, paths: Sequence[Path]) -> Source:
+    """Take the domain of each row from the names of several files, such as `test-real.parquet` and `test-fake.parquet`.
+
+    Raises:
+        ValueError: when only some of the names tell it.
+    """
+    if len(paths) < 2 or "domain" in source.table.column_names or FILE not in source.table.column_names:
+        return replace(source, table=_without_files(source.table))
+    domain_of_file = {}
+    for path in paths:
+        words = {DOMAINS[word] for word in re.split(r"[\W_]+", path.name.lower()) if word in DOMAINS}
+        domain_of_file[str(path)] = next(iter(words)) if len(words) == 1 else None
+    if not any(domain_of_file.values()):
+        return replace(source, table=_without_files(source.table))
+    if silent := [path for path, word in domain_of_file.items() if word is None]:
+        known = next(path for path, word in domain_of_file.items() if word is not None)
+        raise ValueError(
+            f"names of all files of `{source.name}` must tell the domain where one does, got `{known}` and `{silent[0]}`; rename or give one."
+        )
+    domains = pa.array([domain_of_file[file] for file in source.table.column(FILE).to_pylist()], pa.string())
+    return replace(source, table=_without_files(source.table).append_column("domain", domains))
+
+
+def _without_files(table: pa.Table) -> pa.Table:
+    return table.drop_columns([FILE]) if FILE in table.column_names else table
+
+
+def _read_directory(path: Path, options: ReadOptions) -> Source:
+    if is_saved(path):
+        source = read_saved(path, split=options.split)
+        return _with_rows_named(source, path / "dataset_info.json", options)
+    tables = sorted(path.glob("*.parquet"))
+    shards = sorted(files for pattern in ("*.tar", "*.tar.gz", "*.tgz") for files in path.glob(pattern))
+    if tables and shards:
+        raise ValueError(
+            f"`{path}` must hold parquet files or tar shards, got both, {tables[0].name} and {shards[0].name}; give one of them."
+        )
+    if files := tables or shards:
+        source = _read_files(_of_split(files, options.split, str(path)), name=path.name, options=options)
+        _refuse_images_beside(path, source)
+        return source
+    if files := leaves(path, options.split):
+        return read_leaves(files, path.name)
+    folders = subfolders(path)
+    kinds = [folder for folder in folders if folder.name.lower() in SPLITS]
+    if kinds and len(kinds) == len(folders) and options.layout is None:
         names = [folder.name for folder in kinds]
-        if (split is None and len(kinds) > 1) or split not in (None, *names):
-            raise ValueError(f"`split` of `{path}` must be one of {names}, got {split!r}; give it or the folder itself.")
-        return _read_directory(path / (split or names[0]), None, image, lazy=lazy)
-    return read_folder(path)
+        if (options.split is None and len(kinds) > 1) or options.split not in (None, *names):
+            raise ValueError(
+                f"`split` of `{path}` must be one of {names}, got {options.split!r}; give it or the folder itself (`{kinds[0]}`, or `--split {names[0]}`)."
+            )
+        return _read_directory(path / (options.split or names[0]), replace(options, split=None))
+    arrays = sorted(files for ending in ARRAY_SUFFIXES for files in path.glob(f"*{ending}"))
+    if arrays and not image_folders(path)[0]:
+        return read_arrays(path, split=options.split)
+    if len(folders) == 1 and (is_saved(folders[0]) or any(folders[0].glob("*.parquet"))) and not image_folders(path)[0]:
+        return _read_directory(folders[0], options)  # data/ in a copy of a hub repository
+    return read_folder(path, **_folder_options(options))
+
+
+def _refuse_images_beside(path: Path, source: Source) -> None:
+    """Refuse folders of images beside tables that hold images themselves: one of the two would be dropped."""
+    if any(entry["bytes"] is not None for entry in source.table.column("image").slice(0, 1).to_pylist() if entry):
+        folders = [folder for name in subfolders(path) for folder in image_folders(name)[0][:1]]
+        if folders:
+            raise ValueError(
+                f"`{path}` must hold parquet files, tar shards or image folders, got files with images and `{folders[0].files[0]}`; "
+                "give the files (such as `*.parquet` in it) or the folder."
+            )
 
 
 def _of_split(paths: Sequence[Path], split: str | None, spec: str) -> list[Path]:
@@ -116,11 +217,12 @@ def read_parquet(paths: Sequence[Path], *, name: str, image: str | None = None) 
         ValueError: for a file that is no parquet file, or columns without images.
     """
     tables = []
-    class_names: tuple[str, ...] | None = None
+    labels: dict[str, tuple[str, ...]] = {}
     for path in paths:
         table = read_rows(path)
-        class_names = class_names or _class_label_names(table.schema)
-        tables.append(_with_keys(_with_images(table, path, image), path.stem))
+        _check_same_names(labels, _class_label_names(table.schema), path)
+        table = _with_keys(_with_images(table, path, image), path.stem)
+        tables.append(table if len(paths) == 1 else _with_file(table, path))
     try:
         table = pa.concat_tables(tables, promote_options="permissive")
     except pa.ArrowException as error:
@@ -133,7 +235,20 @@ def read_parquet(paths: Sequence[Path], *, name: str, image: str | None = None) 
         table = table.filter(table.column("rejected").is_null()).drop_columns(["rejected"])
         if not table.num_rows:
             raise ValueError(f"`{name}` must hold at least one image that was not rejected, got none; see its column `rejected`.")
-    return Source(table, name, class_names)
+    return Source(table, name, column_names=labels)
+
+
+def _with_file(table: pa.Table, path: Path) -> pa.Table:
+    return table.append_column(FILE, pa.array([str(path)] * table.num_rows, pa.string()))
+
+
+def _check_same_names(labels: dict[str, tuple[str, ...]], further: Mapping[str, tuple[str, ...]], path: Path) -> None:
+    """Gather the names of integers, and refuse a file that numbers its classes otherwise than those before it."""
+    for column, names in further.items():
+        if labels.setdefault(column, names) != names:
+            raise ValueError(
+                f"files of one source must number their classes alike, got {list(labels[column])[:5]} and in `{path}` {list(names)[:5]}; load them one by one."
+            )
 
 
 def read_rows(path: Path) -> pa.Table:
@@ -165,18 +280,22 @@ def read_rows(path: Path) -> pa.Table:
     return table
 
 
-def _class_label_names(schema: pa.Schema) -> tuple[str, ...] | None:
+def _class_label_names(schema: pa.Schema) -> dict[str, tuple[str, ...]]:
     try:
-        feature = datasets.Features.from_arrow_schema(schema).get("label")
+        return column_names_of(datasets.Features.from_arrow_schema(schema))
     except Exception:  # what another program wrote under the key `huggingface` is no reason to refuse the rows
-        return None
-    return tuple(feature.names) if isinstance(feature, datasets.ClassLabel) and feature.names else None
+        return {}
 
 
 def _with_images(table: pa.Table, path: Path, wanted: str | None) -> pa.Table:
     """Bring the image column to a struct of bytes and path, called `image` unless `wanted` names it."""
-    candidates = [wanted] if wanted else ["image", "img"]
+    candidates = [wanted] if wanted else list(IMAGE_COLUMNS)
+    lower = {column.lower(): column for column in reversed(table.column_names)}
     name = next((column for column in candidates if column in table.column_names), None)
+    if name is None and wanted is None:
+        name = next(
+            (lower[word] for word in candidates if word in lower and not pa.types.is_string(table.schema.field(lower[word]).type)), None
+        )
     if name is None and wanted is None:
         structs = [field.name for field in table.schema if pa.types.is_struct(field.type) or pa.types.is_binary(field.type)]
         name = structs[0] if len(structs) == 1 else None
@@ -186,7 +305,7 @@ def _with_images(table: pa.Table, path: Path, wanted: str | None) -> pa.Table:
         return table.drop_columns(["file_name"]).append_column("image", image)
     if name is None:
         raise ValueError(
-            f"`{path}` must have a column {candidates[0]!r}, got {table.column_names}; name the one with the images in `columns`."
+            f"`{path}` must have a column {candidates[0]!r}, got {table.column_names}; name the one with the images with `--image-column` (`columns`)."
         )
     chunks = [_as_struct(chunk, path) for chunk in table.column(name).chunks]
     table = table.set_column(table.column_names.index(name), name, pa.chunked_array(chunks, IMAGE_TYPE))
@@ -213,13 +332,13 @@ def _as_struct(chunk: pa.Array, path: Path) -> pa.StructArray:
 
 
 def _beside(path: Path, value: str) -> str:
-    """Give the file that a row names: relative to the table and below its folder; that of the hub's library may be anywhere in its cache.
+    """Return the file that a row names, relative to the table. It must lie below the table's folder; the hub's library may keep it anywhere in its cache.
 
     Raises:
         ValueError: for a path that leads out of the folder: a table from elsewhere must not choose what is read on this machine.
     """
     outside = Path(value).is_absolute() or ".." in Path(value).parts
-    if outside and path.suffix.lower() == ".parquet":
+    if outside and path.suffix.lower() in (".parquet", ".json"):
         raise ValueError(
             f"paths of images in `{path}` must stay in its folder, got {value!r}; store the images' bytes, or move them there."
         )

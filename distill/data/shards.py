@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import re
 import tarfile
 from collections.abc import Iterator, Mapping
@@ -12,10 +13,11 @@ from typing import Any, Self
 
 import pyarrow as pa
 
-from distill.data.columns import IMAGE_TYPE, Source
+from distill.data.columns import FILE, IMAGE_TYPE, Source
 from distill.data.decode import MAX_BYTES, SUFFIXES
+from distill.data.vocabulary import find_class_names
 from distill.system.memory_limit import check_fits_memory
-from distill.system.untrusted_text import parse_json, read_text
+from distill.system.untrusted_text import parse_json
 
 _BATCH = 1000  # samples an Arrow chunk
 _BYTES = 2**30  # and its images, for one chunk must stay below 2 GiB
@@ -24,6 +26,9 @@ MAX_SHARDS = 100_000
 
 MAX_NAMES = 2**20
 """Largest header of a member, in bytes: names and their extensions, which a tar reader takes into memory whole."""
+
+MOST_LOOKED_AT = 256
+"""Members whose names tell whether keys have dots."""
 
 _PLACE = re.compile(r"(.+)#(\d+)\+(\d+)")  # shard, offset and bytes of an image that stays in its shard
 _BRACES = re.compile(r"\{([^{}]*)\}")
@@ -45,21 +50,21 @@ def expand_braces(spec: str) -> list[str]:
         >>> expand_braces("cats-{08..10}.tar")
         ['cats-08.tar', 'cats-09.tar', 'cats-10.tar']
     """
-    found = [spec]
-    while any(_BRACES.search(path) for path in found):  # all of them have equal braces left
-        choices = _choices(spec, found[0])
-        if len(found) * len(choices) > MAX_SHARDS:
+    paths = [spec]
+    while any(_BRACES.search(path) for path in paths):  # all of them have equal braces left
+        choices = _choices(spec, paths[0])
+        if len(paths) * len(choices) > MAX_SHARDS:
             raise ValueError(f"braces in `{spec}` must stand for at most {MAX_SHARDS:,} files, got more; give fewer at once.")
-        found = [_BRACES.sub(lambda _, word=word: word, path, count=1) for path in found for word in choices]  # type: ignore[misc]
-    return found
+        paths = [_BRACES.sub(lambda _, word=word: word, path, count=1) for path in paths for word in choices]  # type: ignore[misc]
+    return paths
 
 
 def _choices(spec: str, path: str) -> list[str]:
-    """Give what the first braces of a path stand for."""
+    """List the words that the first braces of a path stand for."""
     match = _BRACES.search(path)
     inside = match.group(1) if match else ""
-    if found := re.fullmatch(r"(\d+)\.\.(\d+)", inside):
-        low, high = found.groups()
+    if number_range := re.fullmatch(r"(\d+)\.\.(\d+)", inside):
+        low, high = number_range.groups()
         if len(low) > 9 or len(high) > 9 or int(high) - int(low) >= MAX_SHARDS:
             raise ValueError(f"braces in `{spec}` must stand for at most {MAX_SHARDS:,} files, got {{{inside}}}; give fewer at once.")
         words = [str(number).zfill(len(low)) for number in range(int(low), int(high) + 1)]
@@ -94,9 +99,9 @@ def read_shards(paths: list[Path], *, name: str, lazy: bool = False) -> Source:
         if not path.is_file():
             raise FileNotFoundError(f"shard `{path}` must exist, got nothing there; check the pattern.")
         for sample in _samples(path, lazy=lazy):
-            batch.append(sample)
-            held = len(sample["image"]["bytes"] or b"")
-            size, total = size + held, total + held
+            batch.append(sample | {FILE: str(path)} if len(paths) > 1 else sample)
+            image_bytes = len(sample["image"]["bytes"] or b"")
+            size, total = size + image_bytes, total + image_bytes
             check_fits_memory(total, f"the images of `{name}`", "read fewer shards at once, or train on them as a stream (`data.streams`)")
             if len(batch) == _BATCH or size > _BYTES:
                 tables.append(_table(batch, path))
@@ -111,7 +116,7 @@ def read_shards(paths: list[Path], *, name: str, lazy: bool = False) -> Source:
         raise ValueError(
             f"entries of `{name}` must have one type, got {str(error).splitlines()[0]!r}; make them all text or all integers."
         ) from error
-    return Source(table, name, _class_names(paths[0]))
+    return Source(table, name, find_class_names(paths[0].parent))
 
 
 def _table(samples: list[dict[str, Any]], path: Path) -> pa.Table:
@@ -160,7 +165,7 @@ class _Member(tarfile.TarInfo):
 def _samples(path: Path, *, lazy: bool) -> Iterator[dict[str, Any]]:
     key: str | None = None
     files: dict[str, bytes | str] = {}
-    for name, kind, data in _members(path, lazy=lazy):
+    for name, kind, data in _members(path, lazy=lazy, dots=_has_dots(path)):
         if name != key:
             if files:
                 yield _sample(path, str(key), files)
@@ -170,8 +175,44 @@ def _samples(path: Path, *, lazy: bool) -> Iterator[dict[str, Any]]:
         yield _sample(path, str(key), files)
 
 
-def _members(path: Path, *, lazy: bool) -> Iterator[tuple[str, str, bytes | str]]:
+def _has_dots(path: Path) -> bool:
+    """Tell whether keys have dots in them, as in `photo.v2.0001.jpg` beside `photo.v2.0001.cls`: WebDataset itself would end them at the first.
+
+    So it is where every file that shares its name up to the first dot with the first one has a further dot, and up to the last dot goes with
+    one image.
+    """
+    kinds: list[str] = []
+    first: tuple[str, str] | None = None
+    for name in itertools.islice(_names(path), MOST_LOOKED_AT):
+        folder, _, base = name.rpartition("/")
+        key, _, kind = base.partition(".")
+        first = first or (folder, key)
+        if (folder, key) != first:
+            break
+        kinds.append(kind)
+    stems = [kind.rpartition(".")[0] for kind in kinds]
+    if not stems or "" in stems:
+        return False
+    last = stems[-1] if len(kinds) == MOST_LOOKED_AT else None  # whose other files may not have been looked at
+    images = [stem for stem, kind in zip(stems, kinds, strict=True) if _is_image(kind.lower())]
+    if len(images) < 2 and not any(kind.lower().endswith((".cls", ".txt", ".json")) for kind in kinds):
+        return False  # one image, whose ending has a dot
+    return all(images.count(stem) == 1 for stem in set(stems) if stem != last)
+
+
+def _names(path: Path) -> Iterator[str]:
+    """Name the first regular files of a shard; what is wrong with it is said when it is read."""
+    with contextlib.suppress(Exception), tarfile.open(path, "r|*", tarinfo=_Member) as tar:
+        for member in tar:
+            base = member.name.rpartition("/")[2]
+            if member.isfile() and not base.startswith(".") and "." in base:
+                yield member.name
+
+
+def _members(path: Path, *, lazy: bool, dots: bool = False) -> Iterator[tuple[str, str, bytes | str]]:
     """Read the regular files of a shard, in order; nothing is ever written to disk.
+
+    With `dots` a key ends at the last dot of a name, else at the first.
 
     Yields:
         Key, ending in small letters, and the content, or with `lazy` the place of an image.
@@ -185,7 +226,7 @@ def _members(path: Path, *, lazy: bool) -> Iterator[tuple[str, str, bytes | str]
             stays = lazy and isinstance(tar.fileobj, io.IOBase)  # not one of tarfile's own streams, which cannot go back
             for member in tar:
                 folder, _, base = member.name.rpartition("/")
-                stem, dot, kind = base.partition(".")
+                stem, dot, kind = base.rpartition(".") if dots else base.partition(".")
                 if not member.isfile() or not stem or not dot:
                     continue
                 refused = _refusal(path, member)
@@ -242,18 +283,9 @@ def _sample(path: Path, key: str, files: Mapping[str, Any]) -> dict[str, Any]:
             f"json, txt and cls of sample {key!r} in shard `{path}` must be an object and text, got {str(error)!r}; mend the shard."
         ) from error
     image = files[images[0]]
-    held = {"bytes": None, "path": image} if isinstance(image, str) else {"bytes": image, "path": f"{key}.{images[0]}"}
-    return row | {"key": key, "image": held}
+    entry = {"bytes": None, "path": image} if isinstance(image, str) else {"bytes": image, "path": f"{key}.{images[0]}"}
+    return row | {"key": key, "image": entry}
 
 
 def _is_plain(value: object) -> bool:
     return isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63)
-
-
-def _class_names(shard: Path) -> tuple[str, ...] | None:
-    """Read `classnames.txt`, one name a line, beside the shards or one folder up, where CLIP_benchmark puts it."""
-    for folder in (shard.parent, shard.parent.parent):
-        path = folder / "classnames.txt"
-        if path.is_file():
-            return tuple(line.strip() for line in read_text(path, "`classnames.txt`").splitlines() if line.strip())
-    return None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,10 +15,11 @@ import numpy as np
 import pyarrow as pa
 from datasets import Dataset, concatenate_datasets
 
-from distill.data.columns import OURS, as_dataset, assemble, check_unique, encode
+from distill.data.columns import OURS, Source, as_dataset, assemble, check_unique, encode
 from distill.data.decode import MAX_SIZE, ImageFacts, fact_columns, facts
 from distill.data.pixel_cache import collect, decode_all, digests, find_bad, refuse
-from distill.data.readers import read
+from distill.data.readers import ReadOptions, read
+from distill.data.vocabulary import DOMAINS, check_domain
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +46,7 @@ class Split:
         return len(self.rows)
 
     def column(self, name: str) -> list[Any]:
-        """Give one column as Python values.
+        """Return one column as Python values.
 
         Args:
             name: of a column of `rows`.
@@ -78,6 +81,33 @@ class Split:
         """Captions, one an image; None where the source has none at all."""
         values = self.column("caption")
         return values if any(value is not None for value in values) else None
+
+    @property
+    def groups(self) -> np.ndarray | None:
+        """Groups (N,), str, from the column `group`, such as the background; None where the source has none or leaves gaps."""
+        if "group" not in self.rows.column_names:
+            return None
+        values = self.column("group")
+        return None if any(value is None or value == "" for value in values) else np.array(values, dtype=str)
+
+    def with_groups(self, column: str) -> Split:
+        """Take another text column for the groups.
+
+        Args:
+            column: one of `attributes`.
+
+        Raises:
+            ValueError: for a column that is absent or has gaps.
+        """
+        values = self.column(column)
+        if not all(isinstance(value, str) and value for value in values):
+            raise ValueError(
+                f"column {column!r} of `{self.name}` must hold text in every row, got gaps; choose from {list(self.attributes)}."
+            )
+        table = pa.concat_tables(self.rows.with_format("arrow").iter(batch_size=10_000))
+        table = table.drop_columns(["group"]) if "group" in table.column_names else table
+        memo = {key: self._memo[key] for key in ("digests",) if key in self._memo}
+        return replace(self, rows=as_dataset(table.append_column("group", pa.array(values, pa.string()))), _memo=memo)
 
     @property
     def attributes(self) -> tuple[str, ...]:
@@ -151,6 +181,8 @@ class Split:
 
     def concat(self, *others: Split, name: str | None = None) -> Split:
         """Put splits after one another; their classes must be the same set, in this split's order.
+
+        Columns that one of them lacks, groups among them, are left out.
 
         Args:
             others: splits with the same classes; their labels are renumbered where their order differs.
@@ -248,6 +280,7 @@ def load_split(
     class_names: Sequence[str] | None = None,
     split: str | None = None,
     columns: Mapping[str, str] | None = None,
+    layout: str | None = None,
     skip_bad: bool = False,
     lazy: bool = False,
     progress: bool = False,
@@ -255,12 +288,14 @@ def load_split(
     """Read labelled images from any known source; `docs/data.md` describes the formats.
 
     Args:
-        spec: a parquet file, a folder or glob of them; an image folder `root/<domain>/<class>/*` or `root/<class>/*`; WebDataset shards
-            (`*.tar`, glob or braces); the CIFAKE folders; or `hf:NAME[:CONFIG][@SPLIT]`, the only one that uses the network.
+        spec: a parquet file, a folder or glob of them; an image folder whose folders name domain, class and split; a table of image files
+            (`.csv`, `.jsonl`); WebDataset shards (`*.tar`, glob or braces); arrays (`.npy`, `.npz`); what `save_to_disk` of `datasets` has
+            written; the CIFAKE folders; or `hf:NAME[:CONFIG][@SPLIT]`, the only one that uses the network.
         domain: `real` or `synthetic`: of all images where the source does not say, else the one to keep.
         class_names: the classes and their order, for sources with bare integer labels or to fix one order for several sources.
         split: `train`, `test`, ... where the source holds several.
-        columns: our column name -> the source's.
+        columns: our column name -> the source's; also `class`, of names or integers, and `group`.
+        layout: what each level of folders says, such as `generator/class/domain`, where their names do not tell it.
         skip_bad: decode every image now and leave out the bad ones, counted in `skipped`, instead of raising when they are needed.
         lazy: leave the images of uncompressed shards in them until they are decoded: slower out of order, in little memory.
         progress: whether to show a bar on standard error while checking.
@@ -273,7 +308,10 @@ def load_split(
         ValueError: for anything wrong in it, in one sentence that names the file or column and the remedy.
         distill.errors.DistillError: for a hub that cannot be reached.
     """
-    source = read(str(spec), split=split, image=(columns or {}).get("image"), lazy=lazy)
+    named = columns or {}
+    options = ReadOptions(split, named.get("image"), lazy, layout, class_names, named.get("class"))
+    source = read(str(spec), options)
+    _warn_of_a_name(str(spec), source, domain)
     rows, names = assemble(source, domain=domain, class_names=class_names, columns=columns)
     loaded = Split(rows, names, source.name)
     if not skip_bad:
@@ -291,8 +329,26 @@ def load_split(
         ", ..." if len(bad) > 5 else "",
     )
     kept = loaded.select(np.setdiff1d(np.arange(len(rows)), [index for index, _ in bad]))
-    encode([names[label] for label in kept.labels], names, source.name)  # a class may have lost its last image
+    with_images = [names[label] for label in np.unique(loaded.labels)]
+    encode([names[label] for label in kept.labels], with_images, source.name)  # a class may have lost its last image
     return replace(kept, skipped=len(bad))
+
+
+def _warn_of_a_name(spec: str, source: Source, domain: str | None) -> None:
+    """Warn when a source that says no domain is called like the other one."""
+    domain_of_name = DOMAINS.get(Path(spec).name.lower())
+    if (
+        "domain" not in source.table.column_names
+        and domain_of_name is not None
+        and domain is not None
+        and domain_of_name != check_domain(domain)
+    ):
+        logger.warning("`%s` is read as %s images, and is called %r: were --real and --synthetic exchanged?", spec, domain, Path(spec).name)
+
+
+def _plain(name: str) -> str:
+    """Write a class name without what people write differently: capitals, accents in two ways, underscores, hyphens and spaces."""
+    return re.sub(r"[\s_-]+", " ", unicodedata.normalize("NFC", name)).strip().casefold()
 
 
 def require_same_classes(*splits: Split) -> None:
@@ -301,13 +357,13 @@ def require_same_classes(*splits: Split) -> None:
     Raises:
         ValueError: naming the classes that one has and another lacks, or two orders that differ.
     """
-    held = [{split.class_names[label] for label in np.unique(split.labels)} for split in splits]
-    for split, have in zip(splits[1:], held[1:], strict=True):
-        if only := sorted(held[0] ^ have):
-            sides = [f"{name!r} only in `{splits[0].name if name in held[0] else split.name}`" for name in only[:5]]
-            raise ValueError(
-                f"`{splits[0].name}` and `{split.name}` must have the same classes, got {', '.join(sides)}; add or remove these classes."
-            )
+    classes_of_split = [{split.class_names[label] for label in np.unique(split.labels)} for split in splits]
+    for split, classes in zip(splits[1:], classes_of_split[1:], strict=True):
+        if only := sorted(classes_of_split[0] ^ classes):
+            sides = [f"{name!r} only in `{splits[0].name if name in classes_of_split[0] else split.name}`" for name in only[:5]]
+            alike = len({_plain(name) for name in classes_of_split[0]} ^ {_plain(name) for name in classes}) < len(only)
+            remedy = "write them alike, capitals and underscores too" if alike else "add or remove these classes"
+            raise ValueError(f"`{splits[0].name}` and `{split.name}` must have the same classes, got {', '.join(sides)}; {remedy}.")
         if split.class_names != splits[0].class_names:
             raise ValueError(
                 f"`{splits[0].name}` and `{split.name}` must have the same class names in the same order, got "

@@ -7,6 +7,7 @@ import difflib
 import inspect
 import logging
 import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,11 @@ from distill.system.untrusted_text import read_json
 
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline, SchedulerMixin
+
+logger = logging.getLogger(__name__)
+
+OPTIONAL = ("safety_checker", "feature_extractor", "image_encoder")
+"""Components that a pipeline draws without."""
 
 _NO_WEIGHTS = ("scheduler", "tokenizer", "feature_extractor", "image_processor", "processor")
 
@@ -96,11 +102,13 @@ def load_pipeline(config: GeneratorConfig, *, allow_download: bool = False) -> P
         DistillError: for a hub id that is not on this machine, broken files, or a LoRA that does not fit.
     """
     source = _source(config.model)
-    if Path(source).is_dir():
-        check_folder(Path(source))
+    if not Path(source).is_dir() and not allow_download:
+        cached = _cached(source, config.revision)
+        source = str(cached) if cached is not None and (cached / "model_index.json").is_file() else source
+    absent = check_folder(Path(source)) if Path(source).is_dir() else ()
     device = _device()
     dtype = _dtype(config.precision, device)
-    pipeline = _from_pretrained(source, config, dtype, allow_download=allow_download)
+    pipeline = _from_pretrained(source, config, dtype, allow_download=allow_download, absent=absent)
     accepts = frozenset(inspect.signature(pipeline.__call__).parameters)
     if not accepts & {"prompt", "class_labels"}:
         raise ValueError(
@@ -115,8 +123,11 @@ def load_pipeline(config: GeneratorConfig, *, allow_download: bool = False) -> P
     return Pipeline(pipeline, accepts, device, _facts(pipeline, dtype))
 
 
-def check_folder(folder: Path) -> None:
-    """Refuse a folder that is no pipeline, or lacks the weights of a component.
+def check_folder(folder: Path) -> tuple[str, ...]:
+    """Refuse a folder that is no pipeline, or lacks the weights of a component that it cannot do without.
+
+    Returns:
+        Names of the components in `OPTIONAL` that the folder lists and does not hold.
 
     Raises:
         FileNotFoundError: naming the file that is missing and the remedy.
@@ -131,8 +142,9 @@ def check_folder(folder: Path) -> None:
             raise TypeError(f"a {type(parts).__name__}")  # noqa: TRY301 - as for any other content
     except (ValueError, TypeError) as error:
         raise ValueError(f"{index} must be JSON of a pipeline, got an error: {error}; save the pipeline again.") from error
+    absent = [name for name in OPTIONAL if _is_listed(parts.get(name)) and not _has_part(folder / name, name)]
     for name, kind in parts.items():
-        if not isinstance(kind, list) or None in kind or name.startswith("_"):
+        if not _is_listed(kind) or name.startswith("_") or name in absent:
             continue
         if not (folder / name).is_dir():
             raise FileNotFoundError(f"`generator` folder {folder} must hold {name}/, got none; copy the whole pipeline.")
@@ -144,6 +156,25 @@ def check_folder(folder: Path) -> None:
             f"`generator` folder {folder} must hold safetensors weights in {name}/, got {content}; "
             + ("save it with safe_serialization=True." if pickled else "download or copy them again.")
         )
+    return tuple(absent)
+
+
+def _is_listed(kind: object) -> bool:
+    return isinstance(kind, list) and None not in kind
+
+
+def _has_part(folder: Path, name: str) -> bool:
+    return folder.is_dir() and (name.startswith(_NO_WEIGHTS) or any(folder.glob("*.safetensors")))
+
+
+def variant_of(folder: Path) -> str | None:
+    """Tell the variant of a pipeline's weights, such as `fp16`, where a component has weights of no other kind; else None."""
+    for part in sorted(folder.iterdir()):
+        names = [path.name for path in part.glob("*.safetensors")] if part.is_dir() else []
+        variants = [re.fullmatch(r".+?\.([a-z]+\d*)(?:-\d{5}-of-\d{5})?\.safetensors", name) for name in names]
+        if names and all(variants):
+            return next(match[1] for match in variants if match)
+    return None
 
 
 def make_scheduler(name: str, current: SchedulerMixin) -> SchedulerMixin:
@@ -156,9 +187,7 @@ def make_scheduler(name: str, current: SchedulerMixin) -> SchedulerMixin:
     Raises:
         ValueError: for a name that is unknown, or a scheduler this pipeline cannot use, with the nearest names.
     """
-    import diffusers
-
-    known = {kind.__name__: kind for kind in [*current.compatibles, type(current)] if hasattr(diffusers, kind.__name__)}
+    known = {kind.__name__: kind for kind in _schedulers_for(current)}
     short = {full.removesuffix("Scheduler").lower(): full for full in known}
     requested = name.lower().removesuffix("scheduler")
     if requested not in short:
@@ -166,6 +195,21 @@ def make_scheduler(name: str, current: SchedulerMixin) -> SchedulerMixin:
         choices = ", ".join(short[word].removesuffix("Scheduler") for word in near)
         raise ValueError(f"`scheduler` must be one this pipeline can use, got {name!r}; choose from {choices}.")
     return known[short[requested]].from_config(current.config)
+
+
+def _schedulers_for(current: SchedulerMixin) -> list[type[SchedulerMixin]]:
+    """List the schedulers that can take a pipeline's settings: those it names, and the consistency samplers where it is of the family of DDPM.
+
+    diffusers lists no scheduler beside LCM and TCD, although both are made from the settings of that family, as their documentation does.
+    """
+    import diffusers
+
+    consistency = (diffusers.LCMScheduler, diffusers.TCDScheduler)
+    kinds = [*current.compatibles, type(current)]
+    family = diffusers.DDPMScheduler in kinds and current.config.get("prediction_type", "epsilon") in ("epsilon", "v_prediction", "sample")
+    if family or isinstance(current, consistency):
+        kinds += [*diffusers.DDPMScheduler().compatibles, *consistency]
+    return [kind for kind in dict.fromkeys(kinds) if hasattr(diffusers, kind.__name__)]
 
 
 def _source(model: str) -> str:
@@ -179,6 +223,34 @@ def _source(model: str) -> str:
     if model.startswith((".", "/", "~")) or model.count("/") != 1:
         raise FileNotFoundError(f"`generator` must be pocket, a folder that exists or a hub id such as OWNER/NAME, got {model}; check it.")
     return model
+
+
+def _cached(hub_id: str, revision: str | None = None) -> Path | None:
+    """Find the folder in which huggingface_hub keeps a hub id on this machine; None where it keeps none."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(hub_id, revision=revision, local_files_only=True))
+    except (LocalEntryNotFoundError, ValueError, OSError):  # not there, or no hub id: said when it is loaded
+        return None
+
+
+def _lora_file(lora: str) -> Path | None:
+    """Find the weights of a LoRA on this machine: a file, the file in a folder, or what the hub's cache keeps; None where there are none.
+
+    Raises:
+        ValueError: for a folder with several files and none of the usual name.
+    """
+    path = Path(lora).expanduser()
+    folder = path if path.exists() else _cached(lora)
+    if folder is None or folder.is_file():
+        return folder
+    files = sorted(folder.glob("*.safetensors"))
+    usual = [file for file in files if file.name == "pytorch_lora_weights.safetensors"]
+    if len(files) > 1 and not usual:
+        raise ValueError(f"`lora` must be one file, got {[file.name for file in files][:5]} in {folder}; give one of them.")
+    return next(iter(usual or files), None)
 
 
 def _device() -> torch.device:
@@ -195,7 +267,9 @@ def _dtype(precision: str, device: torch.device) -> torch.dtype:
     return {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}[precision]
 
 
-def _from_pretrained(source: str, config: GeneratorConfig, dtype: torch.dtype, *, allow_download: bool) -> DiffusionPipeline:
+def _from_pretrained(
+    source: str, config: GeneratorConfig, dtype: torch.dtype, *, allow_download: bool, absent: Sequence[str] = ()
+) -> DiffusionPipeline:
     from diffusers import AutoPipelineForText2Image, DiffusionPipeline
     from diffusers.utils import deprecation_utils
 
@@ -206,8 +280,13 @@ def _from_pretrained(source: str, config: GeneratorConfig, dtype: torch.dtype, *
         "use_safetensors": True,
         "local_files_only": not allow_download,
         "revision": config.revision,
-        "variant": config.variant,
+        "variant": config.variant or (variant_of(Path(source)) if Path(source).is_dir() else None),
     }
+    if absent:
+        options |= dict.fromkeys(absent)
+        if "safety_checker" in absent:
+            options["requires_safety_checker"] = False
+            logger.warning("`generator` %s is without its safety checker: no picture is blacked out.", source)
     try:
         with _quiet():
             try:
@@ -235,9 +314,9 @@ def _add_lora(pipeline: DiffusionPipeline, config: GeneratorConfig, *, allow_dow
         import peft  # noqa: F401
     except ImportError as error:
         raise DistillError("`lora` must have the package peft, got none; pip install 'synthgap[lora]'.") from error
-    source = Path(str(config.lora)).expanduser()
-    options: dict[str, object] = {"weight_name": source.name} if source.is_file() else {}
-    where = str(source.parent if source.is_file() else source) if source.exists() else str(config.lora)
+    file = _lora_file(str(config.lora))
+    options: dict[str, object] = {} if file is None else {"weight_name": file.name}
+    where = str(config.lora) if file is None else str(file.parent)
     try:
         with _quiet():
             pipeline.load_lora_weights(where, local_files_only=not allow_download, use_safetensors=True, **options)

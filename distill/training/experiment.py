@@ -9,8 +9,10 @@ from pathlib import Path
 
 from torch import Tensor
 
+from distill.data.duplicates import without_shared_images
 from distill.data.mixtures import limited, mix
 from distill.data.split import Split, load_split, require_same_classes
+from distill.data.vocabulary import listed_class_names
 from distill.losses import needs_of
 from distill.losses.unmet import refuse_unmet
 from distill.models.teacher import Teacher, load_teacher
@@ -76,6 +78,8 @@ def open_experiment(experiment: Experiment, *, training: bool = True, progress: 
         for split in train.values():
             write_texts(split.select([0]), experiment.texts[text].templates, experiment.texts[text].words)
     size = data.image_size or common_size(*test.values(), *train.values())
+    if len(test) == 2:
+        test["real"], test["synthetic"] = without_shared_images(test["real"], test["synthetic"], size)
     streams = _open_streams(experiment, used_sets, size) if training else {}
     if training and experiment.student.init and not Path(experiment.student.init).is_file():
         raise FileNotFoundError(
@@ -172,7 +176,20 @@ def open_split(spec: str, config: DataConfig, *, domain: str | None, progress: b
         return pocket.pocket_split(spec.removeprefix("pocket:"), task=config.task or "digit")
     if config.folder and not spec.startswith("hf:") and not Path(spec).is_absolute():
         spec = str(Path(config.folder) / spec)
-    split = load_split(spec, domain=domain, skip_bad=config.skip_bad, progress=progress)
+    listed = Path(config.folder, config.class_names)
+    names = listed_class_names(str(listed) if listed.is_file() else config.class_names) if config.class_names else None
+    named = {"class": config.class_column, "domain": config.domain_column, "group": config.group_column, "image": config.image_column}
+    columns = {ours: theirs for ours, theirs in named.items() if theirs}
+    split = load_split(
+        spec,
+        domain=domain,
+        class_names=names,
+        split=config.split or None,
+        columns=columns,
+        layout=config.layout or None,
+        skip_bad=config.skip_bad,
+        progress=progress,
+    )
     return split.task(config.task) if config.task else split
 
 

@@ -52,6 +52,7 @@ def stand_ins(experiment: Experiment, folder: Path) -> Experiment:
         shards = str(folder / f"{name}-{{00..{2 * stream.together - 1:02d}}}.tar")
         streams[name] = {"shards": shards, "images": TRAIN, "together": stream.together}
     data |= {"folder": "", "train": train, "test": test, "streams": streams, "image_size": SIDE, "limit": None, "task": ""}
+    data |= dict.fromkeys(("class_column", "domain_column", "group_column", "image_column", "class_names", "split", "layout"), "")
     texts = {name: text.model_copy(update={"words": _words(text)}).model_dump() for name, text in experiment.texts.items()}
     spec, kwargs = _tiny(experiment.student.model)
     init = _checkpoint(folder / "init.safetensors", spec, kwargs) if experiment.student.init else ""
