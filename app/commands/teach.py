@@ -31,6 +31,7 @@ def teach(
 ) -> None:
     """Train a small CLIP teacher from scratch; open_clip loads what comes out."""
     from app.terminal.inputs import SourceOptions
+    from distill.data.duplicates import warn_of_leaks
     from distill.training.teach import TeachConfig
     from distill.training.teach import teach as run
 
@@ -48,6 +49,8 @@ def teach(
     source = SourceOptions(class_column, domain_column, group_column, image_column, class_names, split, layout)
     train_split = source.open(data, domain=domain, skip_bad=skip_bad)
     test_split = None if test is None else source.open(test, domain=domain, class_names=train_split.class_names, skip_bad=skip_bad)
+    if test_split is not None:
+        warn_of_leaks({str(data): train_split}, {str(test): test_split})
     with progress_bars() as progress:
         accuracy = run(train_split, out, config=config, test=test_split, resume=resume, progress=progress)
     say(f"teacher: {out}")

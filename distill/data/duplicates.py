@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -123,10 +124,35 @@ def refuse_shared_files(real: Split, synthetic: Split) -> None:
     """
     if len(real) + len(synthetic) > MOST_FILES:
         return
-    first, second = (np.array([row.tobytes().hex() for row in split.digests], dtype="S32") for split in (real, synthetic))
+    first, second = _file_digests(real), _file_digests(synthetic)
     rows = np.flatnonzero(np.isin(first, second)), np.flatnonzero(np.isin(second, first))
     if len(rows[0]):
         refuse_shared(real, synthetic, rows)
+
+
+def _file_digests(split: Split) -> np.ndarray:
+    return np.array([row.tobytes().hex() for row in split.digests], dtype="S32")
+
+
+def warn_of_leaks(train: Mapping[str, Split], test: Mapping[str, Split]) -> None:
+    """Log how many held-out images are among the training images, byte for byte: accuracy on them is no accuracy on new images.
+
+    Args:
+        train: name of a training set -> its images.
+        test: name of held-out images -> these.
+    """
+    digests = {name: _file_digests(split) for name, split in train.items()}
+    for name, split in test.items():
+        held_out = _file_digests(split)
+        for trained_on, others in digests.items():
+            if count := int(np.isin(held_out, others).sum()):
+                logger.warning(
+                    "%d of %d held-out images of %s are among the training images of %s: a student may know them by heart.",
+                    count,
+                    len(split),
+                    name,
+                    trained_on,
+                )
 
 
 def refuse_shared(real: Split, synthetic: Split, rows: tuple[np.ndarray, np.ndarray]) -> None:

@@ -204,6 +204,8 @@ def _names(path: Path) -> Iterator[str]:
     """Name the first regular files of a shard; what is wrong with it is said when it is read."""
     with contextlib.suppress(Exception), tarfile.open(path, "r|*", tarinfo=_Member) as tar:
         for member in tar:
+            if _refusal(path, member):  # said when it is read; to go past it may take for ever
+                return
             base = member.name.rpartition("/")[2]
             if member.isfile() and not base.startswith(".") and "." in base:
                 yield member.name

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from distill.data.duplicates import without_shared_images
+from distill.data.duplicates import refuse_shared_files, warn_of_leaks, without_shared_images
 from distill.data.mixtures import limited, mix
 from distill.data.split import Split, load_split, require_same_classes
 from distill.data.vocabulary import listed_class_names
@@ -80,6 +80,9 @@ def open_experiment(experiment: Experiment, *, training: bool = True, progress: 
     size = data.image_size or common_size(*test.values(), *train.values())
     if len(test) == 2:
         test["real"], test["synthetic"] = without_shared_images(test["real"], test["synthetic"], size)
+    if {"real", "synthetic"} <= set(train):
+        refuse_shared_files(train["real"], train["synthetic"])
+    warn_of_leaks(train, test)
     streams = _open_streams(experiment, used_sets, size) if training else {}
     if training and experiment.student.init and not Path(experiment.student.init).is_file():
         raise FileNotFoundError(

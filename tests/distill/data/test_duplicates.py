@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from distill.data.duplicates import refuse_shared_files, shared_rows, without_shared_images
+from distill.data.duplicates import refuse_shared_files, shared_rows, warn_of_leaks, without_shared_images
 from distill.data.split import Split, load_split
 
 COUNT = 40
@@ -192,3 +192,34 @@ def test_classes_that_are_only_written_differently_are_told_apart_from_missing_o
         require_same_classes(sources["a"], sources["b"])
     with pytest.raises(ValueError, match="add or remove these classes"):
         require_same_classes(sources["a"], sources["c"])
+
+
+def test_held_out_images_that_were_trained_on_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    train = split(write(tmp_path / "a.parquet", range(COUNT)), "real")
+    test = split(write(tmp_path / "b.parquet", range(COUNT - 4, COUNT + 6), prefix="t"), "real")
+
+    with caplog.at_level(logging.WARNING):
+        warn_of_leaks({"real": train}, {"real": test, "synthetic": split(write(tmp_path / "c.parquet", range(90, 100)), "synthetic")})
+
+    assert "4 of 10 held-out images of real are among the training images of real" in caplog.text
+    assert "synthetic" not in caplog.text
+
+
+def test_an_experiment_on_one_set_as_both_domains_is_refused(write_config: Callable[..., Path], tiny_data: Path, tmp_path: Path) -> None:
+    from distill.training.config import read_experiment
+    from distill.training.experiment import open_experiment
+
+    for part in ("train", "test"):
+        table = pq.read_table(tiny_data / f"{part}-real.parquet").drop_columns(["domain"])
+        pq.write_table(table, tmp_path / f"{part}.parquet")
+        table = pq.read_table(tiny_data / f"{part}-synthetic.parquet")
+        pq.write_table(table, tmp_path / f"{part}-synthetic.parquet")
+    students = {"l2": {"loss": {"l2": 1.0}, "trained_on": ["real", "synthetic"]}}
+    same, other = {"real": "test.parquet", "synthetic": "test.parquet"}, {"real": "test.parquet", "synthetic": "test-synthetic.parquet"}
+    cases = [({"train": {"real": "train.parquet", "synthetic": "train-synthetic.parquet"}, "test": same}, "got 30 of 30 in `test`")]
+    cases += [({"train": {"real": "train.parquet", "synthetic": "train.parquet"}, "test": other}, "got 48 of 48 in `train`")]
+
+    for data, message in cases:
+        experiment = read_experiment(write_config(data={"folder": str(tmp_path)} | data, students=students))
+        with pytest.raises(ValueError, match=message):
+            open_experiment(experiment)
