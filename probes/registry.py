@@ -81,7 +81,7 @@ PROBES: dict[str, ProbeSpec] = {
             "separability", separability, "tables", "can real and synthetic be told apart in the embedding, and is the difference used?"
         ),
         ProbeSpec("drift", drift, "tables", "how far is the student from the teacher on the same image?", {"checkpoints": "checkpoints"}),
-        ProbeSpec("attribution", attribution, "images", "where in the image does the answer come from?"),
+        ProbeSpec("attribution", attribution, "images", "which pixels does the prediction come from?"),
         ProbeSpec("interventions", interventions, "images", "which cue does the student use?", {"edited": "limit"}),
         ProbeSpec("discovery", discovery, "images", "what is the cue, in pictures and words?"),
         ProbeSpec("corruptions", corruptions, "images", "is the student just fragile?"),

@@ -78,7 +78,7 @@ def test_a_probe_with_a_row_is_listed_measured_kept_judged_and_named(
     assert (record.status, record.scores["rows/all"]["value"]) == ("done", 300.0)
     assert [kept.scores for kept in again.probes if kept.probe == "toy"] == [record.scores]
     assert ProbeResult.load((tmp_path / record.path).with_suffix("")).scores["rows/all"].value == 300.0
-    assert [outcome.held for outcome in conditions.check(first, ["toy/rows/all > 299", "toy/rows/all > 300"])] == [True, False]
+    assert [outcome.holds for outcome in conditions.check(first, ["toy/rows/all > 299", "toy/rows/all > 300"])] == [True, False]
     with pytest.raises(ValueError, match="add --probe toy"):
         conditions.foresee(["toy/rows/all > 1"], [name], ["transfer"])
     assert f"toy of {name}" in {case.get("name") for case in xml.parse(tmp_path / "junit.xml").getroot().iter("testcase")}
