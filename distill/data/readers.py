@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -100,18 +100,56 @@ def _ending(path: Path) -> str:
 
 def _read_files(paths: list[Path], *, name: str, options: ReadOptions) -> Source:
     endings = {_ending(path) for path in paths}
-    if endings == {"tar"}:
-        return _with_domains(read_shards(paths, name=name, lazy=options.lazy), paths)
-    if endings == {".parquet"}:
-        return _with_domains(read_parquet(paths, name=name, image=options.image), paths)
-    if len(paths) == 1 and endings <= {".csv", ".tsv", ".jsonl"}:
-        return read_folder(paths[0].parent, table=paths[0], **_folder_options(options))
-    if len(paths) == 1 and endings <= set(ARRAY_SUFFIXES):
-        return read_arrays(paths[0], split=options.split)
+    readers = {FILE_READERS[ending] for ending in endings if ending in FILE_READERS}
+    if len(readers) == 1 and endings <= FILE_READERS.keys() and (len(paths) == 1 or next(iter(readers)).several):
+        return next(iter(readers)).read(paths, name, options)
     raise ValueError(
         f"files of a source must all be .parquet or all be .tar, got `{paths[0]}` among {sorted(endings)}; "
         + ("unpack it and give the folder." if endings <= {".zip", ".7z", ".rar"} else "convert them or give a folder.")
     )
+
+
+def _shards(paths: list[Path], name: str, options: ReadOptions) -> Source:
+    return _with_domains(read_shards(paths, name=name, lazy=options.lazy), paths)
+
+
+def _parquet(paths: list[Path], name: str, options: ReadOptions) -> Source:
+    return _with_domains(read_parquet(paths, name=name, image=options.image), paths)
+
+
+def _table_of_files(paths: list[Path], name: str, options: ReadOptions) -> Source:
+    return read_folder(paths[0].parent, table=paths[0], **_folder_options(options))
+
+
+def _arrays(paths: list[Path], name: str, options: ReadOptions) -> Source:
+    return read_arrays(paths[0], split=options.split)
+
+
+@dataclass(frozen=True)
+class FileReader:
+    """How files of one ending are read.
+
+    Args:
+        read: `read(paths, name, options)`; the rows have at least `image`, and `key`, `class_name` or `label`, `domain` as the files tell.
+        several: whether several files make one source; otherwise one file alone.
+    """
+
+    read: Callable[[list[Path], str, ReadOptions], Source]
+    several: bool = False
+
+
+_TABLE, _ARRAYS = FileReader(_table_of_files), FileReader(_arrays)
+
+FILE_READERS: dict[str, FileReader] = {
+    "tar": FileReader(_shards, several=True),
+    ".parquet": FileReader(_parquet, several=True),
+    ".csv": _TABLE,
+    ".tsv": _TABLE,
+    ".jsonl": _TABLE,
+    ".npy": _ARRAYS,
+    ".npz": _ARRAYS,
+}
+"""Ending in lower case (`tar` for every tar archive) -> its reader. A new format is one function and one row."""
 
 
 def _folder_options(options: ReadOptions) -> dict[str, Any]:
