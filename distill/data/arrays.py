@@ -82,7 +82,10 @@ def _load(path: Path) -> tuple[dict[str, np.ndarray], str]:
         if path.suffix.lower() == ".npz":
             with np.load(path, allow_pickle=False) as archive:
                 check_fits_memory(sum(info.file_size for info in archive.zip.infolist()), f"`{path}`", "split it")
-                return {key: archive[key] for key in archive.files}, path.stem
+                members = {key: archive[key] for key in archive.files}
+                if foreign := [key for key, value in members.items() if not isinstance(value, np.ndarray)]:
+                    raise ValueError(f"{foreign[0]!r}, which is no array")
+                return members, path.stem
         folder = path if path.is_dir() else path.parent
         files = sorted(folder.glob("*.npy")) or sorted(folder.glob("*.npz"))
         if path.is_dir() and len(files) == 1 and files[0].suffix == ".npz":
