@@ -11,17 +11,16 @@ from pathlib import Path
 
 import numpy as np
 
+from diagnose.class_weights import classifier_bytes, plain_accuracy, write_class_weights
 from diagnose.environment import environment
 from diagnose.inputs.class_mix import comparable, sentence
 from diagnose.inputs.embed import distinct, ids_of, table_of
 from diagnose.inputs.epochs import explained_rows, few_images
 from diagnose.inputs.subjects import Encode, Images, Subject
-from diagnose.judge.intervals import Sample, estimate
 from diagnose.names import file_name
 from diagnose.report import assemble, junit, render, summary
-from diagnose.schema import Estimate, ProbeRecord, Report, ZeroShot
+from diagnose.schema import ProbeRecord, Report
 from diagnose.stored_images import edited_samples, samples, umap_layout
-from distill.system.atomic_files import write_then_rename
 from probes.compute.threads import one_at_a_time, side_by_side
 from probes.embeddings import EmbeddingTable, key
 from probes.probe_input import EmbedText, ProbeInput
@@ -37,7 +36,7 @@ class Setting:
     """What all steps of one diagnosis share."""
 
     images: tuple[Images, ...]
-    class_weights: np.ndarray
+    class_weights: np.ndarray | None
     out: Path
     logit_scale: float
     seed: int
@@ -61,7 +60,7 @@ def diagnose(
     subjects: Sequence[Subject],
     teacher: Subject,
     *,
-    class_weights: np.ndarray,
+    class_weights: np.ndarray | None,
     real: Images | None,
     synthetic: Images | None,
     out: Path | str,
@@ -83,7 +82,8 @@ def diagnose(
     Args:
         subjects: the students, each with a name of its own.
         teacher: the teacher.
-        class_weights: (D, C) zero-shot classifier weights in the space of teacher and students.
+        class_weights: (D, C) zero-shot classifier weights in the space of the teacher and of students without a text space of their own; None where
+            the teacher cannot name classes: then probes that need them are recorded as failed.
         real: held-out real images, or None.
         synthetic: held-out synthetic images, or None.
         out: folder of the run; it is made.
@@ -109,7 +109,8 @@ def diagnose(
     _check(subjects, teacher, given, probes, class_weights)
     given, left_out = comparable(given, seed=seed)
     told = one_at_a_time(progress or (lambda what, done, total: None))
-    setting = Setting(given, np.asarray(class_weights), Path(out), logit_scale, seed, batch_size, told, embed_text, edited)
+    weights = None if class_weights is None else np.asarray(class_weights)
+    setting = Setting(given, weights, Path(out), logit_scale, seed, batch_size, told, embed_text, edited)
     setting.out.mkdir(parents=True, exist_ok=True)
     (setting.out / "done").unlink(missing_ok=True)
     teacher_key, teacher_table = _table(teacher, setting)
@@ -119,7 +120,7 @@ def diagnose(
     results: dict[str, dict[str, ProbeResult]] = {probe: {} for probe in each}
     tables: dict[str, tuple[str, EmbeddingTable]] = {}
     unread: list[Exception] = []
-    accuracies = {teacher.name: _accuracy(teacher_table, setting)}
+    accuracies = {teacher.name: plain_accuracy(teacher_table, given, weights)}
     for number, student in enumerate(subjects):
         setting.progress("students", number, len(subjects))
         try:
@@ -129,7 +130,7 @@ def diagnose(
             unread.append(error)
             continue
         tables[student.name] = (table_key, table)
-        accuracies[student.name] = _accuracy(table, setting)
+        accuracies[student.name] = plain_accuracy(table, given, weights)
         found = _probed(each, student, table, (table_key, teacher_key), looking, setting)
         for probe, (record, result) in found.items():
             records.append(record)
@@ -170,8 +171,7 @@ def diagnosis_names() -> list[str]:
 
 def _write(said: Report, results: dict[str, dict[str, ProbeResult]], shown: dict[str, dict[str, ProbeResult]], setting: Setting) -> None:
     out = setting.out
-    weights = setting.class_weights.astype(np.float32)
-    write_then_rename(out / "class_weights.npy", lambda file: np.save(file, weights, allow_pickle=False))
+    write_class_weights(setting.class_weights, out / "class_weights.npy")
     rows = samples.choose(setting.images, results.get("transfer", {}), seed=setting.seed)
     samples.write([*rows, *samples.pointed(setting.images, results | shown, {row.id for row in rows})], out / "thumbnails.parquet")
     edited_samples.write(edited_samples.edited_samples(setting.images, results.get("interventions", {})), out / "edited.parquet")
@@ -183,7 +183,7 @@ def _write(said: Report, results: dict[str, dict[str, ProbeResult]], shown: dict
 
 
 def _check(
-    subjects: Sequence[Subject], teacher: Subject, given: Sequence[Images], probes: Sequence[str], class_weights: np.ndarray
+    subjects: Sequence[Subject], teacher: Subject, given: Sequence[Images], probes: Sequence[str], class_weights: np.ndarray | None
 ) -> None:
     if not given:
         raise ValueError("`real` and `synthetic` must not both be None, got no images; give at least one domain.")
@@ -201,6 +201,8 @@ def _check(
         raise ValueError(
             f"`class_names` of real and synthetic images must be the same, got a difference in {differ[:3]}; bring them in line."
         )
+    if class_weights is None:
+        return
     shape, classes = np.shape(class_weights), len(given[0].class_names)
     if len(shape) != 2 or shape[1] != classes:
         raise ValueError(f"`class_weights` must have shape (D, {classes}), got {shape}; give one column for each class name.")
@@ -219,7 +221,7 @@ def _table(subject: Subject, setting: Setting, encode: Encode | None = None, has
             table = EmbeddingTable.load(folder)
             setting.progress(f"embed {subject.name}", len(table), len(table))
             columns = (table.ids, table.embeddings, table.labels, table.domain)
-            return content, EmbeddingTable(*columns, subject.name, dict(table.metadata), normalize=False)
+            return content, EmbeddingTable(*columns, subject.name, dict(table.metadata), subject.text_space, normalize=False)
         except (DiagnosticError, FileNotFoundError):
             pass  # a table of another version or a broken one is made again
     table = table_of(
@@ -231,7 +233,7 @@ def _table(subject: Subject, setting: Setting, encode: Encode | None = None, has
     )
     if weights:
         table.save(folder, overwrite=True)
-    return content, table
+    return content, replace(table, text_space=subject.text_space, normalize=False)
 
 
 def _answer(encode: Encode, setting: Setting) -> str:
@@ -249,20 +251,9 @@ def _sight(subject: Subject, table: EmbeddingTable, setting: Setting) -> ProbeIn
     return ProbeInput(table, [images.pixels for images in setting.images], subject.encode, names, setting.embed_text, subject.fast_encode)
 
 
-def _accuracy(table: EmbeddingTable, setting: Setting) -> ZeroShot:
-    """Give plain accuracies, for a diagnosis in which `transfer` cannot run because a domain is missing."""
-    found: dict[str, Estimate | None] = {"real": None, "synthetic": None}
-    if table.dimension == setting.class_weights.shape[0]:
-        weights = setting.class_weights / np.linalg.norm(setting.class_weights, axis=0)
-        correct = (table.embeddings @ weights).argmax(axis=1) == table.labels
-        for images in setting.images:
-            found[images.domain] = estimate(Sample((correct[table.domain == images.domain],), (table.name,)), low=0.0, high=1.0)
-    return ZeroShot(real=found["real"], synthetic=found["synthetic"])
-
-
 def _content(probe: str, table_key: str, teacher_key: str, student: Subject, setting: Setting) -> str:
     """Hash everything a probe's result depends on, the probes' source included."""
-    digest = hashlib.sha256(np.ascontiguousarray(setting.class_weights, dtype=np.float64).tobytes())
+    digest = hashlib.sha256(classifier_bytes(setting.class_weights, student))
     for source in sorted(Path(__import__("probes").__path__[0]).rglob("*.py")):
         digest.update(source.read_bytes())
     parts = [SCHEMA_VERSION, probe, table_key, teacher_key, setting.logit_scale, setting.seed, sorted(student.checkpoints)]

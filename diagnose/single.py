@@ -47,7 +47,12 @@ def run_probe(
         what = f"embedding by {subject.name}"
         table = table_of(subject.embed, subject.name, given, batch_size=batch_size, progress=lambda done, total: told(what, done, total))
         return ProbeInput(
-            table, [images.pixels for images in given], subject.encode, given[0].class_names, loaded.embed_text, subject.fast_encode
+            replace(table, text_space=subject.text_space, normalize=False),
+            [images.pixels for images in given],
+            subject.encode,
+            given[0].class_names,
+            loaded.embed_text,
+            subject.fast_encode,
         )
 
     result = measure(

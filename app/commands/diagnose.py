@@ -12,7 +12,7 @@ from app.terminal.options import ClassWeights, Edited, Json, Limit, Real, Size, 
 
 
 def diagnose(
-    run: Annotated[Path | None, typer.Argument(help="Run directory of `synthgap train`.")] = None,
+    run: Annotated[Path | None, typer.Argument(help="Run directory of `synthgap train`, or a file of students (.toml).")] = None,
     student: Annotated[list[str] | None, typer.Option(help="A student; may be given again.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the report, for --student.")] = None,
     teacher: Annotated[str | None, typer.Option(help="open_clip:NAME/TAG or a teacher's folder.")] = None,
@@ -25,6 +25,10 @@ def diagnose(
     limit: Limit = None,
     edited: Edited = None,
     skip_bad: SkipBad = False,
+    trained: Annotated[
+        list[str] | None,
+        typer.Option(help="What one --student was trained for, KEY=VALUE: loss, target, negatives, trained_on, seed or a factor."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of every random draw.")] = 0,
     probes: Annotated[
         list[str] | None, typer.Option("--probe", help="Only this probe, or map; may be given again. By default all.")
@@ -43,16 +47,29 @@ def diagnose(
         raise ValueError(
             "`diagnose` must be given a run directory or --student, got " + ("both" if run else "neither") + "; give one of them."
         )
-    if run is not None:
+    if trained and len(student or []) != 1:
+        raise ValueError(
+            f"`--trained` must be given with exactly one --student, got {len(student or [])}; describe several in a file of students (students.toml)."
+        )
+    if run is not None and run.suffix == ".toml" and not run.is_dir():
+        models, folder = _open_file(
+            run, out, teacher, real, synthetic, weights, class_weights, template, image_size, skip_bad=skip_bad, limit=limit
+        )
+        report = _judge(models, folder, seed=seed, quiet=as_json, probes=probes, edited=edited, fail_on=fail_on)
+    elif run is not None:
         report, folder = diagnose_run(run, seed=seed, quiet=as_json, probes=probes, limit=limit, edited=edited, fail_on=fail_on), run
     else:
         if out is None or teacher is None:
             raise ValueError("`--out` and `--teacher` must be given with --student, got none; add them.")
         from app.terminal.inputs import open_models
+        from diagnose.inputs.load import retold
+        from diagnose.inputs.trained_as import read_trained_options
 
+        told = read_trained_options(trained or [])
         models = open_models(
             student or [], weights or [], teacher, real, synthetic, class_weights, template, image_size, skip_bad=skip_bad, limit=limit
         )
+        models = retold(models, told)
         report, folder = _judge(models, out, seed=seed, quiet=as_json, probes=probes, edited=edited, fail_on=fail_on), out
     if as_json:
         typer.echo((folder / "report.json").read_text())
@@ -65,6 +82,49 @@ def diagnose(
         say(outcome.message)
     if any(outcome.held for outcome in held):
         raise typer.Exit(1)
+
+
+def _open_file(
+    file: Path,
+    out: Path | None,
+    teacher: str | None,
+    real: str | None,
+    synthetic: str | None,
+    weights: list[str] | None,
+    class_weights: Path | None,
+    template: list[str] | None,
+    image_size: int | None,
+    *,
+    skip_bad: bool,
+    limit: int | None,
+) -> tuple[Any, Path]:
+    """Load what a file of students describes; an option goes before the file's own line."""
+    from dataclasses import replace
+
+    from app.terminal.inputs import open_models
+    from diagnose.inputs.students_file import read_students_file
+
+    if weights:
+        raise ValueError(f"`--weights` must be left out with a file of students, got {weights[0]}; write them into {file}.")
+    if out is None:
+        raise ValueError("`--out` must be given with a file of students, got none; name a folder for the report.")
+    told = read_students_file(file)
+    if not (teacher or told.teacher):
+        raise ValueError(f"`teacher` must be given in {file} or by --teacher, got none; name the teacher of the students.")
+    models = open_models(
+        [],
+        [],
+        teacher or told.teacher,
+        real or told.real,
+        synthetic or told.synthetic,
+        class_weights or told.class_weights,
+        template or told.templates,
+        image_size or told.image_size,
+        skip_bad=skip_bad,
+        limit=limit,
+        described=told.students,
+    )
+    return replace(models, name=told.name, about=told.about), out
 
 
 def diagnose_run(
@@ -132,12 +192,17 @@ def _judge(
             embed_text=loaded.embed_text,
             edited=edited,
         )
-    for line in _failures(report):
+    for line in (*_failures(report), *_at_chance(report)):
         say(line)
     if not quiet:
         typer.echo(f"\nverdict: {report.verdict.label}\n{report.verdict.statement}\n")
         typer.echo(f"report: {out / 'report.html'}")
     return report
+
+
+def _at_chance(report: Any) -> list[str]:
+    """Return the sentences of findings about encoders at chance on real images."""
+    return [finding.statement for finding in report.findings if finding.id.startswith("chance/")]
 
 
 def _failures(report: Any) -> list[str]:

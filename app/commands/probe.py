@@ -29,6 +29,7 @@ def probe(
 ) -> None:
     """Run one probe on anybody's checkpoint."""
     from app.terminal.inputs import open_models
+    from diagnose.notes import notes_of
     from diagnose.single import run_probe
     from probes.registry import find_probe
 
@@ -47,4 +48,6 @@ def probe(
         for key, score in sorted(result.scores.items()):
             chance = "" if score.chance is None else f"  chance {score.chance:.3f}"
             typer.echo(f"{key:32s} {score.value:8.4f}  [{score.low:.4f}, {score.high:.4f}]{chance}")
+    for note in notes_of(result):
+        say(note)
     say(f"result: {path}")

@@ -44,4 +44,20 @@ def teach(
         accuracy = run(train_split, out, config=config, test=test_split, resume=resume, progress=progress)
     say(f"teacher: {out}")
     if accuracy is not None:
-        typer.echo(f"zero-shot accuracy on {test}: {100 * accuracy:.1f} %")
+        typer.echo(_result(accuracy, test, test_split))
+
+
+def _result(accuracy: float, test: str | None, held_out: Any) -> str:
+    """Write the last line: the accuracy beside chance, and what to look at where it is not surely more."""
+    import numpy as np
+
+    from probes.stats.intervals import wilson
+
+    count = len(held_out)
+    chance = max(1 / len(held_out.class_names), float(np.bincount(held_out.labels).max()) / count)
+    if wilson(round(accuracy * count), count)[0] <= chance:
+        say(
+            "The teacher is not surely better than chance. Likely causes: too few epochs or images for what it has to learn, labels that do not go with "
+            "the images, classes that the test images name otherwise than the training images."
+        )
+    return f"zero-shot accuracy on {test}: {100 * accuracy:.1f} % (chance {100 * chance:.1f} %)"

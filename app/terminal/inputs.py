@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from diagnose.inputs.students_file import StudentEntry
 
 
 def open_models(
@@ -19,6 +22,7 @@ def open_models(
     *,
     skip_bad: bool = False,
     limit: int | None = None,
+    described: Sequence[StudentEntry] = (),
 ) -> Any:
     """Load students, teacher and both domains as `diagnose.inputs.load.Loaded`.
 
@@ -33,11 +37,14 @@ def open_models(
         image_size: side in pixels, or None for the images' own.
         skip_bad: leave out images that cannot be read.
         limit: images of each domain, each class in proportion, or None for all.
+        described: students from a file of students, instead of `students` and `weights`.
 
     Raises:
         FileNotFoundError, ValueError, DistillError: for anything that cannot be used, each naming the remedy.
     """
-    from diagnose.inputs.load import Loaded, load_images, load_subject, load_teacher_subject
+    from diagnose.inputs.load import Loaded, load_entry, load_images, load_teacher_subject
+    from diagnose.inputs.students_file import StudentEntry
+    from diagnose.inputs.text_spaces import in_own_space
     from distill.data.split import load_split
     from distill.models.teacher import read_class_weights
     from distill.text.prompts import DEFAULT_TEMPLATES
@@ -61,16 +68,18 @@ def open_models(
     scale = 100.0
     embed_text: Any = None
     padded = [*weights, *([None] * (len(students) - len(weights)))]
-    subjects = [load_subject(spec, weights=state, image_size=size) for spec, state in zip(students, padded, strict=True)]
+    prompts = list(templates or DEFAULT_TEMPLATES)
+    entries = described or [StudentEntry(spec, state) for spec, state in zip(students, padded, strict=True)]
+    subjects = [load_entry(entry, image_size=size, class_names=shown.class_names, templates=prompts) for entry in entries]
     if teacher is not None:
         given = None if class_weights is None else str(class_weights)
         judge, matrix, scale, embed_text = load_teacher_subject(
-            teacher, shown.class_names, templates=list(templates or DEFAULT_TEMPLATES), class_weights=given, image_size=size
+            teacher, shown.class_names, templates=prompts, class_weights=given, image_size=size
         )
     elif class_weights is not None:
         matrix = read_class_weights(class_weights).numpy()
     return Loaded(
-        subjects=subjects,
+        subjects=in_own_space(subjects, matrix),
         teacher=judge,
         class_weights=matrix,
         images=images,

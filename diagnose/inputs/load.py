@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from torch import nn
 
 from diagnose.inputs.class_mix import in_one_list
+from diagnose.inputs.students_file import StudentEntry
 from diagnose.inputs.subjects import Domain, Images, Subject
+from diagnose.inputs.text_spaces import text_space_of
+from diagnose.inputs.trained_as import TrainedAs, tell
 from distill.data.mixtures import limited
 from distill.data.split import Split, require_same_classes
 from distill.errors import DistillError
 from distill.models.batchnorm_folding import fuse_conv_bn
 from distill.models.checkpoint import load_encoder, load_student, read_description
 from distill.models.encoder import parameter_count, weights_hash
-from distill.models.teacher import Teacher, load_teacher
+from distill.models.teacher import Teacher, load_teacher, read_class_weights
 from distill.training.config import Experiment, read_experiment
 from distill.training.experiment import common_size, open_experiment
 from distill.training.factor_levels import levels_of
 from distill.training.metrics import read_metrics
 from probes.probe_input import EmbedText
+from probes.text_space import TextSpace
 
 
 @dataclass(frozen=True)
@@ -155,7 +159,15 @@ def images_of(split: Split, domain: Domain, size: int) -> Images:
     )
 
 
-def load_subject(spec: str, *, weights: str | None = None, image_size: int, name: str | None = None) -> Subject:
+def load_subject(
+    spec: str,
+    *,
+    weights: str | None = None,
+    image_size: int,
+    name: str | None = None,
+    class_names: Sequence[str] = (),
+    templates: Sequence[str] = (),
+) -> Subject:
     """Load anybody's student: a synthgap checkpoint or any form of `distill.models.student.build_backbone`.
 
     Args:
@@ -163,6 +175,8 @@ def load_subject(spec: str, *, weights: str | None = None, image_size: int, name
         weights: state dict for the model that `spec` names.
         image_size: side of the images in pixels.
         name: what to call it; by default the last part of the spec.
+        class_names: names for which a model with two towers embeds its own prompts; none: its text tower is not asked.
+        templates: prompts with `{}`, for a model without its own.
     """
     known: dict = {}
     if spec.endswith(".safetensors"):
@@ -177,17 +191,55 @@ def load_subject(spec: str, *, weights: str | None = None, image_size: int, name
         encode=encoder,
         fast_encode=fuse_conv_bn(encoder, image_size),
         params=parameter_count(encoder),
-        weights_hash=weights_hash(encoder),
+        weights_hash=weights_hash(encoder) if encoder.state_dict() else "",
+        text_space=text_space_of(encoder, class_names, templates, image_size=image_size, where=spec),
         **known,
     )
 
 
+def load_entry(entry: StudentEntry, *, image_size: int, class_names: Sequence[str], templates: Sequence[str]) -> Subject:
+    """Load a student and tell it what its user says of its training and of its text space.
+
+    Args:
+        entry: which.
+        image_size: side of the images in pixels.
+        class_names: C names.
+        templates: prompts with `{}`, for a model with two towers without its own.
+
+    Raises:
+        ValueError: for class weights of the student's own space that have another number of classes.
+    """
+    subject = load_subject(
+        entry.model, weights=entry.weights, image_size=image_size, name=entry.name, class_names=class_names, templates=templates
+    )
+    if entry.class_weights is not None:
+        weights = read_class_weights(entry.class_weights).numpy()
+        if weights.shape[1] != len(class_names):
+            raise ValueError(
+                f"`class_weights` of {subject.name} must have one column for each of {len(class_names)} classes, got {weights.shape[1]}; "
+                "give the columns in the order of the class names."
+            )
+        subject = replace(subject, text_space=TextSpace(weights))
+    return tell(subject, entry.trained)
+
+
+def retold(loaded: Loaded, trained: TrainedAs) -> Loaded:
+    """Return what was loaded with what is told of the training of its only student.
+
+    Args:
+        loaded: models and images.
+        trained: of each of its students.
+    """
+    return replace(loaded, subjects=[tell(subject, trained) for subject in loaded.subjects])
+
+
 def load_teacher_subject(
     spec: str, class_names: tuple[str, ...], *, templates: list[str], class_weights: str | None, image_size: int
-) -> tuple[Subject, np.ndarray, float, EmbedText | None]:
-    """Load a teacher with its zero-shot classifier weights (D, C), its logit scale and its text tower."""
+) -> tuple[Subject, np.ndarray | None, float, EmbedText | None]:
+    """Load a teacher with its zero-shot classifier weights (D, C) or None where it cannot name classes, its logit scale and its text tower."""
     teacher = load_teacher(spec, class_weights=class_weights, image_size=image_size)
-    return of_teacher(teacher), teacher.class_weights(class_names, templates).numpy(), teacher.logit_scale, text_of(teacher)
+    matrix = teacher.class_weights(class_names, templates).numpy() if teacher.has_classes else None
+    return of_teacher(teacher), matrix, teacher.logit_scale, text_of(teacher)
 
 
 def load_images(real: Split | None, synthetic: Split | None, size: int | None, *, limit: int | None = None) -> dict[Domain, Images]:

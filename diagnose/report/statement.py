@@ -11,6 +11,7 @@ from diagnose.report.cause_findings import cause_sentence, strongest
 from diagnose.schema import Verdict
 from diagnose.wording.factor_words import COSTS as NAMES
 from diagnose.wording.factor_words import short_division
+from diagnose.wording.space_words import CAUSES, elsewhere_sentence
 from diagnose.wording.words import listed, plain, short_effect, short_percent, short_points, upper_first
 
 
@@ -21,7 +22,15 @@ def state(facts: Facts) -> Verdict:
         facts: the numbers, from `evidence.gather` or made by hand.
     """
     label = verdict.choose_label(facts)
-    return Verdict(label=label, statement=_WORDS[label](facts) + _cue(facts, label))
+    return Verdict(label=label, statement=_WORDS[label](facts) + _spaces(facts) + _cue(facts, label))
+
+
+def _spaces(facts: Facts) -> str:
+    """Say which students are scored with the texts of their own text tower; nothing where none is."""
+    names = [measured.name for measured in verdict.judged(facts) if measured.text_space == "own"]
+    if not names:
+        return ""
+    return f" {upper_first(listed(names))} {'is' if len(names) == 1 else 'are'} scored with the texts of {'its' if len(names) == 1 else 'their'} own text tower."
 
 
 def _cue(facts: Facts, label: Label) -> str:
@@ -186,13 +195,18 @@ def _inconclusive(facts: Facts) -> str:
     if verdict.teacher_at_chance(facts):
         return (
             f"Nothing can be said: the teacher itself is at chance on both domains ({short_percent(facts.teacher_real)} of real images, "
-            f"{100 * facts.chance:.1f} % by chance). Check that the class weights belong to this teacher."
+            f"{100 * facts.chance:.1f} % by chance). Check that the class weights belong to this teacher. Likely causes: {CAUSES}."
         )
     if facts.teacher_gap is None:
         reason = facts.missing[0] if facts.missing else "no student was measured on both"
         return f"Nothing can be said about real against synthetic images: {reason.rstrip('.')}."
     if not students:
         return "Nothing can be said: no student was trained on synthetic images, so there is none to judge."
+    elsewhere = [measured for measured in students if measured.other_space]
+    if elsewhere:
+        return elsewhere_sentence(elsewhere[0].name, elsewhere[0].real, elsewhere[0].linear_probe, facts.chance) + (
+            f" The same holds for {listed([measured.name for measured in elsewhere[1:]])}." if elsewhere[1:] else ""
+        )
     if all(verdict.undertrained(measured) for measured in students):
         worst = max(students, key=lambda measured: measured.behind_synthetic.value)
         return (

@@ -22,6 +22,7 @@ from distill.errors import DistillError
 from distill.models.encoder import Encoder, parameter_count, refuse_bad_weights
 from distill.models.hf_vision import Pooled
 from distill.models.student import FORMS, Transformed, attach_projection, build_backbone, feature_width, has_random_weights
+from distill.models.two_tower import ImageSide, fill_text_tower
 from distill.system.atomic_files import write_then_rename
 from distill.system.untrusted_text import parse_json, read_toml
 
@@ -316,9 +317,11 @@ def load_encoder(
         logger.warning(
             "%s names no weights, so they are drawn by lot and nothing is trained: give them with --weights FILE (`weights`).", spec
         )
+        encoder.text_tower = None
     if weights is not None:
         tensors = read_weights(weights)
         fill_weights(_holder(encoder, tensors), tensors, str(weights))
+        encoder.text_tower = fill_text_tower(encoder.text_tower, tensors, random=has_random_weights(spec))
     refuse_bad_weights(encoder, spec)
     feature_width(encoder, image_size)
     return encoder.eval()
@@ -326,6 +329,8 @@ def load_encoder(
 
 def _holder(encoder: Encoder, weights: Mapping[str, Tensor]) -> nn.Module:
     """Find the module that a state dict is of: the user's own one, or the same within our wrappers."""
-    own = encoder.backbone.model if isinstance(encoder.backbone, (Transformed, Pooled)) else encoder.backbone
+    own = encoder.backbone
+    while isinstance(own, (Transformed, Pooled, ImageSide)):
+        own = own.model
     names = {name.removeprefix("module.") for name in weights}
     return next((module for module in (own, encoder.backbone, encoder) if names <= module.state_dict().keys()), own)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+if TYPE_CHECKING:
+    from distill.models.text_tower import TextTower
 
 
 class Encoder(nn.Module):
@@ -18,6 +22,8 @@ class Encoder(nn.Module):
         std: standard deviation of each colour, three numbers.
         input_size: side to which images are resized (bicubic, antialiased), or None to take them as they come.
         projection: linear map of features to the teacher's dimension, or None.
+
+    `text_tower` is that of a model with two towers, None for others.
     """
 
     def __init__(
@@ -33,6 +39,7 @@ class Encoder(nn.Module):
         self.backbone = backbone
         self.projection = projection if projection is not None else nn.Identity()
         self.input_size = input_size
+        self.text_tower: TextTower | None = None
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
 

@@ -17,6 +17,7 @@ from distill.errors import DistillError
 from distill.models.encoder import Encoder
 from distill.models.onednn import shielded
 from distill.models.open_clip_models import image_tower
+from distill.models.two_tower import TwoTower, hub_text, open_clip_text, read_two_tower
 from distill.system.plugins import load_plugin, plugin_names
 
 FORMS = (
@@ -78,6 +79,7 @@ def attach_projection(encoder: Encoder, embed_dim: int, *, image_size: int) -> E
     """
     width = feature_width(encoder, image_size)
     encoder.projection = nn.Linear(width, embed_dim, bias=False)
+    encoder.text_tower = None  # behind a new projection it is another space
     return encoder.train()
 
 
@@ -130,7 +132,10 @@ def _from_open_clip(name: str, kwargs: dict[str, Any]) -> Encoder:
 
     if kwargs:
         raise ValueError(f"`kwargs` must be empty for open_clip:{name}, got {sorted(kwargs)}; write a model config folder instead.")
-    return image_tower(open_clip_model(name, "student"))
+    model = open_clip_model(name, "student")
+    encoder = image_tower(model)
+    encoder.text_tower = open_clip_text(model, name)
+    return encoder
 
 
 def _from_hub(name: str, kwargs: dict[str, Any]) -> Encoder:
@@ -138,7 +143,9 @@ def _from_hub(name: str, kwargs: dict[str, Any]) -> Encoder:
 
     if kwargs:
         raise ValueError(f"`kwargs` must be empty for hf:{name}, got {sorted(kwargs)}; the hub's own config decides.")
-    return load_hf_vision(name)
+    encoder = load_hf_vision(name)
+    encoder.text_tower = hub_text(encoder.backbone.model, name)  # type: ignore[arg-type]
+    return encoder
 
 
 def _builtin(name: str, kwargs: dict[str, Any]) -> Encoder:
@@ -198,10 +205,25 @@ def _encoder_of(made: Any, where: str) -> Encoder:
     """Wrap what somebody's function returned: a module, or a module and its transform, or an `Encoder` already."""
     if isinstance(made, Encoder):
         return made
+    two = read_two_tower(made, where)
+    if two is not None:
+        return _two_tower_encoder(two)
     model, transform = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
     if not isinstance(model, nn.Module):
         raise ValueError(f"{where} must return a torch.nn.Module, got {type(model).__name__}; return the module or (module, transform).")
     return Encoder(model if transform is None else Transformed(model, transform))
+
+
+def _two_tower_encoder(two: TwoTower) -> Encoder:
+    """Wrap the image side; a bare open_clip model is given its own size and normalisation, which it does not apply itself."""
+    if two.transform is not None:
+        encoder = Encoder(Transformed(two.images, two.transform))
+    elif isinstance(getattr(two.whole, "visual", None), nn.Module) and hasattr(two.whole.visual, "image_size"):  # type: ignore[union-attr]
+        encoder = image_tower(two.whole)  # type: ignore[arg-type]
+    else:
+        encoder = Encoder(two.images)
+    encoder.text_tower = two.text
+    return encoder
 
 
 class Transformed(nn.Module):

@@ -72,7 +72,7 @@ def corruptions(
         )
     sources = {setting(kind, 1, side).source for kind in kinds}  # also refuses unknown kinds
     rows = sample_rows(student.table.labels, student.table.domain, limit=limit, seed=seed)
-    weights = np.asarray(class_weights, dtype=np.float64) / np.linalg.norm(class_weights, axis=0)
+    weights = np.asarray(class_weights, dtype=np.float64)
     shown = len(rows) * (1 + len(kinds) * len(SEVERITIES))
     total = shown * (1 if teacher is None else 2)
     told = progress or (lambda done, total: None)
@@ -113,6 +113,8 @@ def _correct(
     import torch
 
     height, width = shown.size
+    weights = weights if sight.table.text_space is None else sight.table.text_space.class_weights
+    weights = weights / np.linalg.norm(weights, axis=0)
     step = int(np.clip(VALUES_AT_ONCE // (3 * height * width), 1, 250))
     labels = shown.table.labels[rows]
     cells = [(kind, severity) for kind in kinds for severity in SEVERITIES]

@@ -99,6 +99,7 @@ def _measured(sight: ProbeInput, shown: ProbeInput, rows: np.ndarray, class_weig
     module = sight.module
     if module is None:
         return {}, {}
+    class_weights = sight.table.classifier(class_weights)
     found = _features(sight, shown, rows, stages)
     labels, synthetic = shown.table.labels[rows], shown.table.domain[rows] == "synthetic"
     fold = stratified_folds(2 * labels + synthetic, folds=FOLDS, seed=seed)

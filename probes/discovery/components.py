@@ -44,12 +44,13 @@ def found_components(seen: Seen, known: Vocabulary, *, count: int, permutations:
     arrays: dict[str, list[Any]] = {name: [] for name in ("class", "index", "word", "word_score", "word_p", "top_images")}
     said: list[dict[str, Any]] = []
     unit = _unit(seen)
+    teacher = seen.teacher if seen.teacher_weights is None else None  # a direction of the student's own space is none of the teacher's
     for _, label, place, found in candidates[:count]:
         rows = np.flatnonzero(~finding & (seen.labels == label))
         added = found.contributions(seen.student[rows])[:, place]
         stem = f"component/{plain(seen.class_names[label])}/{place}"
         made = seen.synthetic[rows]
-        scores |= _scored(stem, added, None if seen.teacher is None else found.contributions(seen.teacher[rows])[:, place], made, unit)
+        scores |= _scored(stem, added, None if teacher is None else found.contributions(teacher[rows])[:, place], made, unit)
         word = _word(added, rows, seen, known, permutations=permutations, seed=seed)
         for name, value in zip(arrays, (seen.class_names[label], place, *word, seen.ids[rows[_extreme(added, made)]]), strict=True):
             arrays[name].append(value)

@@ -35,9 +35,10 @@ class Seen:
         domain: (M,) `real` or `synthetic`.
         student: (M, D) unit rows.
         teacher: (M, D) unit rows, or None.
-        weights: (D, C) unit columns, all classes.
+        weights: (D, C) unit columns, all classes, of the student's text space.
         classes: column in `weights` of each class here.
         class_names: their names.
+        teacher_weights: (D', C) unit columns of the teacher's text space; None where the student's are the same.
     """
 
     ids: np.ndarray
@@ -48,6 +49,7 @@ class Seen:
     weights: np.ndarray
     classes: np.ndarray
     class_names: tuple[str, ...]
+    teacher_weights: np.ndarray | None = None
 
     @property
     def synthetic(self) -> np.ndarray:
@@ -55,8 +57,12 @@ class Seen:
         return self.domain == "synthetic"
 
     def predicted(self, embeddings: np.ndarray) -> np.ndarray:
-        """Give the class named for each image, as a column of `weights`."""
+        """Return the class that the student names for each image, as a column of `weights`."""
         return (embeddings @ self.weights).argmax(axis=1)
+
+    def predicted_by_teacher(self, embeddings: np.ndarray) -> np.ndarray:
+        """Return the class that the teacher names for each image, as a column of `weights`."""
+        return (embeddings @ (self.weights if self.teacher_weights is None else self.teacher_weights)).argmax(axis=1)
 
     @property
     def truth(self) -> np.ndarray:
@@ -70,7 +76,7 @@ def read_images(student: ProbeInput, teacher: ProbeInput | None, rows: np.ndarra
     Raises:
         ValueError: when no two classes are left.
     """
-    table = student.table
+    table, own = student.table, student.table.text_space
     labels, domain = table.labels[rows], table.domain[rows]
     count = np.array([np.bincount(labels[domain == name], minlength=weights.shape[1]) for name in ("real", "synthetic")]).min(axis=0)
     classes = np.flatnonzero(count >= least)
@@ -86,9 +92,10 @@ def read_images(student: ProbeInput, teacher: ProbeInput | None, rows: np.ndarra
         table.domain[kept],
         table.unit(kept),
         None if teacher is None else teacher.table.unit(kept),
-        weights,
+        weights if own is None else own.class_weights,
         classes,
         tuple(names[place] for place in classes),
+        None if own is None else weights,
     )
 
 
@@ -133,7 +140,7 @@ class Vocabulary:
             return cls(f"the text tower knows none of {len(words.words)} words ({limit}): no names", counts=counts)
         pairs = [(words.words[place], words.kinds[place]) for place in places]
         gain = _gain(embed_text, pairs, seen, seen.teacher)
-        own = seen.teacher @ seen.weights
+        own = seen.teacher @ (seen.weights if seen.teacher_weights is None else seen.teacher_weights)
         right = own[np.arange(len(own)), seen.truth]
         rest = (own.sum(axis=1) - right) / (own.shape[1] - 1)
         unit = float((right - rest)[~seen.synthetic].mean())
@@ -253,7 +260,7 @@ def _used(seen: Seen, known: Vocabulary, place: int, label: int) -> tuple[Score,
     if min(len(with_it), len(without)) < LEAST_PRESENT or seen.teacher is None:
         return None
     wanted = seen.classes[label]
-    said = [(seen.predicted(part) == wanted).astype(float) for part in (seen.student, seen.teacher)]
+    said = [(named == wanted).astype(float) for named in (seen.predicted(seen.student), seen.predicted_by_teacher(seen.teacher))]
     values = said[0] - said[1]
     interval, p = paired.smaller_of(paired.difference(values[with_it], values[without]))
     value = values[with_it].mean() - values[without].mean()

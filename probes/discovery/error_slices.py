@@ -28,7 +28,7 @@ def found_slices(seen: Seen, known: Vocabulary, *, count: int, permutations: int
         errors = int(wrong[inside].sum())
         scores[f"slice/{group}/error/real"] = as_score(errors / len(inside), wilson(errors, len(inside)), direction="lower")
         if seen.teacher is not None:
-            its = (seen.predicted(seen.teacher)[rows] != seen.truth[rows])[inside]
+            its = (seen.predicted_by_teacher(seen.teacher)[rows] != seen.truth[rows])[inside]
             scores[f"teacher/slice/{group}/error/real"] = as_score(its.mean(), wilson(int(its.sum()), len(inside)), direction="lower")
             excess = paired_proportions(wrong[inside], its)
             scores[f"excess/slice/{group}/error/real"] = as_score(

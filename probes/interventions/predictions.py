@@ -95,19 +95,24 @@ def predict_under_edits(
     step = int(np.clip(VALUES_AT_ONCE // (3 * height * width), 1, 250))
     names = ("none", *plan.names)
     answers = [{name: np.full(count, -1, dtype=np.int64) for name in names} for _ in sights]
-    weights = plan.class_weights / np.linalg.norm(plan.class_weights, axis=0)
+    weights = [_unit_classifier(sight, plan.class_weights) for sight in sights]
     for start in range(0, count, step):
         places = np.arange(start, min(start + step, count))
         images = shown.images(plan.rows[places])
         borrowed: dict[str, tuple[Any, Any]] = {}
         for number, name in enumerate(names):
             kept, edited = (places, images) if name == "none" else _edited(name, places, images, borrowed, shown, plan)
-            for sight, said in zip(sights, answers, strict=True):
+            for sight, said, classifier in zip(sights, answers, weights, strict=True):
                 if len(kept):
-                    said[name][kept] = _named(sight, edited, weights, name)
+                    said[name][kept] = _named(sight, edited, classifier, name)
             if progress is not None:
                 progress(start * len(names) + (number + 1) * len(places), count * len(names))
     return answers
+
+
+def _unit_classifier(sight: ProbeInput, class_weights: np.ndarray) -> np.ndarray:
+    weights = class_weights if sight.table.text_space is None else sight.table.text_space.class_weights
+    return weights / np.linalg.norm(weights, axis=0)
 
 
 def _named(sight: ProbeInput, images: Tensor, weights: np.ndarray, name: str) -> np.ndarray:

@@ -143,8 +143,9 @@ class _Measured:
         self.areas["knn"] = auc_over_cells(neighbour_scores(embeddings, made, fold, neighbours=neighbours), made, fold)
         self.tests["linear"] = shuffles.test(within_class=False)
         self.more, self.arrays = distance_scores(embeddings, labels, made, seed=seed)
-        if class_weights is not None:
-            used, shown = direction_scores(embeddings, labels, made, np.asarray(class_weights, dtype=np.float64), fold, seed=seed)
+        weights = table.classifier(class_weights)
+        if weights is not None:
+            used, shown = direction_scores(embeddings, labels, made, np.asarray(weights, dtype=np.float64), fold, seed=seed)
             self.more, self.arrays = self.more | used, self.arrays | shown
         self.within: DomainScores | None = None
         if not plan.classes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -41,7 +42,8 @@ def transfer(
     Args:
         student: embeddings of N images of both domains.
         teacher: the teacher's embeddings of the same images, or None.
-        class_weights: (D, C) zero-shot classifier weights; needed.
+        class_weights: (D, C) zero-shot classifier weights of the teacher's texts; needed, unless the student has a text space of its own
+            (`EmbeddingTable.text_space`) and no teacher is given.
         seed: seed of folds, halves, draws and samples.
         logit_scale: multiplier of the cosines before the softmax; only the calibration error depends on it.
         folds: folds of the linear probe.
@@ -49,12 +51,15 @@ def transfer(
 
     Returns:
         Scores `zero_shot/*`, `gap`, `worst_class/*`, `ece/*`, `linear_probe/*`, `few_shot/*`, their `teacher/...` twins, `excess_gap`,
-        `below_teacher/*`, `refit/*`, `refit_gain/*`, `refit_share/*`; arrays `correct`, `prediction`, `class_accuracy/*`, `ids`, `labels`,
+        `below_teacher/*`, `refit/*`, `refit_gain/*`, `refit_share/*`; of a student with a text space of its own, which `zero_shot/*` is measured in,
+        `teacher_space/zero_shot/*` too where the dimensions are equal; arrays `correct`, `prediction`, `class_accuracy/*`, `ids`, `labels`,
         `domain`.
 
     Raises:
         ValueError: for tables that cannot be compared, missing `class_weights`, or a logit scale that is not positive.
     """
+    if class_weights is None and teacher is None and student.text_space is not None:
+        class_weights = student.text_space.class_weights
     if class_weights is None:
         raise ValueError("`class_weights` must be a (D, C) array for `transfer`, got None; embed the class prompts with the teacher.")
     if not (math.isfinite(logit_scale) and logit_scale > 0):
@@ -62,7 +67,12 @@ def transfer(
     class_weights = np.asarray(class_weights, dtype=np.float64)
     check_tables(student, teacher, class_weights, at_least=max(2, folds))
     one = partial(_one_encoder, class_weights=class_weights, logit_scale=logit_scale, folds=folds, max_images=max_images, seed=seed)
-    scores, arrays, counts = one(student)
+    own = student.text_space
+    if own is None:
+        scores, arrays, counts = one(student)
+    else:
+        scores, arrays, counts = one(student, class_weights=own.class_weights, logit_scale=own.logit_scale)
+        scores |= _in_teacher_space(student, class_weights)
     teacher_correct = None
     if teacher is not None:
         known = content("transfer", teacher, class_weights, logit_scale, folds, max_images, seed)
@@ -85,10 +95,23 @@ def transfer(
         scores=scores,
         arrays=arrays,
         counts={**counts, "classes": class_weights.shape[1]},
-        params={"logit_scale": logit_scale, "ece_bins": BINS, "folds": folds, "max_images": max_images},
+        params={"logit_scale": logit_scale, "ece_bins": BINS, "folds": folds, "max_images": max_images, **_own_params(student)},
         seed=seed,
         versions=versions(),
     )
+
+
+def _in_teacher_space(student: EmbeddingTable, class_weights: np.ndarray) -> dict[str, Score]:
+    """Score `teacher_space/zero_shot/<domain>` of a student with its own text space; nothing where the teacher's texts have another dimension."""
+    if student.dimension != class_weights.shape[0] or student.text_space is None or student.text_space.matches(class_weights):
+        return {}
+    scores, _ = _zero_shot(student, class_weights=class_weights, logit_scale=1.0, seed=0)
+    return {f"teacher_space/zero_shot/{domain}": scores[f"zero_shot/{domain}"] for domain in DOMAINS}
+
+
+def _own_params(student: EmbeddingTable) -> dict[str, Any]:
+    own = student.text_space
+    return {} if own is None else {"text_space": "own", "own_logit_scale": own.logit_scale, "own_logit_bias": own.logit_bias}
 
 
 def _one_encoder(table: EmbeddingTable, *, class_weights: np.ndarray, logit_scale: float, folds: int, max_images: int, seed: int) -> Parts:

@@ -190,7 +190,7 @@ def test_a_condition_that_held_is_a_failure_in_junit_and_its_text_survives(whole
 
 
 def test_reading_rendering_and_judging_need_no_torch() -> None:
-    modules = "diagnose.schema, diagnose.report.assemble, diagnose.report.assemble.render, diagnose.judge.conditions, diagnose.report.junit, diagnose.report.assemble.statement, diagnose.judge.evidence"
+    modules = "diagnose.schema, diagnose.report.assemble, diagnose.report.render, diagnose.judge.conditions, diagnose.report.junit, diagnose.report.statement, diagnose.judge.evidence"
 
     code = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
 
