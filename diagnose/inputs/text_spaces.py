@@ -12,6 +12,9 @@ from distill.models.encoder import Encoder
 from distill.models.student import feature_width
 from probes.text_space import TextSpace
 
+SAME_TEXT = 1e-6
+"""Largest difference of unit embeddings that float32 makes of one and the same text."""
+
 
 def text_space_of(
     encoder: Encoder, class_names: Sequence[str], templates: Sequence[str], *, image_size: int, where: str
@@ -39,6 +42,10 @@ def text_space_of(
     if weights.shape[0] != width:
         raise ValueError(
             f"the two towers of {where} must have one dimension, got {width} for images and {weights.shape[0]} for texts; return projected embeddings."
+        )
+    if weights.shape[1] > 1 and np.ptp(weights, axis=1).max() < SAME_TEXT:
+        raise ValueError(
+            f"the text tower of {where} must tell class names apart, got one embedding for all of {list(class_names)[:3]}; check its tokenizer and weights."
         )
     return TextSpace(weights, tower.logit_scale, tower.logit_bias)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,9 @@ ANY_TEXT = ["a photo of a cat."]
 
 LARGEST_LOG = 10.0
 """CLIP stores the logarithm of its logit scale, at most log 100 = 4.6 and SigLIP at most about 5; a tensor above this is the scale itself."""
+
+TOKENIZER_FILES = ("tokenizer.json", "vocab.json", "vocab.txt", "spiece.model", "tokenizer.model")
+"""Files of which a folder's tokenizer has at least one."""
 
 CLIP_VOCABULARY = 49408
 """Size of CLIP's own vocabulary, which open_clip's default tokenizer writes."""
@@ -71,6 +73,12 @@ def hub_text(model: nn.Module, name: str) -> TextTower | None:
 def _hub_tokenizer(name: str) -> Any:
     from transformers import AutoTokenizer
 
+    if Path(name).is_dir() and not any(
+        (Path(name) / file).is_file() for file in TOKENIZER_FILES
+    ):  # transformers would make an empty one up
+        raise DistillError(
+            f"hf:{name} must have a tokenizer for its text tower, got none of {', '.join(TOKENIZER_FILES)}; save it into the same folder."
+        )
     try:
         return AutoTokenizer.from_pretrained(name, local_files_only=Path(name).is_dir())
     except Exception as error:  # transformers raises many kinds
@@ -94,8 +102,8 @@ def _scale_and_bias(model: Any) -> tuple[float, float]:
     read = model.get if isinstance(model, Mapping) else lambda name, default: getattr(model, name, default)
     scale, bias = read("logit_scale", None), read("logit_bias", None)
     if isinstance(scale, Tensor):
-        value = float(scale.detach().float().reshape(-1)[0])
-        scale = math.exp(value) if value <= LARGEST_LOG else value
+        stored = scale.detach().float().reshape(-1)[0]
+        scale = stored.exp() if stored <= LARGEST_LOG else stored
     bias = float(bias.detach().float().reshape(-1)[0]) if isinstance(bias, Tensor) else bias
     return 100.0 if scale is None else float(scale), 0.0 if bias is None else float(bias)
 
