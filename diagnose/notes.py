@@ -48,6 +48,7 @@ def _of_drift(result: ProbeResult) -> list[str]:
     if len(at_chance) == 2 and rotated:
         return [
             "cosine is no higher than between different images, while a rotation brings the embeddings nearer to the teacher's (procrustes): "
-            "the student may live in another space, where the cosine does not apply; cka, rsa, knn_overlap and procrustes do."
+            "the student was not drawn to its teacher's image embeddings or lives in another space, where the cosine does not apply; cka, rsa, knn_overlap and "
+            "procrustes do."
         ]
     return []

@@ -10,6 +10,10 @@ if TYPE_CHECKING:
     from diagnose.inputs.students_file import StudentEntry
 
 
+LOOKED_AT = 4
+"""Images of each domain that are embedded to see whether a model is sound."""
+
+
 def open_models(
     students: Sequence[str],
     weights: Sequence[str | None],
@@ -78,6 +82,7 @@ def open_models(
         )
     elif class_weights is not None:
         matrix = read_class_weights(class_weights).numpy()
+    _say_what_is_odd([*subjects, *([] if judge is None else [judge])], images)
     return Loaded(
         subjects=in_own_space(subjects, matrix),
         teacher=judge,
@@ -88,6 +93,25 @@ def open_models(
         logit_scale=scale,
         embed_text=embed_text,
     )  # type: ignore[arg-type]
+
+
+def _say_what_is_odd(subjects: Sequence[Any], images: Any) -> None:
+    """Look at a few embeddings of every model before hours are spent, and say on standard error what is odd about them."""
+    import numpy as np
+    import torch
+
+    from app.terminal.console import say
+    from distill.models.model_check import oddities
+
+    few = [part.pixels[np.linspace(0, len(part) - 1, min(len(part), LOOKED_AT)).astype(int)] for part in images.values()]
+    pixels = torch.from_numpy(np.concatenate([np.asarray(part) for part in few]))
+    for subject in subjects:
+        try:
+            lines = oddities(subject.embed, pixels)
+        except Exception as error:  # anybody's model; the probe or the report says the same of all images
+            lines = [f"could not embed {len(pixels)} images: {' '.join(str(error).split())[:200]}"]
+        for line in lines:
+            say(f"odd: {subject.name}: {line}")
 
 
 def check_probes(names: Sequence[str] | None) -> None:

@@ -174,8 +174,17 @@ _BUILDERS: dict[str, Callable[[str, dict[str, Any]], Encoder]] = {
 }
 
 
-def _from_file(path: str, function: str) -> Encoder:
-    """Call a function of a Python file; it gives a module, or a module and a transform."""
+def load_function(path: str, function: str) -> Callable[..., Any]:
+    """Import a Python file and return one of its functions.
+
+    Args:
+        path: the file.
+        function: name of the function.
+
+    Raises:
+        FileNotFoundError: for a file that is not there.
+        ValueError: for one that cannot be imported or has no such function.
+    """
     file = Path(path)
     if not file.is_file():
         raise FileNotFoundError(f"`student` must name a Python file that exists, got {path}; give path/to/file.py:function.")
@@ -192,6 +201,12 @@ def _from_file(path: str, function: str) -> Encoder:
     if not callable(factory):
         names = [name for name, value in vars(module).items() if callable(value) and not name.startswith("_")]
         raise ValueError(f"`student` {path} must have a function {function}, got {names}; check the name after the colon.")
+    return factory
+
+
+def _from_file(path: str, function: str) -> Encoder:
+    """Call a function of a Python file; it gives a module, a module and a transform, or both towers of a model."""
+    factory = load_function(path, function)
     try:
         made = factory()
     except (Exception, SystemExit) as error:
