@@ -62,14 +62,14 @@ def diagnose(
         if out is None or teacher is None:
             raise ValueError("`--out` and `--teacher` must be given with --student, got none; add them.")
         from app.terminal.inputs import open_models
-        from diagnose.inputs.load import retold
+        from diagnose.inputs.load import annotate_students
         from diagnose.inputs.trained_as import read_trained_options
 
-        told = read_trained_options(trained or [])
+        training = read_trained_options(trained or [])
         models = open_models(
             student or [], weights or [], teacher, real, synthetic, class_weights, template, image_size, skip_bad=skip_bad, limit=limit
         )
-        models = retold(models, told)
+        models = annotate_students(models, training)
         report, folder = _judge(models, out, seed=seed, quiet=as_json, probes=probes, edited=edited, fail_on=fail_on), out
     if as_json:
         typer.echo((folder / "report.json").read_text())
@@ -108,23 +108,23 @@ def _open_file(
         raise ValueError(f"`--weights` must be left out with a file of students, got {weights[0]}; write them into {file}.")
     if out is None:
         raise ValueError("`--out` must be given with a file of students, got none; name a folder for the report.")
-    told = read_students_file(file)
-    if not (teacher or told.teacher):
+    described = read_students_file(file)
+    if not (teacher or described.teacher):
         raise ValueError(f"`teacher` must be given in {file} or by --teacher, got none; name the teacher of the students.")
     models = open_models(
         [],
         [],
-        teacher or told.teacher,
-        real or told.real,
-        synthetic or told.synthetic,
-        class_weights or told.class_weights,
-        template or told.templates,
-        image_size or told.image_size,
+        teacher or described.teacher,
+        real or described.real,
+        synthetic or described.synthetic,
+        class_weights or described.class_weights,
+        template or described.templates,
+        image_size or described.image_size,
         skip_bad=skip_bad,
         limit=limit,
-        described=told.students,
+        described=described.students,
     )
-    return replace(models, name=told.name, about=told.about), out
+    return replace(models, name=described.name, about=described.about), out
 
 
 def diagnose_run(

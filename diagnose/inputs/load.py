@@ -1,4 +1,4 @@
-"""From run directories and names of models to what `diagnose` judges; the only place where the two packages below meet."""
+"""From run directories and names of models to what `diagnose` judges; where models, data and probes meet."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from diagnose.inputs.class_mix import in_one_list
 from diagnose.inputs.students_file import StudentEntry
 from diagnose.inputs.subjects import Domain, Images, Subject
 from diagnose.inputs.text_spaces import text_space_of
-from diagnose.inputs.trained_as import TrainedAs, tell
+from diagnose.inputs.trained_as import TrainedAs, annotate
 from distill.data.mixtures import limited
 from distill.data.split import Split, require_same_classes
 from distill.errors import DistillError
@@ -55,7 +55,12 @@ class Loaded:
 
 
 def load_run(run: Path, *, limit: int | None = None, progress: bool = False) -> Loaded:
-    """Load a run that `synthgap train` made, with every student that is finished; of each domain at most `limit` held-out images.
+    """Load a run that `synthgap train` made, with every student that is finished.
+
+    Args:
+        run: its folder.
+        limit: held-out images of each domain at most, or None for all.
+        progress: show bars.
 
     Raises:
         FileNotFoundError: when it is no run or has no finished student.
@@ -135,19 +140,25 @@ def _later(path: Path) -> Callable[[], nn.Module]:
 
 
 def of_teacher(teacher: Teacher) -> Subject:
-    """Give a teacher as a subject."""
+    """Return a teacher as a subject."""
     return Subject(
         name=teacher.name, encode=teacher.encoder, params=teacher.params, weights_hash=teacher.hash, fast_encode=teacher.fast_encode
     )
 
 
 def text_of(teacher: Teacher) -> EmbedText | None:
-    """Give a teacher's text tower as a function of texts, or None where it has none."""
+    """Return a teacher's text tower as a function of texts, or None where it has none."""
     return (lambda texts: teacher.embed_text(texts).cpu().numpy()) if teacher.has_text else None
 
 
 def images_of(split: Split, domain: Domain, size: int) -> Images:
-    """Give a split as held-out images of one domain."""
+    """Decode a split as held-out images of one domain.
+
+    Args:
+        split: ids, encoded images, labels.
+        domain: "real" or "synthetic".
+        size: side in pixels.
+    """
     return Images(
         domain=domain,
         ids=split.ids,
@@ -178,11 +189,11 @@ def load_subject(
         class_names: names for which a model with two towers embeds its own prompts; none: its text tower is not asked.
         templates: prompts with `{}`, for a model without its own.
     """
-    known: dict = {}
+    trained: dict = {}
     if spec.endswith(".safetensors"):
         description = read_description(spec)
-        known = {key: description.get(key) for key in ("loss", "seed", "trained_on", "target", "negatives")}
-        known["levels"], known["recipe"] = levels_of(description)
+        trained = {key: description.get(key) for key in ("loss", "seed", "trained_on", "target", "negatives")}
+        trained["levels"], trained["recipe"] = levels_of(description)
         name = name or description.get("name")
     encoder = load_encoder(spec, weights=weights, image_size=image_size)
     return Subject(
@@ -193,7 +204,7 @@ def load_subject(
         params=parameter_count(encoder),
         weights_hash=weights_hash(encoder) if encoder.state_dict() else "",
         text_space=text_space_of(encoder, class_names, templates, image_size=image_size, where=spec),
-        **known,
+        **trained,
     )
 
 
@@ -220,23 +231,31 @@ def load_entry(entry: StudentEntry, *, image_size: int, class_names: Sequence[st
                 "give the columns in the order of the class names."
             )
         subject = replace(subject, text_space=TextSpace(weights))
-    return tell(subject, entry.trained)
+    return annotate(subject, entry.trained)
 
 
-def retold(loaded: Loaded, trained: TrainedAs) -> Loaded:
+def annotate_students(loaded: Loaded, trained: TrainedAs) -> Loaded:
     """Return what was loaded with what is told of the training of its only student.
 
     Args:
         loaded: models and images.
         trained: of each of its students.
     """
-    return replace(loaded, subjects=[tell(subject, trained) for subject in loaded.subjects])
+    return replace(loaded, subjects=[annotate(subject, trained) for subject in loaded.subjects])
 
 
 def load_teacher_subject(
     spec: str, class_names: tuple[str, ...], *, templates: list[str], class_weights: str | None, image_size: int
 ) -> tuple[Subject, np.ndarray | None, float, EmbedText | None]:
-    """Load a teacher with its zero-shot classifier weights (D, C) or None where it cannot name classes, its logit scale and its text tower."""
+    """Load a teacher with its zero-shot classifier weights (D, C) or None where it cannot name classes, its logit scale and its text tower.
+
+    Args:
+        spec: see `distill.models.teacher.load_teacher`.
+        class_names: C names.
+        templates: prompts with `{}`.
+        class_weights: `.npy` of shape (D, C), or None.
+        image_size: side of the images in pixels.
+    """
     teacher = load_teacher(spec, class_weights=class_weights, image_size=image_size)
     matrix = teacher.class_weights(class_names, templates).numpy() if teacher.has_classes else None
     return of_teacher(teacher), matrix, teacher.logit_scale, text_of(teacher)
@@ -247,17 +266,23 @@ def load_images(real: Split | None, synthetic: Split | None, size: int | None, *
 
     Classes that one split alone holds are let in: `diagnose.inputs.class_mix.same_classes` leaves their images out and says so.
 
+    Args:
+        real: real images, or None.
+        synthetic: synthetic images, or None.
+        size: side in pixels, or None for the images' own.
+        limit: images of each domain at most, or None for all.
+
     Raises:
         ValueError: for fewer than two classes in common, or sizes that differ.
     """
-    given: dict[Domain, Split] = {}
+    splits: dict[Domain, Split] = {}
     if real is not None:
-        given["real"] = real
+        splits["real"] = real
     if synthetic is not None:
-        given["synthetic"] = synthetic
-    held = [{split.class_names[label] for label in np.unique(split.labels)} for split in given.values()]
-    if len(set.intersection(*held)) < 2:
-        require_same_classes(*given.values())
-    size = common_size(*given.values(), what="--image-size") if size is None else size
-    decoded = [images_of(limited(split, limit, what="--limit"), domain, size) for domain, split in given.items()]
+        splits["synthetic"] = synthetic
+    present = [{split.class_names[label] for label in np.unique(split.labels)} for split in splits.values()]
+    if len(set.intersection(*present)) < 2:
+        require_same_classes(*splits.values())
+    size = common_size(*splits.values(), what="--image-size") if size is None else size
+    decoded = [images_of(limited(split, limit, what="--limit"), domain, size) for domain, split in splits.items()]
     return {images.domain: images for images in in_one_list(decoded)}  # type: ignore[misc]

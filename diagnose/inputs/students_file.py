@@ -129,8 +129,8 @@ def _entry(name: str | None, table: Mapping[str, Any], base: Path) -> StudentEnt
     for key, value in sources.items():
         if value is not None and (not isinstance(value, str) or not value):
             raise ValueError(f"`{key}` of {where} must be a text, got {value!r}; write it in quotes.")
-    told = {key: value for key, value in table.items() if key not in (*SOURCES, "name")}
-    trained = read_trained_as(told, where, beside=(*SOURCES, "name"))  # first, so that a slip of `model` is named as one
+    training = {key: value for key, value in table.items() if key not in (*SOURCES, "name")}
+    trained = read_trained_as(training, where, beside=(*SOURCES, "name"))  # first, so that a slip of `model` is named as one
     if sources["model"] is None:
         raise ValueError(
             f"`model` of {where} must be given, got {sorted(table)}; name timm:, open_clip:, hf:, a checkpoint or file.py:function."

@@ -47,22 +47,22 @@ class TrainedAs:
         return levels | dict(self.factors)
 
 
-def read_trained_as(told: Mapping[str, Any], where: str, *, beside: Sequence[str] = ()) -> TrainedAs:
+def read_trained_as(values: Mapping[str, Any], where: str, *, beside: Sequence[str] = ()) -> TrainedAs:
     """Read what is told of a training.
 
     Args:
-        told: key -> value, from TOML or from `key=value` options; every key that is not of `FACTS` is a factor. A table `factors` holds factors of any name.
+        values: key -> value, from TOML or from `key=value` options; every key that is not of `FACTS` is a factor. A table `factors` holds factors of any name.
         where: what errors call it.
         beside: other keys that are known there, for the nearest name of a slip.
 
     Raises:
         ValueError: for a value of another kind, or a key that is a slip of a known one.
     """
-    told = dict(told)
-    factors = told.pop("factors", {})
+    values = dict(values)
+    factors = values.pop("factors", {})
     if not isinstance(factors, Mapping):
         raise ValueError(f"`factors` of {where} must be a table of factor = level, got {factors!r}; write [students.NAME.factors].")
-    for key in told:
+    for key in values:
         if key not in FACTS:
             near = difflib.get_close_matches(key, [*FACTS, *beside], n=1, cutoff=NEAR)
             if near:
@@ -70,12 +70,14 @@ def read_trained_as(told: Mapping[str, Any], where: str, *, beside: Sequence[str
                     f"`{key}` of {where} must be a known key or a factor, got a key that looks like `{near[0]}`; rename it, or put it into the table `factors`."
                 )
     return TrainedAs(
-        loss=_text(told.get("loss"), "loss", where),
-        target=_target(told.get("target"), where),
-        negatives=_yes_or_no(told.get("negatives"), where),
-        trained_on=_text(told.get("trained_on"), "trained_on", where),
-        seed=_whole(told.get("seed"), where),
-        factors={key: _level(value, key, where) for key, value in {**{k: v for k, v in told.items() if k not in FACTS}, **factors}.items()},
+        loss=_text(values.get("loss"), "loss", where),
+        target=_target(values.get("target"), where),
+        negatives=_yes_or_no(values.get("negatives"), where),
+        trained_on=_text(values.get("trained_on"), "trained_on", where),
+        seed=_whole(values.get("seed"), where),
+        factors={
+            key: _level(value, key, where) for key, value in {**{k: v for k, v in values.items() if k not in FACTS}, **factors}.items()
+        },
     )
 
 
@@ -85,18 +87,18 @@ def read_trained_options(options: Sequence[str]) -> TrainedAs:
     Raises:
         ValueError: for an option without `=`, a key that is given twice, or what `read_trained_as` refuses.
     """
-    told: dict[str, str] = {}
+    values: dict[str, str] = {}
     for option in options:
         key, sign, value = (part.strip() for part in option.partition("="))
         if not (key and sign and value):
             raise ValueError(f"`--trained` must be KEY=VALUE, got {option!r}; write for example --trained loss=l2.")
-        if key in told:
-            raise ValueError(f"`--trained {key}` must be given once, got {told[key]!r} and {value!r}; keep one.")
-        told[key] = value
-    return read_trained_as(told, "`--trained`")
+        if key in values:
+            raise ValueError(f"`--trained {key}` must be given once, got {values[key]!r} and {value!r}; keep one.")
+        values[key] = value
+    return read_trained_as(values, "`--trained`")
 
 
-def tell(subject: Subject, trained: TrainedAs) -> Subject:
+def annotate(subject: Subject, trained: TrainedAs) -> Subject:
     """Return a subject with what is told of its training; what its checkpoint says stays where nothing is told.
 
     Args:
@@ -107,7 +109,7 @@ def tell(subject: Subject, trained: TrainedAs) -> Subject:
         return subject
     known, recipe = _of_known_loss(trained)
     target, negatives = known.get("target"), known.get("negatives")
-    told = {
+    facts = {
         "loss": trained.loss,
         "seed": trained.seed,
         "trained_on": trained.trained_on,
@@ -115,7 +117,7 @@ def tell(subject: Subject, trained: TrainedAs) -> Subject:
         "negatives": trained.negatives if trained.negatives is not None else {"yes": True, "no": False}.get(negatives or ""),
     }
     levels = {**subject.levels, **trained.levels} if trained.loss is None else trained.levels
-    changes = {key: value for key, value in told.items() if value is not None}
+    changes = {key: value for key, value in facts.items() if value is not None}
     return replace(subject, **changes, levels=levels, recipe=recipe if trained.loss is not None else subject.recipe)  # type: ignore[arg-type]
 
 

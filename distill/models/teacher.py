@@ -104,7 +104,7 @@ class Teacher:
         if self._encode_text is None:
             raise DistillError(
                 f"`teacher` {self.name} must have class weights for zero-shot answers, got neither a text tower nor weights; "
-                "give --class-weights W.npy of shape (D, C), or a teacher with a text tower."
+                "give --class-weights W.npy of shape (D, C) (`class_weights` in a config), or a teacher with a text tower."
             )
         return prompt_weights(self.embed_text, class_names, templates)
 

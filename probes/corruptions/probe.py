@@ -59,7 +59,9 @@ def corruptions(
         ValueError: for tables that cannot be compared, missing `class_weights`, unknown kinds, or images below 8 pixels.
     """
     if class_weights is None:
-        raise ValueError("`class_weights` must be a (D, C) array for `corruptions`, got None; embed the class prompts with the teacher.")
+        raise ValueError(
+            "`class_weights` must be a (D, C) array for `corruptions`, got None; embed the class prompts with the teacher's text tower, or give --class-weights W.npy."
+        )
     check_sights(student, teacher, class_weights, at_least=LEAST_IMAGES)
     side = min(student.size)
     if side < SMALLEST_SIDE:

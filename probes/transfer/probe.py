@@ -61,7 +61,9 @@ def transfer(
     if class_weights is None and teacher is None and student.text_space is not None:
         class_weights = student.text_space.class_weights
     if class_weights is None:
-        raise ValueError("`class_weights` must be a (D, C) array for `transfer`, got None; embed the class prompts with the teacher.")
+        raise ValueError(
+            "`class_weights` must be a (D, C) array for `transfer`, got None; embed the class prompts with the teacher's text tower, or give --class-weights W.npy."
+        )
     if not (math.isfinite(logit_scale) and logit_scale > 0):
         raise ValueError(f"`logit_scale` must be positive, got {logit_scale}; take the teacher's own.")
     class_weights = np.asarray(class_weights, dtype=np.float64)

@@ -8,7 +8,7 @@ import pytest
 
 from diagnose.inputs.students_file import read_students_file
 from diagnose.inputs.subjects import Subject
-from diagnose.inputs.trained_as import TrainedAs, read_trained_as, read_trained_options, tell
+from diagnose.inputs.trained_as import TrainedAs, annotate, read_trained_as, read_trained_options
 
 
 @pytest.fixture
@@ -117,15 +117,15 @@ def test_a_loss_that_is_known_here_brings_its_levels_and_what_is_told_goes_befor
 def test_a_subject_is_told_what_is_known_and_keeps_the_rest():
     subject = Subject("a", abs, 3, loss="old", seed=4, trained_on="real", levels={"prompts": "1"})
 
-    told = tell(subject, read_trained_options(["target=text", "negatives=yes", "width=64"]))
+    told = annotate(subject, read_trained_options(["target=text", "negatives=yes", "width=64"]))
 
     assert (told.loss, told.seed, told.trained_on, told.target, told.negatives) == ("old", 4, "real", "text", True)
     assert told.levels == {"prompts": "1", "target": "text", "negatives": "yes", "width": "64"}
-    assert tell(subject, TrainedAs()) is subject
+    assert annotate(subject, TrainedAs()) is subject
 
 
 def test_a_known_loss_tells_target_and_negatives_too():
-    told = tell(Subject("a", abs, 3), TrainedAs(loss="l2"))
+    told = annotate(Subject("a", abs, 3), TrainedAs(loss="l2"))
 
     assert (told.target, told.negatives) == ("image", False)
     assert told.recipe == "1 l2[]"
