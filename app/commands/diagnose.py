@@ -171,10 +171,12 @@ def _judge(
     edited: int | None = None,
     fail_on: list[str] | None = None,
 ) -> Any:
+    from app.terminal.inputs import say_what_is_odd
     from diagnose.judge.conditions import foresee
     from diagnose.run import diagnose as run
 
     foresee(fail_on or [], [subject.name for subject in loaded.subjects], probes)
+    say_what_is_odd(loaded)
     with progress_bars() as progress:
         report = run(
             loaded.subjects,

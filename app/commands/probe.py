@@ -28,7 +28,7 @@ def probe(
     as_json: Json = False,
 ) -> None:
     """Run one probe on anybody's checkpoint."""
-    from app.terminal.inputs import open_models
+    from app.terminal.inputs import open_models, say_what_is_odd
     from diagnose.notes import notes_of
     from diagnose.single import run_probe
     from probes.registry import find_probe
@@ -37,6 +37,7 @@ def probe(
     models = open_models(
         [student], [weights], teacher, real, synthetic, class_weights, template, image_size, skip_bad=skip_bad, limit=limit
     )
+    say_what_is_odd(models)
     with progress_bars() as progress:
         result = run_probe(name, models, seed=seed, progress=progress_reporter(progress), edited=edited)
     path = result.save(out / name / result.subject)

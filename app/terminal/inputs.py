@@ -82,7 +82,6 @@ def open_models(
         )
     elif class_weights is not None:
         matrix = read_class_weights(class_weights).numpy()
-    _say_what_is_odd([*subjects, *([] if judge is None else [judge])], images)
     return Loaded(
         subjects=in_own_space(subjects, matrix),
         teacher=judge,
@@ -95,17 +94,21 @@ def open_models(
     )  # type: ignore[arg-type]
 
 
-def _say_what_is_odd(subjects: Sequence[Any], images: Any) -> None:
-    """Look at a few embeddings of every model before hours are spent, and say on standard error what is odd about them."""
+def say_what_is_odd(loaded: Any) -> None:
+    """Look at a few embeddings of every model before hours are spent, and say on standard error what is odd about them.
+
+    Args:
+        loaded: `diagnose.inputs.load.Loaded`.
+    """
     import numpy as np
     import torch
 
     from app.terminal.console import say
     from distill.models.model_check import oddities
 
-    few = [part.pixels[np.linspace(0, len(part) - 1, min(len(part), LOOKED_AT)).astype(int)] for part in images.values()]
+    few = [part.pixels[np.linspace(0, len(part) - 1, min(len(part), LOOKED_AT)).astype(int)] for part in loaded.images.values()]
     pixels = torch.from_numpy(np.concatenate([np.asarray(part) for part in few]))
-    for subject in subjects:
+    for subject in (*loaded.subjects, *([] if loaded.teacher is None else [loaded.teacher])):
         try:
             lines = oddities(subject.embed, pixels)
         except Exception as error:  # anybody's model; the probe or the report says the same of all images
