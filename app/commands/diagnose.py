@@ -197,9 +197,15 @@ def _judge(
     for line in (*_failures(report), *_at_chance(report)):
         say(line)
     if not quiet:
-        typer.echo(f"\nverdict: {report.verdict.label}\n{report.verdict.statement}\n")
+        typer.echo(f"\nverdict: {report.verdict.label}\n{report.verdict.statement}\n{_chance(report)}")
         typer.echo(f"report: {out / 'report.html'}")
     return report
+
+
+def _chance(report: Any) -> str:
+    """Write the line that says what accuracy chance has on the real images; empty where no accuracy was measured."""
+    chance = next((record.scores["zero_shot/real"]["chance"] for record in report.probes if "zero_shot/real" in record.scores), None)
+    return "" if chance is None else f"Chance on these real images is {100 * chance:.1f} %.\n"
 
 
 def _at_chance(report: Any) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -244,25 +245,24 @@ def _variants(encoder: Encoder, images: Tensor) -> dict[str, tuple[Callable[[], 
         mean, std = (torch.tensor(part).view(1, 3, 1, 1) for part in NORMALISATIONS[name])
         return prepared(mean=mean, std=std)
 
-    found: dict[str, tuple[Callable[[], Tensor], bool]] = {
-        f"another normalisation: {name}": (lambda name=name: normalised(name), True)
-        for name in NORMALISATIONS  # type: ignore[misc]
+    variants: dict[str, tuple[Callable[[], Tensor], bool]] = {
+        f"another normalisation: {name}": (partial(normalised, name), True) for name in NORMALISATIONS
     }
-    found["colours in the order blue, green, red"] = (lambda: prepared(images.flip(1)), True)
-    found["numbers from 0 to 255 instead of 0 to 1"] = (
+    variants["colours in the order blue, green, red"] = (lambda: prepared(images.flip(1)), True)
+    variants["numbers from 0 to 255 instead of 0 to 1"] = (
         lambda: prepared(images) + (_resized(encoder.input_size)(images) * 254) / encoder.std,
         True,
     )
-    found["numbers from 0 to 255 without normalisation"] = (lambda: _resized(encoder.input_size)(images) * 255, True)
-    found["no resizing"] = (lambda: prepared(resize=lambda pixels: pixels), True)
+    variants["numbers from 0 to 255 without normalisation"] = (lambda: _resized(encoder.input_size)(images) * 255, True)
+    variants["no resizing"] = (lambda: prepared(resize=lambda pixels: pixels), True)
     for mode in ("nearest", "bilinear", "bicubic"):
         for antialias in (False, True) if mode != "nearest" else (False,):
             name = f"another resizing: {mode}{' with antialiasing' if antialias else ''}"
             way = _resized(encoder.input_size, mode, antialias)
-            found[name] = (lambda way=way: prepared(resize=way), True)  # type: ignore[misc]
+            variants[name] = (partial(prepared, resize=way), True)
     if not isinstance(encoder.projection, nn.Identity):
-        found["no projection behind the backbone"] = (prepared, False)
-    return found
+        variants["no projection behind the backbone"] = (prepared, False)
+    return variants
 
 
 def _resized(size: int | None, mode: str = "bicubic", antialias: bool | None = None) -> Callable[[Tensor], Tensor]:

@@ -70,11 +70,8 @@ def ask(sight: ProbeInput, asked: Asked, told: Callable[[], None]) -> Answer:
     """Ask one encoder; it is left as it was, also after an exception of `told`."""
     rows = asked.rows
     logit = domain_logit(sight.table, seed=asked.seed)
-    directions = (
-        {}
-        if sight.table.classifier(asked.class_weights) is None
-        else {"zero_shot": target_directions(sight, rows, asked.class_weights, asked.target)}
-    )
+    weights = sight.table.classifier(asked.class_weights)
+    directions = {} if weights is None else {"zero_shot": target_directions(sight, rows, weights, asked.target)}
     directions["domain"] = logit.directions(rows)
     labels = sight.table.labels[rows]
     classes, count = np.unique(labels, return_counts=True)

@@ -64,9 +64,10 @@ def target_directions(sight: ProbeInput, rows: np.ndarray, class_weights: np.nda
     """
     if target not in ("true", "predicted"):
         raise ValueError(f"`target` must be 'true' or 'predicted', got {target!r}; choose one.")
-    class_weights = sight.table.classifier(class_weights)
-    classes = sight.table.labels[rows] if target == "true" else predicted_classes(sight.table.embeddings[rows], class_weights)
-    return zero_shot_directions(classes, class_weights)
+    own = sight.table.text_space
+    weights = class_weights if own is None else own.class_weights
+    classes = sight.table.labels[rows] if target == "true" else predicted_classes(sight.table.embeddings[rows], weights)
+    return zero_shot_directions(classes, weights)
 
 
 def maps(

@@ -133,9 +133,8 @@ def test_a_description_names_the_tensors_that_are_not_used(tmp_path):
     state = {name: tensor.clone() for name, tensor in encoder.backbone.state_dict().items()}
     state["text.token_embedding"] = torch.rand(7, 5)
     save_file({f"model.{name}": tensor for name, tensor in state.items()}, tmp_path / "w.safetensors")
-    loaded = load_encoder("builtin:small_resnet", weights=tmp_path / "w.safetensors", image_size=16)
 
-    told = describe(loaded, "builtin:small_resnet", weights=str(tmp_path / "w.safetensors"), image_size=16)
+    told = describe(encoder, "builtin:small_resnet", weights=str(tmp_path / "w.safetensors"), image_size=16)
 
     assert told["weights_unused"] == ["model.text.token_embedding"]
     assert told["weights_used"] == len(state) - 1
