@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
+
 from diagnose.inputs.class_mix import comparable
 from diagnose.inputs.embed import distinct, table_of
 from diagnose.inputs.load import Loaded
@@ -59,7 +61,7 @@ def run_probe(
         name,
         sight(loaded.subjects[0]),
         None if loaded.teacher is None else sight(loaded.teacher),
-        class_weights=loaded.class_weights,
+        class_weights=_class_weights(loaded),
         logit_scale=loaded.logit_scale,
         seed=seed,
         progress=lambda done, total: told(name, done, total),
@@ -67,3 +69,9 @@ def run_probe(
     )
     named = {"left_out": left_out.notes[0]} if left_out.notes else {}
     return replace(result, counts={**result.counts, **left_out.counts}, params={**result.params, **named})
+
+
+def _class_weights(loaded: Loaded) -> np.ndarray | None:
+    """Return the classifier weights of the teacher's texts; without a teacher, those of a student with texts of its own."""
+    own = loaded.subjects[0].text_space
+    return own.class_weights if loaded.class_weights is None and loaded.teacher is None and own is not None else loaded.class_weights

@@ -68,6 +68,17 @@ def test_a_student_with_two_towers_keeps_its_accuracy_and_the_teachers_space_is_
     assert "scored with the texts of its own text tower; by its teacher's texts it is right on" in err
 
 
+def test_without_a_teacher_its_own_texts_are_enough(run, digits, tmp_path):
+    data = ["--real", digits / "real.parquet", "--synthetic", digits / "synthetic.parquet"]
+
+    for name, score in (("transfer", "zero_shot/real"), ("corruptions", "clean/real")):
+        code, out, err = run(
+            "probe", name, "--student", f"open_clip:{digits / 'rotated'}", *data, "--limit", 40, "--out", tmp_path, "--json"
+        )
+        assert code == 0, err
+        assert json.loads(out)["scores"][score]["value"] > 0.7
+
+
 def test_a_report_leads_with_a_students_own_texts_and_says_so(run, digits, tmp_path):
     code, _out, err = run(
         "diagnose",
@@ -270,3 +281,16 @@ def test_a_model_that_sees_nothing_is_said_before_anything_is_measured(run, digi
     assert code == 2
     assert err.startswith("odd: model: embeddings are constant")
     assert run("check", f"{file}:model")[2].startswith("odd: embeddings are constant")
+
+
+@pytest.mark.parametrize(("right", "warned"), [(30, False), (12, True), (10, True)])
+def test_the_last_line_of_teach_says_chance_and_warns_where_it_is_not_surely_beaten(right, warned, tiny_data, capsys):
+    from app.commands.teach import _result
+    from distill.data.split import load_split
+
+    held_out = load_split(str(tiny_data / "test-real.parquet"), domain="real")  # 30 images, three classes of ten
+
+    line = _result(right / 30, "test.parquet", held_out)
+
+    assert line == f"zero-shot accuracy on test.parquet: {100 * right / 30:.1f} % (chance 33.3 %)"
+    assert ("not surely better than chance" in capsys.readouterr().err) is warned
