@@ -7,6 +7,7 @@ import sys
 
 import typer
 
+from app.commands.check import check
 from app.commands.compose import compose
 from app.commands.dashboard import dashboard
 from app.commands.demo import demo
@@ -32,7 +33,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for command in (demo, teach, synthesize, compose, planted, train, explain, embed, probe, diagnose, report, export):
+for command in (demo, teach, synthesize, compose, planted, train, explain, embed, check, probe, diagnose, report, export):
     app.command()(command)
 app.command("app")(dashboard)
 

@@ -49,7 +49,7 @@ def embed_subject(subject: Subject, settings: DiagnosisSettings, encode: Encode 
             table = EmbeddingTable.load(folder)
             settings.progress(f"embed {subject.name}", len(table), len(table))
             columns = (table.ids, table.embeddings, table.labels, table.domain)
-            return KeyedTable(content, EmbeddingTable(*columns, subject.name, dict(table.metadata), normalize=False))
+            return KeyedTable(content, EmbeddingTable(*columns, subject.name, dict(table.metadata), subject.text_space, normalize=False))
         except (DiagnosticError, FileNotFoundError):
             pass  # a table of another version or a broken one is made again
     table = table_of(
@@ -61,7 +61,7 @@ def embed_subject(subject: Subject, settings: DiagnosisSettings, encode: Encode 
     )
     if weights_hash:
         table.save(folder, overwrite=True)
-    return KeyedTable(content, table)
+    return KeyedTable(content, replace(table, text_space=subject.text_space, normalize=False))
 
 
 def embed_epoch(student: Subject, epoch: int, few: DiagnosisSettings) -> KeyedTable:
@@ -90,6 +90,7 @@ def probe_input(subject: Subject, table: EmbeddingTable, images: Sequence[Images
         embed_text: the teacher's text tower, or None.
     """
     pixels = [part.pixels for part in images]
+    table = replace(table, text_space=subject.text_space, normalize=False)
     return ProbeInput(table, pixels, subject.encode, images[0].class_names, embed_text, subject.fast_encode)
 
 
@@ -104,9 +105,9 @@ def zero_shot_accuracies(table: EmbeddingTable, settings: DiagnosisSettings) -> 
         Accuracy on each domain with its interval; None for a domain without images, and for embeddings of another dimension than the weights.
     """
     accuracies: dict[str, Estimate | None] = {"real": None, "synthetic": None}
-    if table.dimension == settings.class_weights.shape[0]:
-        weights = settings.class_weights / np.linalg.norm(settings.class_weights, axis=0)
-        correct = (table.embeddings @ weights).argmax(axis=1) == table.labels
+    weights = table.classifier(settings.class_weights)
+    if weights is not None and table.dimension == weights.shape[0]:
+        correct = (table.embeddings @ (weights / np.linalg.norm(weights, axis=0))).argmax(axis=1) == table.labels
         for images in settings.images:
             sample = Sample((correct[table.domain == images.domain],), (table.name,))
             accuracies[images.domain] = estimate(sample, low=0.0, high=1.0)

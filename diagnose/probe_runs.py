@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from diagnose.class_weights import classifier_bytes
 from diagnose.embedding_tables import KeyedTable, embed_epoch, probe_input
 from diagnose.inputs.embed import ids_of
 from diagnose.inputs.subjects import Subject
@@ -49,6 +50,8 @@ def run_probes(probes: Sequence[str], pair: Pair, settings: DiagnosisSettings) -
     def run(probe: str) -> Outcome:
         return _run_probe(probe, pair, settings)
 
+    for probe in probes:
+        _ = PROBES[probe].source_hash  # read before there are threads
     light = [probe for probe in dict.fromkeys(probes) if PROBES[probe].needs == "tables" and not _with_epochs(probe, pair.student)]
     outcomes = dict(zip(light, side_by_side(run, light), strict=True))
     return {probe: outcomes[probe] if probe in outcomes else run(probe) for probe in probes}
@@ -66,10 +69,12 @@ def content_key(probe: str, pair: Pair, settings: DiagnosisSettings) -> str:
         32 hexadecimal digits.
     """
     spec = PROBES[probe]
-    digest = hashlib.sha256(np.ascontiguousarray(settings.class_weights, dtype=np.float64).tobytes())
+    digest = hashlib.sha256(classifier_bytes(settings.class_weights, pair.student))
     digest.update(spec.source_hash.encode())
     accepted = spec.keywords(logit_scale=settings.logit_scale, edited=settings.edited)
     epochs = sorted(pair.student.checkpoints) if spec.follows_training else []
+    groups = "" if settings.groups is None or "groups" not in spec.accepts else "\n".join(settings.groups)
+    digest.update(groups.encode())
     parts = [SCHEMA_VERSION, probe, pair.student_table.key, pair.teacher_table.key, settings.seed, sorted(accepted.items()), epochs]
     digest.update(json.dumps(parts).encode())
     return digest.hexdigest()[:32]
@@ -161,6 +166,7 @@ def _run_probe(probe: str, pair: Pair, settings: DiagnosisSettings) -> Outcome:
                 seed=settings.seed,
                 progress=lambda done, total: settings.progress(what, done, total),
                 edited=settings.edited,
+                groups=settings.groups,
             )
             if _with_epochs(probe, student):
                 result = _add_epochs(result, probe, pair, settings)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from diagnose.class_weights import write_class_weights
 from diagnose.embedding_tables import KeyedTable, embed_subject, zero_shot_accuracies
 from diagnose.environment import environment
 from diagnose.inputs.class_mix import LeftOut, comparable, sentence
@@ -19,7 +20,6 @@ from diagnose.report import assemble, junit, render, summary
 from diagnose.schema import ProbeRecord, Report, ZeroShot
 from diagnose.settings import DiagnosisSettings, Progress
 from diagnose.stored_images import edited_samples, samples, umap_layout
-from distill.system.atomic_files import write_then_rename
 from probes.compute.threads import one_at_a_time
 from probes.probe_input import EmbedText
 from probes.registry import probe_names
@@ -43,7 +43,7 @@ def diagnose(
     subjects: Sequence[Subject],
     teacher: Subject,
     *,
-    class_weights: np.ndarray,
+    class_weights: np.ndarray | None,
     real: Images | None,
     synthetic: Images | None,
     out: Path | str,
@@ -65,7 +65,8 @@ def diagnose(
     Args:
         subjects: the students, each with a name of its own.
         teacher: the teacher.
-        class_weights: (D, C) zero-shot classifier weights in the space of teacher and students.
+        class_weights: (D, C) zero-shot classifier weights in the space of the teacher and of students without a text space of their own; None where
+            the teacher cannot name classes: then probes that need them are recorded as failed.
         real: held-out real images, or None.
         synthetic: held-out synthetic images, or None.
         out: folder of the run; it is made.
@@ -91,9 +92,8 @@ def diagnose(
     _check(subjects, teacher, images, probes, class_weights)
     images, left_out = comparable(images, seed=seed)
     report_progress = one_at_a_time(progress or (lambda what, done, total: None))
-    settings = DiagnosisSettings(
-        images, np.asarray(class_weights), Path(out), logit_scale, seed, batch_size, report_progress, embed_text, edited
-    )
+    weights = None if class_weights is None else np.asarray(class_weights)
+    settings = DiagnosisSettings(images, weights, Path(out), logit_scale, seed, batch_size, report_progress, embed_text, edited)
     settings.out.mkdir(parents=True, exist_ok=True)
     (settings.out / "done").unlink(missing_ok=True)
     measured = _measure(subjects, teacher, probes, settings)
@@ -158,8 +158,7 @@ def _counts(images: Sequence[Images], left_out: LeftOut) -> dict[str, int]:
 def _write(report: Report, measured: _Measured, settings: DiagnosisSettings) -> None:
     """Write every file of the run; `done` comes last."""
     out, results = settings.out, measured.results
-    weights = settings.class_weights.astype(np.float32)
-    write_then_rename(out / "class_weights.npy", lambda file: np.save(file, weights, allow_pickle=False))
+    write_class_weights(settings.class_weights, out / "class_weights.npy")
     rows = samples.choose(settings.images, results.get("transfer", {}), seed=settings.seed)
     pointed = samples.pointed(settings.images, results | measured.map_results, {row.id for row in rows})
     samples.write([*rows, *pointed], out / "thumbnails.parquet")
@@ -172,7 +171,7 @@ def _write(report: Report, measured: _Measured, settings: DiagnosisSettings) -> 
 
 
 def _check(
-    subjects: Sequence[Subject], teacher: Subject, images: Sequence[Images], probes: Sequence[str], class_weights: np.ndarray
+    subjects: Sequence[Subject], teacher: Subject, images: Sequence[Images], probes: Sequence[str], class_weights: np.ndarray | None
 ) -> None:
     if not images:
         raise ValueError("`real` and `synthetic` must not both be None, got no images; give at least one domain.")
@@ -190,6 +189,8 @@ def _check(
         raise ValueError(
             f"`class_names` of real and synthetic images must be the same, got a difference in {differ[:3]}; bring them in line."
         )
+    if class_weights is None:
+        return
     shape, classes = np.shape(class_weights), len(images[0].class_names)
     if len(shape) != 2 or shape[1] != classes:
         raise ValueError(f"`class_weights` must have shape (D, {classes}), got {shape}; give one column for each class name.")

@@ -10,6 +10,8 @@ REPORT_SCHEMA_VERSION = 1
 
 FindingVerdict = Literal["pass", "warn", "fail", "inconclusive"]
 Target = Literal["image", "text"]
+TextSpaceOf = Literal["own", "teacher"]
+"""Whose texts a student is scored with: those of its own text tower, or its teacher's."""
 
 
 class Strict(BaseModel):
@@ -54,6 +56,8 @@ class Student(Strict):
     trained_on: str | None = None
     target: Target | None = None
     negatives: bool | None = None
+    text_space: TextSpaceOf | None = None
+    """Whose texts `zero_shot` is measured with; None in reports of older versions."""
     levels: dict[str, str] = Field(default_factory=dict)
     """Factor -> level of the recipe, read from it; a factor without meaning for this student is absent."""
     curve: list[dict[str, float]] = Field(default_factory=list)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from diagnose.inputs.epochs import few_images
-from diagnose.inputs.subjects import Images
+from diagnose.inputs.subjects import Images, groups_of
 from probes.probe_input import EmbedText
 
 Progress = Callable[[str, int, int], None]
@@ -23,7 +23,7 @@ class DiagnosisSettings:
 
     Args:
         images: images of each domain, over the same classes, with ids that differ.
-        class_weights: (D, C) zero-shot classifier weights.
+        class_weights: (D, C) zero-shot classifier weights of the teacher's texts; None where the teacher cannot name classes.
         out: folder of the run.
         logit_scale: multiplier of the cosines, positive.
         seed: seed of every random draw.
@@ -34,7 +34,7 @@ class DiagnosisSettings:
     """
 
     images: tuple[Images, ...]
-    class_weights: np.ndarray
+    class_weights: np.ndarray | None
     out: Path
     logit_scale: float
     seed: int
@@ -47,6 +47,11 @@ class DiagnosisSettings:
     def few(self) -> DiagnosisSettings:
         """The same with few images of each domain, which the encoders of every epoch embed."""
         return replace(self, images=few_images(self.images, seed=self.seed))
+
+    @cached_property
+    def groups(self) -> np.ndarray | None:
+        """Group of each image (N,), real ones first; None where no image has one."""
+        return groups_of(self.images)
 
     @property
     def fingerprint(self) -> str:

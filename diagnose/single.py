@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
+
 from diagnose.embedding_tables import probe_input
 from diagnose.inputs.class_mix import comparable
 from diagnose.inputs.embed import distinct, table_of
 from diagnose.inputs.load import Loaded
-from diagnose.inputs.subjects import Subject
+from diagnose.inputs.subjects import Subject, groups_of
 from probes.probe_input import ProbeInput
 from probes.registry import find_probe, measure
 from probes.result import ProbeResult
@@ -59,11 +61,18 @@ def run_probe(
         name,
         embedded(loaded.subjects[0]),
         None if loaded.teacher is None else embedded(loaded.teacher),
-        class_weights=loaded.class_weights,
+        class_weights=_class_weights(loaded),
         logit_scale=loaded.logit_scale,
         seed=seed,
         progress=lambda done, total: report_progress(name, done, total),
         edited=edited,
+        groups=groups_of(images),
     )
     notes = {"left_out": left_out.notes[0]} if left_out.notes else {}
     return replace(result, counts={**result.counts, **left_out.counts}, params={**result.params, **notes})
+
+
+def _class_weights(loaded: Loaded) -> np.ndarray | None:
+    """Return the classifier weights of the teacher's texts; without a teacher, those of a student with texts of its own."""
+    own = loaded.subjects[0].text_space
+    return own.class_weights if loaded.class_weights is None and loaded.teacher is None and own is not None else loaded.class_weights

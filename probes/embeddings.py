@@ -17,6 +17,7 @@ import numpy as np
 
 from probes.eval_mode import eval_mode
 from probes.result import DiagnosticError
+from probes.text_space import TextSpace
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -40,6 +41,7 @@ class EmbeddingTable:
         domain: (N,) str, `real` or `synthetic`.
         name: the encoder's name, as it stands in a report.
         metadata: file facts, each (N,): `codec` (str), `bytes`, `width`, `height`, `quality` (numbers).
+        text_space: of the encoder's own text tower, where it is not its teacher's; not stored by `save`. None: the teacher's texts apply.
         normalize: divide each row by its length; a row without length is refused.
 
     Raises:
@@ -52,6 +54,7 @@ class EmbeddingTable:
     domain: np.ndarray
     name: str
     metadata: Mapping[str, np.ndarray] = field(default_factory=dict)
+    text_space: TextSpace | None = None
     normalize: InitVar[bool] = True
 
     def __post_init__(self, normalize: bool) -> None:
@@ -107,6 +110,14 @@ class EmbeddingTable:
         """D, the length of an embedding."""
         return int(self.embeddings.shape[1])
 
+    def classifier(self, class_weights: np.ndarray | None) -> np.ndarray | None:
+        """Return the classifier weights (D, C) that this encoder is scored with: those of its own text tower, else the teacher's.
+
+        Args:
+            class_weights: (D, C) of the teacher's texts, or None.
+        """
+        return class_weights if self.text_space is None else self.text_space.class_weights
+
     def unit(self, rows: np.ndarray | slice = slice(None)) -> np.ndarray:
         """Return the embeddings with every row of length one, float32, whatever the table was built from.
 
@@ -149,6 +160,7 @@ class EmbeddingTable:
             domain=self.domain[rows],
             name=self.name,
             metadata={name: column[rows] for name, column in self.metadata.items()},
+            text_space=self.text_space,
             normalize=False,
         )
 

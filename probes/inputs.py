@@ -45,9 +45,10 @@ def check_tables(student: EmbeddingTable, teacher: EmbeddingTable | None, class_
                 f"`{role}` embeddings of {table.name!r} must vary, got one vector for all {len(table)} images; "
                 "the encoder collapsed or its weights did not load."
             )
-        if class_weights is not None and table.dimension != class_weights.shape[0]:
+        weights = table.classifier(class_weights)
+        if weights is not None and table.dimension != weights.shape[0]:
             raise ValueError(
-                f"`class_weights` must have shape (D, C) with D = {table.dimension} as in `{role}`, got {class_weights.shape}; "
+                f"`class_weights` must have shape (D, C) with D = {table.dimension} as in `{role}`, got {weights.shape}; "
                 "use the weights of this teacher's text tower."
             )
     if teacher is not None:

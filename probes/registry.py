@@ -25,7 +25,7 @@ from probes.transfer.probe import transfer
 Progress = Callable[[int, int], None]
 """`progress(done, total)`."""
 
-SETTINGS = ("logit_scale", "edited", "checkpoints")
+SETTINGS = ("logit_scale", "edited", "groups", "checkpoints")
 """Settings of a diagnosis that a probe may accept, beside class weights and seed, which every probe takes."""
 
 
@@ -76,7 +76,13 @@ class ProbeSpec:
 PROBES: dict[str, ProbeSpec] = {
     spec.name: spec
     for spec in (
-        ProbeSpec("transfer", transfer, "tables", "does the student know the classes, on real images too?", {"logit_scale": "logit_scale"}),
+        ProbeSpec(
+            "transfer",
+            transfer,
+            "tables",
+            "does the student know the classes, on real images too?",
+            {"logit_scale": "logit_scale", "groups": "groups"},
+        ),
         ProbeSpec(
             "separability", separability, "tables", "can real and synthetic be told apart in the embedding, and is the difference used?"
         ),
@@ -119,6 +125,7 @@ def measure(
     seed: int = 0,
     progress: Progress | None = None,
     edited: int | None = None,
+    groups: np.ndarray | None = None,
 ) -> ProbeResult:
     """Run the probe of this name on tables or images as it needs.
 
@@ -131,6 +138,7 @@ def measure(
         seed: seed of every random draw.
         progress: called as `progress(done, total)` by a probe of images.
         edited: images of each domain that `interventions` edits; None for its own default.
+        groups: (N,) group of each image, such as its background, "" where it is not known; None for no groups.
 
     Returns:
         The result of the probe.
@@ -139,7 +147,7 @@ def measure(
         ValueError: for an unknown name, or input that the probe cannot measure, naming the remedy.
     """
     spec = find_probe(name)
-    keywords = spec.keywords(logit_scale=logit_scale, edited=edited)
+    keywords = spec.keywords(logit_scale=logit_scale, edited=edited, groups=groups)
     if spec.needs == "images":
         return spec.function(student, teacher, class_weights=class_weights, seed=seed, progress=progress, **keywords)
     teacher_table = None if teacher is None else teacher.table

@@ -8,6 +8,10 @@ import importlib.util
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from threading import Lock
+
+_PARSING = Lock()
+"""CPython 3.11 keeps one recursion counter for `ast.parse` of all threads, and raises SystemError where two of them parse at a time."""
 
 PACKAGE = Path(__file__).parent
 """Folder of the package `probes`."""
@@ -83,7 +87,9 @@ def _file_of(module: str, package: Path) -> Path | None:
 def _imported_names(path: Path, package: Path) -> Iterator[str]:
     """Yield the full names that a file imports; of `from a import b` both `a` and `a.b`, since `b` may be a module."""
     inside = [package.name, *path.relative_to(package).parent.parts]
-    for node in ast.walk(ast.parse(path.read_bytes())):
+    with _PARSING:
+        tree = ast.parse(path.read_bytes())
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):

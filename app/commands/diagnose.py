@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypedDict
 
 import typer
 
@@ -29,12 +29,21 @@ from app.terminal.options import (
 )
 
 if TYPE_CHECKING:
+    from app.terminal.inputs import SourceOptions
     from diagnose.inputs.load import Loaded
     from diagnose.schema import Report
 
 
+class CommonOptions(TypedDict):
+    """Options that mean the same for students of options and of a file."""
+
+    skip_bad: bool
+    limit: int | None
+    source: SourceOptions
+
+
 def diagnose(
-    run: Annotated[Path | None, typer.Argument(help="Run directory of `synthgap train`.")] = None,
+    run: Annotated[Path | None, typer.Argument(help="Run directory of `synthgap train`, or a file of students (.toml).")] = None,
     student: Annotated[list[str] | None, typer.Option(help="A student; may be given again.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the report, for --student.")] = None,
     teacher: Annotated[str | None, typer.Option(help="open_clip:NAME/TAG or a teacher's folder.")] = None,
@@ -47,6 +56,10 @@ def diagnose(
     limit: Limit = None,
     edited: Edited = None,
     skip_bad: SkipBad = False,
+    trained: Annotated[
+        list[str] | None,
+        typer.Option(help="What one --student was trained for, KEY=VALUE: loss, target, negatives, trained_on, seed or a factor."),
+    ] = None,
     class_column: ClassColumn = None,
     domain_column: DomainColumn = None,
     group_column: GroupColumn = None,
@@ -72,27 +85,33 @@ def diagnose(
         raise ValueError(
             "`diagnose` must be given a run directory or --student, got " + ("both" if run else "neither") + "; give one of them."
         )
-    if run is not None:
+    if trained and len(student or []) != 1:
+        raise ValueError(
+            f"`--trained` must be given with exactly one --student, got {len(student or [])}; describe several in a file of students (students.toml)."
+        )
+    if run is not None and not (run.suffix == ".toml" and not run.is_dir()):
         report, folder = diagnose_run(run, seed=seed, quiet=as_json, probes=probes, limit=limit, edited=edited, fail_on=fail_on), run
     else:
-        if out is None or teacher is None:
+        if run is not None and weights:
+            raise ValueError(f"`--weights` must be left out with a file of students, got {weights[0]}; write them into {run}.")
+        if run is not None and out is None:
+            raise ValueError("`--out` must be given with a file of students, got none; name a folder for the report.")
+        if out is None or (teacher is None and run is None):
             raise ValueError("`--out` and `--teacher` must be given with --student, got none; add them.")
-        from app.terminal.inputs import ModelOptions, SourceOptions, open_models
+        from app.terminal.inputs import SourceOptions
 
-        options = ModelOptions(
-            students=student or [],
-            weights=weights or [],
-            teacher=teacher,
-            real=real,
-            synthetic=synthetic,
-            class_weights=class_weights,
-            templates=template or [],
-            image_size=image_size,
-            skip_bad=skip_bad,
-            limit=limit,
-            source=SourceOptions(class_column, domain_column, group_column, image_column, class_names, split, layout),
-        )
-        report, folder = _judge(open_models(options), out, seed=seed, quiet=as_json, probes=probes, edited=edited, fail_on=fail_on), out
+        common: CommonOptions = {
+            "skip_bad": skip_bad,
+            "limit": limit,
+            "source": SourceOptions(class_column, domain_column, group_column, image_column, class_names, split, layout),
+        }
+        if run is not None:
+            models = _open_file(run, teacher, real, synthetic, class_weights, template, image_size, common)
+        else:
+            models = _open_students(
+                student or [], weights, teacher, real, synthetic, class_weights, template, image_size, trained or [], common
+            )
+        report, folder = _judge(models, out, seed=seed, quiet=as_json, probes=probes, edited=edited, fail_on=fail_on), out
     if as_json:
         typer.echo((folder / "report.json").read_text())
     results = conditions.check(report, fail_on or [])
@@ -105,6 +124,71 @@ def diagnose(
             say(condition_sentence(result))
     if any(result.holds for result in results):
         raise typer.Exit(1)
+
+
+def _open_students(
+    students: list[str],
+    weights: list[str] | None,
+    teacher: str | None,
+    real: str | None,
+    synthetic: str | None,
+    class_weights: Path | None,
+    templates: list[str] | None,
+    image_size: int | None,
+    trained: list[str],
+    common: CommonOptions,
+) -> Loaded:
+    """Load the students that options name, with what is said of the training of one."""
+    from app.terminal.inputs import ModelOptions, open_models
+    from diagnose.inputs.load import annotate_students
+    from diagnose.inputs.trained_as import read_trained_options
+
+    training = read_trained_options(trained)
+    options = ModelOptions(
+        students=students,
+        weights=weights or [],
+        teacher=teacher,
+        real=real,
+        synthetic=synthetic,
+        class_weights=class_weights,
+        templates=templates or [],
+        image_size=image_size,
+        **common,
+    )
+    return annotate_students(open_models(options), training)
+
+
+def _open_file(
+    file: Path,
+    teacher: str | None,
+    real: str | None,
+    synthetic: str | None,
+    class_weights: Path | None,
+    templates: list[str] | None,
+    image_size: int | None,
+    common: CommonOptions,
+) -> Loaded:
+    """Load what a file of students describes; an option goes before the file's own line."""
+    from dataclasses import replace
+
+    from app.terminal.inputs import ModelOptions, open_models
+    from diagnose.inputs.students_file import read_students_file
+
+    described = read_students_file(file)
+    if not (teacher or described.teacher):
+        raise ValueError(f"`teacher` must be given in {file} or by --teacher, got none; name the teacher of the students.")
+    options = ModelOptions(
+        students=[],
+        teacher=teacher or described.teacher,
+        real=real or described.real,
+        synthetic=synthetic or described.synthetic,
+        class_weights=class_weights or described.class_weights,
+        templates=templates or described.templates or [],
+        image_size=image_size or described.image_size,
+        described=described.students,
+        **common,
+    )
+    return replace(open_models(options), name=described.name, about=described.about)
 
 
 def diagnose_run(
@@ -151,12 +235,14 @@ def _judge(
     edited: int | None = None,
     fail_on: list[str] | None = None,
 ) -> Report:
+    from app.terminal.inputs import say_what_is_odd
     from diagnose.judge.conditions import foresee
     from diagnose.run import diagnose as run
 
-    if loaded.teacher is None or loaded.class_weights is None:
+    if loaded.teacher is None:
         raise ValueError("`--teacher` must be given to diagnose students, got none; name the teacher they were trained on.")
     foresee(fail_on or [], [subject.name for subject in loaded.subjects], probes)
+    say_what_is_odd(loaded)
     with progress_bars() as progress:
         report = run(
             loaded.subjects,
@@ -174,12 +260,25 @@ def _judge(
             embed_text=loaded.embed_text,
             edited=edited,
         )
-    for line in _failures(report):
+    for line in (*_failures(report), *_at_chance(report)):
         say(line)
     if not quiet:
-        typer.echo(f"\nverdict: {report.verdict.label}\n{report.verdict.statement}\n")
+        typer.echo(f"\nverdict: {report.verdict.label}\n{report.verdict.statement}\n{_chance(report)}")
         typer.echo(f"report: {out / 'report.html'}")
     return report
+
+
+def _chance(report: Report) -> str:
+    """Write the line that says what accuracy chance has on the real images; empty where no accuracy was measured."""
+    from diagnose.wording.numbers import in_percent
+
+    chance = next((record.scores["zero_shot/real"]["chance"] for record in report.probes if "zero_shot/real" in record.scores), None)
+    return "" if not isinstance(chance, float) else f"Chance on these real images is {in_percent(chance)} %.\n"
+
+
+def _at_chance(report: Report) -> list[str]:
+    """Return the sentences of findings about encoders at chance on real images."""
+    return [finding.statement for finding in report.findings if finding.id.startswith("chance/")]
 
 
 def _failures(report: Report) -> list[str]:

@@ -53,7 +53,8 @@ def probe(
     as_json: Json = False,
 ) -> None:
     """Run one probe on anybody's checkpoint."""
-    from app.terminal.inputs import ModelOptions, SourceOptions, open_models
+    from app.terminal.inputs import ModelOptions, SourceOptions, open_models, say_what_is_odd
+    from diagnose.notes import notes_of
     from diagnose.single import run_probe
     from probes.registry import find_probe
 
@@ -72,6 +73,7 @@ def probe(
         source=SourceOptions(class_column, domain_column, group_column, image_column, class_names, split, layout),
     )
     models = open_models(options)
+    say_what_is_odd(models)
     with progress_bars() as progress:
         result = run_probe(name, models, seed=seed, progress=progress_reporter(progress), edited=edited)
     path = result.save(out / name / result.subject)
@@ -83,4 +85,6 @@ def probe(
         for key, score in sorted(result.scores.items()):
             chance = "" if score.chance is None else f"  chance {score.chance:.3f}"
             typer.echo(f"{key:32s} {score.value:8.4f}  [{score.low:.4f}, {score.high:.4f}]{chance}")
+    for note in notes_of(result):
+        say(note)
     say(f"result: {path}")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from app.terminal.console import progress_bars, say, validated
 from app.terminal.options import ClassColumn, ClassNames, DomainColumn, GroupColumn, ImageColumn, Layout, Out, Resume, SkipBad, SplitName
+
+if TYPE_CHECKING:
+    from distill.data.split import Split
 
 
 def teach(
@@ -55,4 +58,23 @@ def teach(
         accuracy = run(train_split, out, config=config, test=test_split, resume=resume, progress=progress)
     say(f"teacher: {out}")
     if accuracy is not None:
-        typer.echo(f"zero-shot accuracy on {test}: {100 * accuracy:.1f} %")
+        typer.echo(_result(accuracy, test, test_split))
+
+
+def _result(accuracy: float, test: str | None, held_out: Split | None) -> str:
+    """Write the last line: the accuracy beside chance, and what to look at where it is not surely more."""
+    import numpy as np
+
+    from diagnose.wording.numbers import in_percent
+    from probes.stats.intervals import wilson
+
+    if held_out is None or not len(held_out):
+        return f"zero-shot accuracy on {test}: {in_percent(accuracy)} %"
+    count = len(held_out)
+    chance = max(1 / len(held_out.class_names), float(np.bincount(held_out.labels).max()) / count)
+    if wilson(round(accuracy * count), count)[0] <= chance:
+        say(
+            "The teacher is not surely better than chance. Likely causes: too few epochs or images for what it has to learn, labels that do not go with "
+            "the images, classes that the test images name otherwise than the training images."
+        )
+    return f"zero-shot accuracy on {test}: {in_percent(accuracy)} % (chance {in_percent(chance)} %)"

@@ -9,7 +9,11 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from diagnose.inputs.load import Loaded
+    from diagnose.inputs.students_file import StudentEntry
     from distill.data.split import Split
+
+PROBED = 4
+"""Images of each domain that are embedded to see whether a model is sound."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +91,7 @@ class ModelOptions:
         skip_bad: leave out images that cannot be read.
         limit: images of each domain, each class in proportion, or None for all.
         source: what is said of the images beside their name.
+        described: students from a file of students, instead of `students` and `weights`.
         source: what the options say of the images.
 
     Raises:
@@ -104,6 +109,7 @@ class ModelOptions:
     skip_bad: bool = False
     limit: int | None = None
     source: SourceOptions = SourceOptions()
+    described: Sequence[StudentEntry] = ()
 
     def __post_init__(self) -> None:
         if self.real is None and self.synthetic is None:
@@ -129,7 +135,9 @@ def open_models(options: ModelOptions) -> Loaded:
     Raises:
         FileNotFoundError, ValueError, DistillError: for anything that cannot be used, each naming the remedy.
     """
-    from diagnose.inputs.load import Loaded, load_images, load_subject, load_teacher_subject
+    from diagnose.inputs.load import Loaded, load_entry, load_images, load_teacher_subject
+    from diagnose.inputs.students_file import StudentEntry
+    from diagnose.inputs.text_spaces import in_own_space
     from distill.models.teacher import read_class_weights
     from distill.text.prompts import DEFAULT_TEMPLATES
 
@@ -145,20 +153,30 @@ def open_models(options: ModelOptions) -> Loaded:
             f"({list(first.class_names)} together); leave classes out of one of the two, so that the other holds all."
         )
     size = first.pixels.shape[-1]
-    subjects = [load_subject(spec, weights=weights, image_size=size) for spec, weights in options.weights_by_student]
+    templates = list(options.templates or DEFAULT_TEMPLATES)
+    entries = options.described or [StudentEntry(spec, weights) for spec, weights in options.weights_by_student]
+    subjects = [load_entry(entry, image_size=size, class_names=first.class_names, templates=templates) for entry in entries]
     name = "+".join(subject.name for subject in subjects)
     if options.teacher is None:
         matrix = None if class_weights is None else read_class_weights(class_weights).numpy()
-        return Loaded(subjects=subjects, teacher=None, class_weights=matrix, images=images, name=name, about="", logit_scale=100.0)
+        return Loaded(
+            subjects=in_own_space(subjects, matrix),
+            teacher=None,
+            class_weights=matrix,
+            images=images,
+            name=name,
+            about="",
+            logit_scale=100.0,
+        )
     teacher, matrix, logit_scale, embed_text = load_teacher_subject(
         options.teacher,
         first.class_names,
-        templates=list(options.templates or DEFAULT_TEMPLATES),
+        templates=templates,
         class_weights=None if class_weights is None else str(class_weights),
         image_size=size,
     )
     return Loaded(
-        subjects=subjects,
+        subjects=in_own_space(subjects, matrix),
         teacher=teacher,
         class_weights=matrix,
         images=images,
@@ -167,6 +185,29 @@ def open_models(options: ModelOptions) -> Loaded:
         logit_scale=logit_scale,
         embed_text=embed_text,
     )
+
+
+def say_what_is_odd(loaded: Loaded) -> None:
+    """Embed a few images with every model before hours are spent, and say on standard error what is odd about the embeddings.
+
+    Args:
+        loaded: models and images.
+    """
+    import numpy as np
+    import torch
+
+    from app.terminal.console import say
+    from distill.models.model_check import oddities
+
+    parts = [part.pixels[np.linspace(0, len(part) - 1, min(len(part), PROBED)).astype(int)] for part in loaded.images.values()]
+    pixels = torch.from_numpy(np.concatenate([np.asarray(part) for part in parts]))
+    for subject in (*loaded.subjects, *([] if loaded.teacher is None else [loaded.teacher])):
+        try:
+            lines = oddities(subject.embed, pixels)
+        except Exception as error:  # anybody's model; the probe or the report says the same of all images
+            lines = [f"could not embed {len(pixels)} images: {' '.join(str(error).split())[:200]}"]
+        for line in lines:
+            say(f"odd: {subject.name}: {line}")
 
 
 def check_probes(names: Sequence[str] | None) -> None:

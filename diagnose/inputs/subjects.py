@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from probes.text_space import TextSpace
+
 Encode = Callable[[Any], Any]
 """`encode(images: Tensor float32 (B, 3, H, W) in [0, 1]) -> Tensor (B, D)`, raw embeddings; normalisation and resizing live inside."""
 
@@ -34,7 +36,8 @@ class Subject:
         curve: one row an epoch, `epoch` and any of `loss`, `zero_shot_real`, `zero_shot_synthetic`, terms.
         checkpoints: epoch -> loader without arguments that returns the encoder of that epoch.
         weights_hash: hash of the weights' content; the key under which embeddings are kept. Empty: they are never reused.
-        quick: the same function in fewer passes, for embeddings alone; None: `encode` itself.
+        fast_encode: the same function as `encode` in fewer passes, for embeddings alone; None: `encode` itself.
+        text_space: of its own text tower, where that is not its teacher's space. None: it is scored by the teacher's texts.
 
     Raises:
         ValueError: for an empty name or a target other than "image", "text" or None.
@@ -55,6 +58,7 @@ class Subject:
     checkpoints: Mapping[int, Callable[[], Encode]] = field(default_factory=dict)
     weights_hash: str = ""
     fast_encode: Encode | None = None
+    text_space: TextSpace | None = None
 
     def __post_init__(self) -> None:
         if not self.name:
@@ -171,3 +175,17 @@ def _fingerprint(images: Images) -> str:
     for start in range(0, len(images), 4096):
         digest.update(np.ascontiguousarray(images.pixels[start : start + 4096]).tobytes())
     return digest.hexdigest()[:32]
+
+
+def groups_of(images: Sequence[Images]) -> np.ndarray | None:
+    """Join the groups of several domains in the order of their images.
+
+    Args:
+        images: images of each domain.
+
+    Returns:
+        (N,) str, "" where an image has none; None where none has one.
+    """
+    if all(part.groups is None for part in images):
+        return None
+    return np.concatenate([np.full(len(part), "") if part.groups is None else part.groups for part in images])

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from diagnose.inputs.subjects import DOMAINS, Subject
+from diagnose.judge import verdict
 from diagnose.judge.contrasts import level_contrasts
 from diagnose.judge.factors import contrasts, divisions, training_domain
 from diagnose.judge.facts import Facts, Measured
@@ -41,22 +43,30 @@ def gather(
         return Facts(teacher.name, None, None, None, classes, missing=tuple(missing))
     first = groups[0]
     teacher_real, teacher_synthetic = first.teacher_real.take(first.real.seeds[:1]), first.teacher_synthetic.take(first.real.seeds[:1])
-    costs, cost_difference = contrasts(groups)
     names = _names(groups)
-    return Facts(
+    facts = Facts(
         teacher=teacher.name,
         teacher_real=_accuracy(teacher_real),
         teacher_synthetic=_accuracy(teacher_synthetic),
         teacher_gap=estimate(Sample((teacher_synthetic.parts[0], -teacher_real.parts[0]), ("teacher",)), low=-1.0, high=1.0),
         classes=classes,
-        measured=tuple(_measure(group, name, results) for group, name in zip(groups, names, strict=True)),
+        missing=tuple(missing),
+        largest_class=_largest_class(results.get("transfer", {})),
+    )
+    measured = [_measure(group, name, results) for group, name in zip(groups, names, strict=True)]
+    measured = [replace(item, other_space=_lives_elsewhere(item, facts)) for item in measured]
+    # An accuracy in a space where a student does not live says nothing of its loss.
+    groups = [group for group, item in zip(groups, measured, strict=True) if not item.other_space]
+    names = [item.name for item in measured if not item.other_space]
+    costs, cost_difference = contrasts(groups)
+    return replace(
+        facts,
+        measured=tuple(measured),
         contrasts=costs,
         text_minus_negatives=None if cost_difference is None else estimate(cost_difference, low=-2.0, high=2.0),
         divisions=divisions(groups, names),
         levels=level_contrasts(groups, names, training_domain(groups)),
         gains=_gains(groups),
-        missing=tuple(missing),
-        largest_class=_largest_class(results.get("transfer", {})),
     )
 
 
@@ -100,7 +110,24 @@ def _measure(group: Group, name: str, results: Results) -> Measured:
         mostly_behind=estimate(group.mostly_behind, low=-3.0, high=3.0),
         scores=_scores(group, results),
         levels=levels,
+        text_space="teacher" if first.text_space is None else "own",
+        teacher_space=_transfer_score(group, results, "teacher_space/zero_shot/real"),
+        linear_probe=_transfer_score(group, results, "linear_probe/real"),
     )
+
+
+def _lives_elsewhere(measured: Measured, facts: Facts) -> bool:
+    """Return whether a student lives in another space than the texts that it is scored with; a teacher at chance speaks of wrong class weights instead."""
+    if measured.text_space == "own" or verdict.real_at_chance(facts.teacher_real, facts.chance):
+        return False
+    return verdict.lives_elsewhere((measured.real, measured.synthetic), measured.linear_probe, facts.chance)
+
+
+def _transfer_score(group: Group, results: Results, name: str) -> Estimate | None:
+    """Average a score of `transfer` over the students that have it; None where none has."""
+    transfers = [results["transfer"][subject.name] for subject in group.subjects]
+    values = [of_score(result.scores[name], result.counts) for result in transfers if name in result.scores]
+    return over_seeds(values) if values else None
 
 
 def _scores(group: Group, results: Results) -> dict[str, Estimate]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from diagnose.schema import Estimate
+from diagnose.schema import Estimate, TextSpaceOf
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,10 @@ class Measured:
         mostly_behind: `behind_synthetic` minus `excess`; above 0 the larger part of the loss on real images is not the domain's.
         scores: "<probe>/<score>" -> mean over the students.
         levels: factor -> level of the recipe, as far as known.
+        text_space: whose texts `real` and `synthetic` are measured with: those of its own text tower, or its teacher's.
+        teacher_space: accuracy on real images by the teacher's texts, of a student with texts of its own; None for others.
+        linear_probe: accuracy on real images of a linear probe of its embeddings; None where none was fitted.
+        other_space: whether it lives in another space than the texts that it is scored with; see `verdict.lives_elsewhere`.
     """
 
     name: str
@@ -45,6 +49,10 @@ class Measured:
     mostly_behind: Estimate
     scores: Mapping[str, Estimate] = field(default_factory=dict)
     levels: Mapping[str, str] = field(default_factory=dict)
+    text_space: TextSpaceOf = "teacher"
+    teacher_space: Estimate | None = None
+    linear_probe: Estimate | None = None
+    other_space: bool = False
 
 
 @dataclass(frozen=True)

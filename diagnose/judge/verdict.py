@@ -39,6 +39,10 @@ MOSTLY = 0.5
 For the border, more than half of the gap closes when it is hidden; for a window, it is followed more than half as much as any exchange
 that covers the whole image, and the border less than half as much as the window."""
 
+READABLE = 0.5
+"""A student that its texts find at chance lives in another space when a linear probe of its embeddings surely goes more than half of the way from
+chance to every image right: the classes are there, and these texts do not point at them."""
+
 Outcome = Literal["fails", "holds", "unclear"]
 Label = Literal[
     "text_target_costs_real_accuracy",
@@ -61,7 +65,7 @@ def outcome(measured: Measured) -> Outcome:
     `MARGIN`. The second condition keeps a student that only outdoes its teacher on synthetic images from being called a failure;
     `no_gap_of_its_own` one whose teacher alone is thrown off by the synthetic images.
     """
-    if no_gap_of_its_own(measured):
+    if measured.other_space or no_gap_of_its_own(measured):
         return "unclear"
     sides = {compare(measured.excess, MARGIN), compare(measured.behind_real, MARGIN)}
     if sides == {"above"}:
@@ -75,13 +79,42 @@ def no_gap_of_its_own(measured: Measured) -> bool:
     A teacher that stumbles over synthetic images which the student was trained on gives any small student such an excess, planted cues
     that tell nothing included. Whether training on real images would have done better, only a student trained on them can tell.
     """
+    if measured.other_space:
+        return False
     both = compare(measured.excess, MARGIN) == compare(measured.behind_real, MARGIN) == "above"
     return both and not surely_more(measured.synthetic, measured.real)
 
 
 def undertrained(measured: Measured) -> bool:
     """Return whether most of a student's shortfall is already there on held-out images of the synthetic domain."""
+    if measured.other_space:
+        return False
     return compare(measured.behind_synthetic, MARGIN) == "above" and compare(measured.mostly_behind, MAJORITY) == "above"
+
+
+def lives_elsewhere(zero_shot: Sequence[Estimate], linear_probe: Estimate | None, chance: float) -> bool:
+    """Return whether a student lives in another space than its teacher's texts: they find it at chance on both domains, and a linear probe does not.
+
+    How far such a student is "behind" its teacher says nothing.
+
+    Args:
+        zero_shot: its accuracies by the teacher's texts, on each domain.
+        linear_probe: accuracy on real images of a linear probe of its embeddings; None where none was fitted.
+        chance: accuracy that takes no look at the images.
+    """
+    if linear_probe is None or any(compare(value, chance) == "above" for value in zero_shot):
+        return False
+    return compare(linear_probe, chance + READABLE * (1 - chance)) == "above"
+
+
+def real_at_chance(real: Estimate | None, chance: float) -> bool:
+    """Return whether an accuracy is known and not surely above chance.
+
+    Args:
+        real: accuracy on real images, or None.
+        chance: accuracy that takes no look at the images.
+    """
+    return real is not None and compare(real, chance) != "above"
 
 
 def judged(facts: Facts) -> list[Measured]:

@@ -116,6 +116,7 @@ def _student(subject: Subject, accuracy: ZeroShot) -> Student:
         trained_on=subject.trained_on,
         target=subject.target,
         negatives=subject.negatives,
+        text_space="teacher" if subject.text_space is None else "own",
         levels=dict(subject.levels),
         curve=[{key: float(value) for key, value in row.items()} for row in subject.curve],
     )

@@ -13,6 +13,8 @@ from diagnose.report.factor_findings import factor_findings
 from diagnose.schema import Estimate, Evidence, Factor, Finding, FindingVerdict
 from diagnose.wording.factor_words import COSTS as NAMES
 from diagnose.wording.factor_words import division_sentence, share_words
+from diagnose.wording.numbers import in_percent
+from diagnose.wording.space_words import chance_sentence, elsewhere_sentence, own_texts
 from diagnose.wording.words import (
     bare_percent,
     chance_words,
@@ -38,6 +40,7 @@ def findings(facts: Facts, label: Label) -> list[Finding]:
     """
     students = verdict.judged(facts)
     chain = [_outcome(facts, measured) for measured in students]
+    chain += _at_chance(facts)
     if students and facts.teacher_gap is not None:
         chain += [_controls(facts, label), _loss(facts, label, students), *factor_findings(facts)]
     chain += cause_findings(facts)
@@ -60,7 +63,7 @@ def _outcome(facts: Facts, measured: Measured) -> Finding:
     state = verdict.outcome(measured)
     numbers = (
         f"{upper_first(plain(measured.name))} is right on {percent(measured.real)} of real and {percent(measured.synthetic)} "
-        f"of held-out synthetic images ({seeds(measured.real)}), the teacher on {_teacher(facts)}."
+        f"of held-out synthetic images ({seeds(measured.real)}), the teacher on {_teacher(facts)}; chance is {in_percent(facts.chance)} %."
     )
     against = (
         f"Its gap is {more_or_less(measured.excess, 'wider', 'narrower')} than the teacher's, and on real images it is "
@@ -76,6 +79,10 @@ def _outcome(facts: Facts, measured: Measured) -> Finding:
             f"{against}. But it is not surely better on synthetic than on real images: the difference in gaps is its teacher's, who does worse on "
             "the synthetic images, so it is not settled that anything fails to carry over."
         )
+    if measured.other_space:
+        judgement = elsewhere_sentence(measured.name, measured.real, measured.linear_probe, facts.chance)
+    if measured.text_space == "own":
+        numbers += f" {own_texts(measured.teacher_space)}"
     if verdict.undertrained(measured):
         judgement += (
             f" It is {points(measured.behind_synthetic)} behind the teacher on the synthetic images too, which is most of its shortfall: "
@@ -113,6 +120,26 @@ def _outcome(facts: Facts, measured: Measured) -> Finding:
             ),
         ],
     )
+
+
+def _at_chance(facts: Facts) -> list[Finding]:
+    """Name every encoder that is not surely above chance on real images, the teacher first, with the likely causes."""
+    encoders = [(f"the teacher {facts.teacher}", facts.teacher_real, facts.teacher_synthetic, ())]
+    encoders += [(plain(m.name), m.real, m.synthetic, m.students) for m in facts.measured if not m.other_space]  # type: ignore[misc]
+    return [
+        Finding(
+            id=f"chance/{name.removeprefix('the teacher ')}",
+            probe="transfer",
+            verdict="warn",
+            statement=chance_sentence(
+                name, real, facts.chance, synthetic_above=synthetic is not None and compare(synthetic, facts.chance) == "above"
+            ),
+            students=list(students),
+            evidence=[Evidence(what="accuracy on real images", estimate=real, unit="share", source="zero_shot/real")],
+        )
+        for name, real, synthetic, students in encoders
+        if real is not None and verdict.real_at_chance(real, facts.chance)
+    ]
 
 
 def _teacher(facts: Facts) -> str:
@@ -304,6 +331,8 @@ def _codec(facts: Facts) -> Finding | None:
 def _drift(measured: Measured) -> Finding | None:
     difference = measured.scores.get("drift/cosine/difference")
     real, synthetic = measured.scores.get("drift/cosine/real"), measured.scores.get("drift/cosine/synthetic")
+    if measured.text_space == "own" or measured.other_space:
+        return _drift_across_spaces(measured)
     if difference is None or real is None or synthetic is None:
         return None
     side = compare(difference, COSINE_MARGIN)
@@ -326,5 +355,24 @@ def _drift(measured: Measured) -> Finding | None:
             Evidence(what="cosine to the teacher on synthetic images", estimate=synthetic, unit="cosine", source="cosine/synthetic"),
             Evidence(what="cosine to the teacher on real images", estimate=real, unit="cosine", source="cosine/real"),
             Evidence(what="fall from synthetic to real", estimate=difference, unit="cosine", source="cosine/difference"),
+        ],
+    )
+
+
+def _drift_across_spaces(measured: Measured) -> Finding | None:
+    """Compare a student of another space with its teacher by a measure that rotations leave as it is; the cosine does not apply."""
+    real, synthetic = measured.scores.get("drift/cka/real"), measured.scores.get("drift/cka/synthetic")
+    if real is None or synthetic is None:
+        return None
+    return Finding(
+        id=f"drift/{measured.name}",
+        probe="drift",
+        verdict="inconclusive",
+        statement=f"{upper_first(plain(measured.name))} lives in a space of its own, so the cosine to its teacher does not apply. By linear CKA, which does not "
+        f"depend on rotations, its embeddings agree with the teacher's to {number(synthetic)} on held-out synthetic and {number(real)} on real images (1 is full agreement).",
+        students=list(measured.students),
+        evidence=[
+            Evidence(what="linear CKA with the teacher on synthetic images", estimate=synthetic, source="cka/synthetic"),
+            Evidence(what="linear CKA with the teacher on real images", estimate=real, source="cka/real"),
         ],
     )

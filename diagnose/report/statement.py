@@ -12,6 +12,7 @@ from diagnose.schema import Verdict
 from diagnose.wording.factor_words import COSTS as NAMES
 from diagnose.wording.factor_words import short_division
 from diagnose.wording.numbers import in_percent
+from diagnose.wording.space_words import CAUSES, elsewhere_sentence
 from diagnose.wording.words import listed, plain, short_effect, short_percent, short_points, upper_first
 
 Failing = Sequence[Measured]
@@ -26,7 +27,16 @@ def state(facts: Facts) -> Verdict:
     """
     label = verdict.choose_label(facts)
     failing = _failing(facts)
-    return Verdict(label=label, statement=_WORDS[label](facts, failing) + _cue(failing, label))
+    return Verdict(label=label, statement=_WORDS[label](facts, failing) + _spaces(facts) + _cue(failing, label))
+
+
+def _spaces(facts: Facts) -> str:
+    """Write which students are scored with the texts of their own text tower; empty where none is."""
+    names = [measured.name for measured in verdict.judged(facts) if measured.text_space == "own"]
+    if not names:
+        return ""
+    are, their = ("is", "its") if len(names) == 1 else ("are", "their")
+    return f" {upper_first(listed(names))} {are} scored with the texts of {their} own text tower."
 
 
 def _cue(failing: Failing, label: Label) -> str:
@@ -186,13 +196,18 @@ def _inconclusive(facts: Facts, failing: Failing) -> str:
     if verdict.teacher_at_chance(facts):
         return (
             f"Nothing can be said: the teacher itself is at chance on both domains ({short_percent(facts.teacher_real)} of real images, "
-            f"{in_percent(facts.chance)} % by chance). Check that the class weights belong to this teacher."
+            f"{in_percent(facts.chance)} % by chance). Check that the class weights belong to this teacher. Likely causes: {CAUSES}."
         )
     if facts.teacher_gap is None:
         reason = facts.missing[0] if facts.missing else "no student was measured on both"
         return f"Nothing can be said about real against synthetic images: {reason.rstrip('.')}."
     if not students:
         return "Nothing can be said: no student was trained on synthetic images, so there is none to judge."
+    elsewhere = [measured for measured in students if measured.other_space]
+    if elsewhere:
+        return elsewhere_sentence(elsewhere[0].name, elsewhere[0].real, elsewhere[0].linear_probe, facts.chance) + (
+            f" The same holds for {listed([measured.name for measured in elsewhere[1:]])}." if elsewhere[1:] else ""
+        )
     if all(verdict.undertrained(measured) for measured in students):
         worst = max(students, key=lambda measured: measured.behind_synthetic.value)
         return (

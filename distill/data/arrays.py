@@ -82,10 +82,7 @@ def _load(path: Path) -> tuple[dict[str, np.ndarray], str]:
         if path.suffix.lower() == ".npz":
             with np.load(path, allow_pickle=False) as archive:
                 check_fits_memory(sum(info.file_size for info in archive.zip.infolist()), f"`{path}`", "split it")
-                members = {key: archive[key] for key in archive.files}
-                if foreign := [key for key, value in members.items() if not isinstance(value, np.ndarray)]:
-                    raise ValueError(f"{foreign[0]!r}, which is no array")
-                return members, path.stem
+                return {key: _array(archive[key], key) for key in archive.files}, path.stem
         folder = path if path.is_dir() else path.parent
         files = sorted(folder.glob("*.npy")) or sorted(folder.glob("*.npz"))
         if path.is_dir() and len(files) == 1 and files[0].suffix == ".npz":
@@ -95,6 +92,13 @@ def _load(path: Path) -> tuple[dict[str, np.ndarray], str]:
         line = (str(error).splitlines() or [type(error).__name__])[0][:200]
         remedy = "save it anew as plain arrays, texts with `.astype(str)`" if "pickle" in line.lower() else "save it again"
         raise ValueError(f"`{path}` must hold NumPy arrays, got {line!r}; {remedy}.") from error
+
+
+def _array(member: np.ndarray | bytes, key: str) -> np.ndarray:
+    """Return a member of an archive; NumPy hands out the bytes of what is no array."""
+    if isinstance(member, bytes):
+        raise ValueError(f"{key!r}, which is no array")  # bad input, not a wrong type in code
+    return member
 
 
 def _words(key: str) -> list[str]:

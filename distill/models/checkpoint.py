@@ -24,12 +24,16 @@ from distill.models.foreign_weights.filling import fill_encoder, fill_weights
 from distill.models.foreign_weights.peft_adapters import adapter_folder, merge_adapter
 from distill.models.hf_vision import Pooled, in_current_names
 from distill.models.student import FORMS, attach_projection, build_backbone, feature_width, has_random_weights, output_dtype
+from distill.models.two_tower import ImageSide, fill_text_tower
 from distill.models.user_models import Transformed
 from distill.models.weights_report import WeightsReport, precision_of
 from distill.system.atomic_files import write_then_rename
 from distill.system.untrusted_text import parse_json, read_toml
 
 logger = logging.getLogger(__name__)
+
+TEXT_REASONS = ("text tower", "scale of cosines")
+"""Reasons of a `WeightsReport` that do not hold where the text tower is read as well."""
 
 FORMAT = "synthgap-student-1"
 
@@ -232,6 +236,14 @@ def load_encoder_with_report(
     return encoder, report
 
 
+def _with_text_tower(encoder: Encoder, report: WeightsReport) -> WeightsReport:
+    """Count what the text tower of the same file holds as used."""
+    if encoder.text_tower is None:
+        return report
+    read = sum(len(names) for reason, names in report.unused.items() if reason in TEXT_REASONS)
+    return replace(report, used=report.used + read, unused={why: names for why, names in report.unused.items() if why not in TEXT_REASONS})
+
+
 def _log(source: str, report: WeightsReport) -> None:
     if report.is_unusual:
         logger.warning("%s: %s.", source, report.summary())
@@ -276,13 +288,18 @@ def _filled(spec: str, weights: Path | str | None, image_size: int, kwargs: Mapp
         merge_adapter(encoder, adapter)
     elif weights is not None:
         file = read_weights_file(weights)
-        model = encoder.backbone.model if isinstance(encoder.backbone, (Transformed, Pooled)) else encoder.backbone
+        model = encoder.backbone
+        while isinstance(model, (Transformed, Pooled, ImageSide)):
+            model = model.model
         if isinstance(encoder.backbone, Pooled):
             precision = precision_of(file.tensors.values())
             file = replace(file, tensors=in_current_names(model, file.tensors))
             built = replace(built, precision=precision)
             encoder.backbone.pooled |= any("pooler" in name for name in file.tensors)
         report = fill_encoder(encoder, model, file, str(weights), lambda: feature_width(encoder, image_size))
-        encoder.weights_report = report.joined(replace(built, unused={}))
+        encoder.text_tower = fill_text_tower(encoder.text_tower, file.tensors, random=has_random_weights(spec))
+        encoder.weights_report = _with_text_tower(encoder, report).joined(replace(built, unused={}))
+    elif has_random_weights(spec):
+        encoder.text_tower = None
     refuse_bad_weights(encoder, spec)
     return encoder

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+if TYPE_CHECKING:
+    from distill.models.text_tower import TextTower
 
 from distill.models.weights_report import WeightsReport
 
@@ -18,6 +22,8 @@ class Encoder(nn.Module):
         backbone: module from normalised images (N, 3, h, w) to features (N, F).
         mean: mean of each colour in [0, 1], three numbers.
         std: standard deviation of each colour, three numbers.
+
+    `text_tower` is that of a model with two towers, None for others.
         input_size: side to which images are resized (bicubic, antialiased), or None to take them as they come.
         projection: linear map of features to the teacher's dimension, or None.
 
@@ -33,6 +39,7 @@ class Encoder(nn.Module):
         input_size: int | None = None,
         projection: nn.Linear | None = None,
     ) -> None:
+        self.text_tower: TextTower | None = None
         super().__init__()
         self.backbone = backbone
         self.projection = projection if projection is not None else nn.Identity()

@@ -83,6 +83,13 @@ def tokenizer_of(name: str) -> Callable[[list[str]], Tensor]:
     return open_clip.get_tokenizer(f"local-dir:{local}" if local is not None else name.partition("/")[0])
 
 
+def clip_tokenizer(context_length: int) -> Callable[[list[str]], Tensor]:
+    """Return CLIP's own tokenizer: texts -> token ids, int64, shape (N, context_length)."""
+    import open_clip
+
+    return open_clip.SimpleTokenizer(context_length=context_length)
+
+
 def local_folder(name: str) -> Path | None:
     """Return the folder that a name means, or None for a model of open_clip's list.
 

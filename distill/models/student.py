@@ -19,6 +19,7 @@ from distill.errors import DistillError
 from distill.models.encoder import Encoder
 from distill.models.onednn import shielded
 from distill.models.open_clip_models import image_tower
+from distill.models.two_tower import hub_text, open_clip_text
 from distill.models.user_models import encoder_of, from_file
 from distill.models.weights_report import to_float32
 from distill.system.plugins import load_plugin, plugin_names
@@ -143,6 +144,7 @@ def attach_projection(encoder: Encoder, embed_dim: int, *, image_size: int) -> E
     """
     width = feature_width(encoder, image_size)
     encoder.projection = nn.Linear(width, embed_dim, bias=False)
+    encoder.text_tower = None  # behind a new projection it is another space
     return encoder.train()
 
 
@@ -214,7 +216,10 @@ def _from_open_clip(name: str, kwargs: dict[str, Any]) -> Encoder:
 
     if kwargs:
         raise ValueError(f"`kwargs` must be empty for open_clip:{name}, got {sorted(kwargs)}; write a model config folder instead.")
-    return image_tower(open_clip_model(name, "student"))
+    model = open_clip_model(name, "student")
+    encoder = image_tower(model)
+    encoder.text_tower = open_clip_text(model, name)
+    return encoder
 
 
 def _from_hub(name: str, kwargs: dict[str, Any]) -> Encoder:
@@ -222,7 +227,9 @@ def _from_hub(name: str, kwargs: dict[str, Any]) -> Encoder:
 
     if kwargs:
         raise ValueError(f"`kwargs` must be empty for hf:{name}, got {sorted(kwargs)}; the hub's own config decides.")
-    return load_hf_vision(name)
+    encoder = load_hf_vision(name)
+    encoder.text_tower = hub_text(encoder.backbone.model, name)  # type: ignore[arg-type]
+    return encoder
 
 
 def _builtin(name: str, kwargs: dict[str, Any]) -> Encoder:

@@ -15,8 +15,8 @@ from distill.models.batchnorm_folding import fuse_conv_bn
 from distill.models.encoder import Encoder, parameter_count, refuse_bad_weights, weights_hash
 from distill.models.open_clip_models import image_tower, known_models, local_folder, open_clip_model, pretrained_tags, tokenizer_of
 from distill.models.student import feature_width
+from distill.models.text_tower import embed_distinct, prompt_weights
 from distill.system.memory_limit import check_fits_memory
-from distill.text.prompts import fill
 
 
 class Teacher:
@@ -54,6 +54,11 @@ class Teacher:
         self.hash = weights_hash(encoder)
 
     @property
+    def has_classes(self) -> bool:
+        """Whether it can name classes: by a text tower or by given classifier weights."""
+        return self._encode_text is not None or self._weights is not None
+
+    @property
     def has_text(self) -> bool:
         """Whether there is a text tower."""
         return self._encode_text is not None
@@ -79,11 +84,7 @@ class Teacher:
         """
         if self._encode_text is None:
             raise DistillError(f"`teacher` {self.name} must have a text tower for text targets, got none; use losses with image targets.")
-        distinct = sorted(set(texts))
-        parts = [self._encode_text(distinct[start : start + batch_size]) for start in range(0, len(distinct), batch_size)]
-        rows = F.normalize(torch.cat(parts).float(), dim=-1)
-        row_of = {text: row for row, text in enumerate(distinct)}
-        return rows[[row_of[text] for text in texts]].clone()
+        return embed_distinct(self._encode_text, texts, batch_size=batch_size)
 
     def class_weights(self, class_names: Sequence[str], templates: Sequence[str]) -> Tensor:
         """Compute zero-shot classifier weights: the mean over templates of unit text embeddings, normalised again.
@@ -97,6 +98,7 @@ class Teacher:
 
         Raises:
             ValueError: when given weights do not fit the classes.
+            DistillError: for a teacher with neither a text tower nor given weights.
 
         Source: Radford et al. (2021), section 3.1.4 (prompt ensembling in embedding space).
         """
@@ -107,17 +109,20 @@ class Teacher:
                     "give the columns in the order of the class names."
                 )
             return self._weights.clone()
-        prompts = [prompt for name in class_names for prompt in fill(templates, name)]
-        rows = self.embed_text(prompts).view(len(class_names), len(templates), -1).mean(dim=1)
-        return F.normalize(rows, dim=-1).T.contiguous()
+        if self._encode_text is None:
+            raise DistillError(
+                f"`teacher` {self.name} must have class weights for zero-shot answers, got neither a text tower nor weights; "
+                "give --class-weights W.npy of shape (D, C) (`class_weights` in a config), or a teacher with a text tower."
+            )
+        return prompt_weights(self.embed_text, class_names, templates)
 
 
 def load_teacher(spec: str, *, class_weights: Path | str | None = None, image_size: int = 224) -> Teacher:
     """Load a frozen teacher.
 
     Args:
-        spec: `open_clip:NAME/TAG`, `local-dir:FOLDER` or a folder that open_clip wrote, or any student form together
-            with `class_weights`.
+        spec: `open_clip:NAME/TAG`, `local-dir:FOLDER` or a folder that open_clip wrote, or any student form; of these a model without a text
+            tower names classes by `class_weights` alone.
         class_weights: `.npy` file of shape (D, C) for a teacher without a text tower.
         image_size: side of the images, used to measure the embedding dimension.
 
@@ -140,6 +145,8 @@ def load_teacher(spec: str, *, class_weights: Path | str | None = None, image_si
         if weights.shape[0] != width:
             raise ValueError(f"`class_weights` must have {width} rows for {spec}, got {weights.shape[0]}; give an array of shape (D, C).")
         return Teacher(_short(spec), encoder, embed_dim=width, weights=weights, fast_encode=fuse_conv_bn(encoder, image_size))
+    if _is_student_form(spec):
+        return _any_encoder(spec, image_size)
     if local_folder(name) is None and "/" not in name and name in known_models():
         tags = ", ".join(pretrained_tags(name)[:8])
         raise ValueError(
@@ -158,6 +165,23 @@ def load_teacher(spec: str, *, class_weights: Path | str | None = None, image_si
     scale = float(model.logit_scale.exp())  # type: ignore[union-attr, operator]
     fast_encode = fuse_conv_bn(encoder, image_size)
     return Teacher(_short(spec), encoder, embed_dim=width, encode_text=encode_text, logit_scale=scale, fast_encode=fast_encode)
+
+
+def _is_student_form(spec: str) -> bool:
+    return ".py:" in spec or spec.endswith(".safetensors") or spec.partition(":")[0] in ("hf", "timm", "builtin", "plugin")
+
+
+def _any_encoder(spec: str, image_size: int) -> Teacher:
+    """Load a teacher that is no open_clip model, with its text tower where it has one."""
+    from distill.models.checkpoint import load_encoder
+
+    encoder = load_encoder(spec, image_size=image_size)
+    width, tower = feature_width(encoder, image_size), encoder.text_tower
+    fast_encode = fuse_conv_bn(encoder, image_size)
+    name = spec.rsplit(":", 1)[-1] if ".py:" in spec else _short(spec.partition(":")[2] if ":" in spec else spec)
+    if tower is None:
+        return Teacher(name, encoder, embed_dim=width, fast_encode=fast_encode)
+    return Teacher(name, encoder, embed_dim=width, encode_text=tower.encode, logit_scale=tower.logit_scale, fast_encode=fast_encode)
 
 
 def read_class_weights(path: Path | str) -> Tensor:

@@ -13,22 +13,21 @@ import torch
 from torch import Tensor, nn
 
 from distill.models.encoder import Encoder
+from distill.models.open_clip_models import image_tower
+from distill.models.two_tower import TwoTower, read_two_tower
 from distill.models.weights_report import WeightsReport
 
 
-def from_file(path: str, function: str) -> Encoder:
-    """Call a function of somebody's Python file and wrap what it returns as an encoder.
+def load_function(path: str, function: str) -> Callable[..., Any]:
+    """Run somebody's Python file and return one of its functions.
 
     Args:
         path: Python file; it is run.
-        function: name of a function without arguments that returns what `encoder_of` takes.
-
-    Returns:
-        The encoder, in its own precision.
+        function: name of the function.
 
     Raises:
         FileNotFoundError: when there is no such file.
-        ValueError: for a file or function that fails, or returns anything else.
+        ValueError: for a file that cannot be imported or has no such function.
     """
     file = Path(path)
     if not file.is_file():
@@ -46,6 +45,24 @@ def from_file(path: str, function: str) -> Encoder:
     if not callable(factory):
         names = [name for name, value in vars(module).items() if callable(value) and not name.startswith("_")]
         raise ValueError(f"`student` {path} must have a function {function}, got {names}; check the name after the colon.")
+    return factory
+
+
+def from_file(path: str, function: str) -> Encoder:
+    """Call a function of somebody's Python file and wrap what it returns as an encoder.
+
+    Args:
+        path: Python file; it is run.
+        function: name of a function without arguments that returns what `encoder_of` takes.
+
+    Returns:
+        The encoder, in its own precision.
+
+    Raises:
+        FileNotFoundError: when there is no such file.
+        ValueError: for a file or function that fails, or returns anything else.
+    """
+    factory = load_function(path, function)
     try:
         built = factory()
     except (Exception, SystemExit) as error:
@@ -61,7 +78,7 @@ def encoder_of(built: Any, where: str) -> Encoder:
     `torch.compile` and DataParallel are taken off, since probes look into the network and run on one CPU; TorchScript and exported modules are wrapped.
 
     Args:
-        built: a module, a module and its transform, or an `Encoder` already.
+        built: a module, a module and its transform, both towers of a model (see `read_two_tower`), or an `Encoder` already.
         where: what errors call it.
 
     Raises:
@@ -71,6 +88,8 @@ def encoder_of(built: Any, where: str) -> Encoder:
         built.backbone, notes = _unwrapped(built.backbone)
         built.weights_report = WeightsReport(notes=tuple(notes))
         return built
+    if (two := read_two_tower(built, where)) is not None:
+        return _two_tower_encoder(two)
     model, transform = built if isinstance(built, tuple) and len(built) == 2 else (built, None)
     if not isinstance(model, nn.Module):
         raise ValueError(f"{where} must return a torch.nn.Module, got {type(model).__name__}; return the module or (module, transform).")
@@ -85,6 +104,19 @@ def encoder_of(built: Any, where: str) -> Encoder:
         notes.append("moved to the CPU")
     encoder = Encoder(model if transform is None else Transformed(model, transform))
     encoder.weights_report = WeightsReport(notes=tuple(notes))
+    return encoder
+
+
+def _two_tower_encoder(two: TwoTower) -> Encoder:
+    """Wrap the image side; a bare open_clip model is given its own size and normalisation, which it does not apply itself."""
+    if two.transform is not None:
+        encoder = Encoder(Transformed(two.images, two.transform))
+    elif isinstance(getattr(two.whole, "visual", None), nn.Module) and hasattr(two.whole.visual, "image_size"):  # type: ignore[union-attr]
+        encoder = image_tower(two.whole)  # type: ignore[arg-type]
+    else:
+        encoder = Encoder(two.images)
+    encoder.text_tower = two.text
+    encoder.weights_report = WeightsReport()
     return encoder
 
 

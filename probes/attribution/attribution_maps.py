@@ -75,8 +75,10 @@ def target_directions(probe_input: ProbeInput, rows: np.ndarray, class_weights: 
     """
     if target not in ("true", "predicted"):
         raise ValueError(f"`target` must be 'true' or 'predicted', got {target!r}; choose one.")
-    classes = probe_input.table.labels[rows] if target == "true" else predicted_classes(probe_input.table.embeddings[rows], class_weights)
-    return zero_shot_directions(classes, class_weights)
+    space = probe_input.table.text_space
+    weights = class_weights if space is None else space.class_weights
+    classes = probe_input.table.labels[rows] if target == "true" else predicted_classes(probe_input.table.embeddings[rows], weights)
+    return zero_shot_directions(classes, weights)
 
 
 def maps(

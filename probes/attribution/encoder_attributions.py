@@ -76,11 +76,8 @@ def attribute_encoder(probe_input: ProbeInput, settings: AttributionSettings, re
     """
     rows = settings.rows
     logit = domain_logit(probe_input.table, seed=settings.seed)
-    directions = (
-        {}
-        if settings.class_weights is None
-        else {"zero_shot": target_directions(probe_input, rows, settings.class_weights, settings.target)}
-    )
+    weights = probe_input.table.classifier(settings.class_weights)
+    directions = {} if weights is None else {"zero_shot": target_directions(probe_input, rows, weights, settings.target)}
     directions["domain"] = logit.directions(rows)
     labels = probe_input.table.labels[rows]
     classes, count = np.unique(labels, return_counts=True)

@@ -59,7 +59,9 @@ def corruptions(
         ValueError: for tables that cannot be compared, missing `class_weights`, unknown kinds, or images below 8 pixels.
     """
     if class_weights is None:
-        raise ValueError("`class_weights` must be a (D, C) array for `corruptions`, got None; embed the class prompts with the teacher.")
+        raise ValueError(
+            "`class_weights` must be a (D, C) array for `corruptions`, got None; embed the class prompts with the teacher's text tower, or give --class-weights W.npy."
+        )
     check_sights(student, teacher, class_weights, at_least=LEAST_IMAGES)
     side = min(student.size)
     if side < SMALLEST_SIDE:
@@ -72,7 +74,7 @@ def corruptions(
         )
     sources = {corruption_settings(kind, 1, side).source for kind in kinds}  # also refuses unknown kinds
     rows = sample_rows(student.table.labels, student.table.domain, limit=limit, seed=seed)
-    weights = np.asarray(class_weights, dtype=np.float64) / np.linalg.norm(class_weights, axis=0)
+    weights = np.asarray(class_weights, dtype=np.float64)
     per_encoder = len(rows) * (1 + len(kinds) * len(SEVERITIES))
     total = per_encoder * (1 if teacher is None else 2)
     report_progress = progress or (lambda done, total: None)
@@ -118,6 +120,9 @@ def _correct(
     import torch
 
     height, width = images_of.size
+    space = encoder.table.text_space
+    weights = weights if space is None else space.class_weights
+    weights = weights / np.linalg.norm(weights, axis=0)
     step = int(np.clip(VALUES_AT_ONCE // (3 * height * width), 1, 250))
     labels = images_of.table.labels[rows]
     cells = [(kind, severity) for kind in kinds for severity in SEVERITIES]

@@ -101,6 +101,7 @@ def _measured(
     module = encoder.module
     if module is None:
         return {}, {}
+    class_weights = encoder.table.classifier(class_weights)
     features_by_stage = _features(encoder, images_of, rows, stages)
     labels, synthetic = images_of.table.labels[rows], images_of.table.domain[rows] == "synthetic"
     fold = stratified_folds(2 * labels + synthetic, folds=FOLDS, seed=seed)

@@ -44,14 +44,13 @@ def component_scores(images: DiscoveryImages, known_words: Vocabulary, *, count:
     arrays: dict[str, list[Any]] = {name: [] for name in ("class", "index", "word", "word_score", "word_p", "top_images")}
     descriptions: list[dict[str, Any]] = []
     unit = _unit(images)
+    teacher = images.teacher if images.teacher_weights is None else None  # a direction of the student's own space is none of the teacher's
     for _, label, place, pca in candidates[:count]:
         rows = np.flatnonzero(~finding & (images.labels == label))
         added = pca.contributions(images.student[rows])[:, place]
         stem = f"component/{plain(images.class_names[label])}/{place}"
         synthetic = images.synthetic[rows]
-        scores |= _scored(
-            stem, added, None if images.teacher is None else pca.contributions(images.teacher[rows])[:, place], synthetic, unit
-        )
+        scores |= _scored(stem, added, None if teacher is None else pca.contributions(teacher[rows])[:, place], synthetic, unit)
         word = _word(added, rows, images, known_words, permutations=permutations, seed=seed)
         for name, value in zip(
             arrays, (images.class_names[label], place, *word, images.ids[rows[_extreme(added, synthetic)]]), strict=True

@@ -35,9 +35,10 @@ class DiscoveryImages:
         domain: (M,) `real` or `synthetic`.
         student: (M, D) unit rows.
         teacher: (M, D) unit rows, or None.
-        weights: (D, C) unit columns, all classes.
+        weights: (D, C) unit columns, all classes, of the student's text space.
         classes: column in `weights` of each class here.
         class_names: their names.
+        teacher_weights: (D', C) unit columns of the teacher's text space; None where the student's are the same.
     """
 
     ids: np.ndarray
@@ -48,6 +49,7 @@ class DiscoveryImages:
     weights: np.ndarray
     classes: np.ndarray
     class_names: tuple[str, ...]
+    teacher_weights: np.ndarray | None = None
 
     @property
     def synthetic(self) -> np.ndarray:
@@ -55,8 +57,12 @@ class DiscoveryImages:
         return self.domain == "synthetic"
 
     def predicted(self, embeddings: np.ndarray) -> np.ndarray:
-        """Return the class named for each image, as a column of `weights`."""
+        """Return the class that the student names for each image, as a column of `weights`."""
         return (embeddings @ self.weights).argmax(axis=1)
+
+    def predicted_by_teacher(self, embeddings: np.ndarray) -> np.ndarray:
+        """Return the class that the teacher names for each image, as a column of `weights`."""
+        return (embeddings @ (self.weights if self.teacher_weights is None else self.teacher_weights)).argmax(axis=1)
 
     @property
     def truth(self) -> np.ndarray:
@@ -70,7 +76,7 @@ def read_images(student: ProbeInput, teacher: ProbeInput | None, rows: np.ndarra
     Raises:
         ValueError: when no two classes are left.
     """
-    table = student.table
+    table, own = student.table, student.table.text_space
     labels, domain = table.labels[rows], table.domain[rows]
     count = np.array([np.bincount(labels[domain == name], minlength=weights.shape[1]) for name in ("real", "synthetic")]).min(axis=0)
     classes = np.flatnonzero(count >= least)
@@ -86,9 +92,10 @@ def read_images(student: ProbeInput, teacher: ProbeInput | None, rows: np.ndarra
         table.domain[kept],
         table.unit(kept),
         None if teacher is None else teacher.table.unit(kept),
-        weights,
+        weights if own is None else own.class_weights,
         classes,
         tuple(names[place] for place in classes),
+        None if own is None else weights,
     )
 
 
@@ -141,7 +148,7 @@ class Vocabulary:
             return cls(f"the text tower knows none of {len(words.words)} words ({limit}): no names", counts=counts)
         pairs = [(words.words[place], words.kinds[place]) for place in places]
         gain = _gain(embed_text, pairs, images, images.teacher)
-        cosines = images.teacher @ images.weights
+        cosines = images.teacher @ (images.weights if images.teacher_weights is None else images.teacher_weights)
         right = cosines[np.arange(len(cosines)), images.truth]
         rest = (cosines.sum(axis=1) - right) / (cosines.shape[1] - 1)
         unit = float((right - rest)[~images.synthetic].mean())
@@ -279,7 +286,8 @@ def _used(images: DiscoveryImages, known_words: Vocabulary, place: int, label: i
     if min(len(with_it), len(without)) < LEAST_PRESENT or images.teacher is None:
         return None
     wanted = images.classes[label]
-    names_class = [(images.predicted(embeddings) == wanted).astype(float) for embeddings in (images.student, images.teacher)]
+    predictions = (images.predicted(images.student), images.predicted_by_teacher(images.teacher))
+    names_class = [(predicted == wanted).astype(float) for predicted in predictions]
     values = names_class[0] - names_class[1]
     interval, p = paired.smaller_of(paired.difference(values[with_it], values[without]))
     value = values[with_it].mean() - values[without].mean()

@@ -36,7 +36,7 @@ def slice_scores(images: DiscoveryImages, known_words: Vocabulary, *, count: int
         errors = int(wrong[inside].sum())
         scores[f"slice/{group}/error/real"] = as_score(errors / len(inside), wilson(errors, len(inside)), direction="lower")
         if images.teacher is not None:
-            its = (images.predicted(images.teacher)[rows] != images.truth[rows])[inside]
+            its = (images.predicted_by_teacher(images.teacher)[rows] != images.truth[rows])[inside]
             scores[f"teacher/slice/{group}/error/real"] = as_score(its.mean(), wilson(int(its.sum()), len(inside)), direction="lower")
             excess = paired_proportions(wrong[inside], its)
             scores[f"excess/slice/{group}/error/real"] = as_score(

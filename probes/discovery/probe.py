@@ -57,7 +57,9 @@ def discovery(
         ValueError: for tables that cannot be compared, missing `class_weights`, fewer than two classes, too few images of every class.
     """
     if class_weights is None:
-        raise ValueError("`class_weights` must be a (D, C) array for `discovery`, got None; embed the class prompts with the teacher.")
+        raise ValueError(
+            "`class_weights` must be a (D, C) array for `discovery`, got None; embed the class prompts with the teacher's text tower, or give --class-weights W.npy."
+        )
     weights = np.asarray(class_weights, dtype=np.float64)
     check_sights(student, teacher, weights, at_least=LEAST_IMAGES)
     if components < 1 or slices < 2 or permutations < 19 or limit < LEAST_IMAGES:

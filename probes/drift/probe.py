@@ -73,9 +73,9 @@ def drift(
         checkpoints: epoch -> the student's table at that epoch, same images, or None.
 
     Returns:
-        Scores `<measure>/<domain>` for cosine (when the dimensions are equal), cka, procrustes, knn_overlap, rsa, modality_gap, alignment,
+        Scores `<measure>/<domain>` for cosine (when the dimensions are equal and the student has no text space of its own), cka, procrustes, knn_overlap, rsa, modality_gap, alignment,
         uniformity and effective_rank, `cosine/difference`, and `teacher/...` for the last four; `shift/angle`, `shift/angle_each_class` and
-        `shift/length` of the way from real to synthetic images (when the dimensions are equal); arrays `cosine (N,)`, `ids`, `domain`, and with checkpoints `epochs (E,)` and `<measure>/<domain>/by_epoch (E, 3)` value, low, high.
+        `shift/length` of the way from real to synthetic images (as the cosine); `params["cosine"]` says why the cosine is left out; arrays `cosine (N,)`, `ids`, `domain`, and with checkpoints `epochs (E,)` and `<measure>/<domain>/by_epoch (E, 3)` value, low, high.
 
     Raises:
         ValueError: for a missing teacher, tables that cannot be compared, or too few images.
@@ -102,10 +102,23 @@ def drift(
             "blocks": int(measure.blocks.max()) + 1,
             "epochs": len(checkpoints or {}),
         },
-        params={"neighbours": neighbours, "max_images": max_images, "uniformity_t": 2.0, "alignment_pairs": "same class"},
+        params={
+            "neighbours": neighbours,
+            "max_images": max_images,
+            "uniformity_t": 2.0,
+            "alignment_pairs": "same class",
+            **_cosine_params(student, teacher),
+        },
         seed=seed,
         versions=versions(),
     )
+
+
+def _cosine_params(student: EmbeddingTable, teacher: EmbeddingTable) -> dict[str, str]:
+    """Say why the cosine does not apply; nothing where it does."""
+    if student.text_space is not None:
+        return {"cosine": "does not apply: the student has a text space of its own, which may be any rotation of its teacher's"}
+    return {} if student.dimension == teacher.dimension else {"cosine": "does not apply: student and teacher differ in their dimension"}
 
 
 class _Measure:
@@ -128,7 +141,7 @@ class _Measure:
         sampled = {domain: student.unit(rows) for domain, rows in self.rows.items()}
         scores: dict[str, Score] = {}
         arrays: dict[str, np.ndarray] = {}
-        if student.dimension == self.teacher.dimension:
+        if student.dimension == self.teacher.dimension and student.text_space is None:
             arrays["cosine"], sums = self._cosines(student)
             scores |= self._cosine(arrays["cosine"], sums) | self._shift(sampled)
         for domain, rows in self.rows.items():
@@ -149,11 +162,12 @@ class _Measure:
     def geometry_scores(self, table: EmbeddingTable) -> dict[str, Score]:
         """Compute the measures that need one encoder only."""
         scores: dict[str, Score] = {}
+        weights = table.classifier(self.class_weights)
         for domain, rows in self.rows.items():
             unit = table.unit(rows)
             x = unit.astype(np.float64)
             estimates = {
-                "modality_gap": None if self.class_weights is None else modality_gap(x, self.class_weights, self.blocks),
+                "modality_gap": None if weights is None else modality_gap(x, weights, self.blocks),
                 "alignment": alignment(x, self.labels[rows], self.blocks),
                 "uniformity": uniformity(unit, self.blocks),
                 "effective_rank": effective_rank(x, self.blocks),

@@ -95,19 +95,26 @@ def predict_under_edits(
     step = int(np.clip(VALUES_AT_ONCE // (3 * height * width), 1, 250))
     names = ("none", *plan.names)
     predictions = [{name: np.full(count, -1, dtype=np.int64) for name in names} for _ in encoders]
-    weights = plan.class_weights / np.linalg.norm(plan.class_weights, axis=0)
+    weights = [_unit_classifier(encoder, plan.class_weights) for encoder in encoders]
     for start in range(0, count, step):
         places = np.arange(start, min(start + step, count))
         images = first.images(plan.rows[places])
         borrowed: dict[str, tuple[Any, Any]] = {}
         for number, name in enumerate(names):
             kept, edited = (places, images) if name == "none" else _edited(name, places, images, borrowed, first, plan)
-            for encoder, predicted in zip(encoders, predictions, strict=True):
+            for encoder, predicted, classifier in zip(encoders, predictions, weights, strict=True):
                 if len(kept):
-                    predicted[name][kept] = _predict(encoder, edited, weights, name)
+                    predicted[name][kept] = _predict(encoder, edited, classifier, name)
             if progress is not None:
                 progress(start * len(names) + (number + 1) * len(places), count * len(names))
     return predictions
+
+
+def _unit_classifier(encoder: ProbeInput, class_weights: np.ndarray) -> np.ndarray:
+    """Return the classifier weights (D, C) that an encoder is scored with, as unit columns."""
+    space = encoder.table.text_space
+    weights = class_weights if space is None else space.class_weights
+    return weights / np.linalg.norm(weights, axis=0)
 
 
 def _predict(encoder: ProbeInput, images: Tensor, weights: np.ndarray, name: str) -> np.ndarray:

@@ -65,7 +65,9 @@ def interventions(
         ValueError: for tables that cannot be compared, missing `class_weights`, unknown edits, masks that do not fit, images too small.
     """
     if class_weights is None:
-        raise ValueError("`class_weights` must be a (D, C) array for `interventions`, got None; embed the class prompts with the teacher.")
+        raise ValueError(
+            "`class_weights` must be a (D, C) array for `interventions`, got None; embed the class prompts with the teacher's text tower, or give --class-weights W.npy."
+        )
     class_weights = np.asarray(class_weights, dtype=np.float64)
     check_sights(student, teacher, class_weights, at_least=LEAST_IMAGES)
     names = _chosen(student, edits, masks, limit)

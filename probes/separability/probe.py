@@ -143,9 +143,10 @@ class _Measured:
         self.areas["knn"] = auc_over_cells(neighbour_scores(embeddings, synthetic, fold, neighbours=neighbours), synthetic, fold)
         self.tests["linear"] = shuffles.test(within_class=False)
         self.distances, self.arrays = distance_scores(embeddings, labels, synthetic, seed=seed)
-        if class_weights is not None:
+        weights = table.classifier(class_weights)
+        if weights is not None:
             direction, direction_arrays = direction_scores(
-                embeddings, labels, synthetic, np.asarray(class_weights, dtype=np.float64), fold, seed=seed
+                embeddings, labels, synthetic, np.asarray(weights, dtype=np.float64), fold, seed=seed
             )
             self.distances, self.arrays = self.distances | direction, self.arrays | direction_arrays
         self.within: DomainScores | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -42,7 +43,8 @@ def transfer(
     Args:
         student: embeddings of N images of both domains.
         teacher: the teacher's embeddings of the same images, or None.
-        class_weights: (D, C) zero-shot classifier weights; needed.
+        class_weights: (D, C) zero-shot classifier weights of the teacher's texts; needed, unless the student has a text space of its own
+            (`EmbeddingTable.text_space`) and no teacher is given.
         seed: seed of folds, halves, draws and samples.
         logit_scale: multiplier of the cosines before the softmax; only the calibration error depends on it.
         folds: folds of the linear probe.
@@ -52,15 +54,20 @@ def transfer(
     Returns:
         Scores `zero_shot/*`, `hit/<k>/*`, `gap`, `mean_class/*`, `worst_class/*`, `ece/*`, `linear_probe/*`, `few_shot/*`, with `groups` also
         `worst_group/*`, `mean_group/*` and `spurious_mauc/*`, their `teacher/...` twins, `excess_gap`, `below_teacher/*`, `refit/*`,
-        `refit_gain/*`, `refit_share/*`; arrays `correct`, `prediction`, `class_accuracy/*`, `ids`, `labels`, `domain`, and with `groups`
+        `refit_gain/*`, `refit_share/*`; of a student with a text space of its own, which `zero_shot/*` is measured in,
+        `teacher_space/zero_shot/*` too where the dimensions are equal; arrays `correct`, `prediction`, `class_accuracy/*`, `ids`, `labels`, `domain`, and with `groups`
         those of `group_scores`.
 
     Raises:
         ValueError: for tables that cannot be compared, missing `class_weights`, a logit scale that is not positive, or `groups` that do not
             fit the table.
     """
+    if class_weights is None and teacher is None and student.text_space is not None:
+        class_weights = student.text_space.class_weights
     if class_weights is None:
-        raise ValueError("`class_weights` must be a (D, C) array for `transfer`, got None; embed the class prompts with the teacher.")
+        raise ValueError(
+            "`class_weights` must be a (D, C) array for `transfer`, got None; embed the class prompts with the teacher's text tower, or give --class-weights W.npy."
+        )
     if not (math.isfinite(logit_scale) and logit_scale > 0):
         raise ValueError(f"`logit_scale` must be positive, got {logit_scale}; take the teacher's own.")
     class_weights = np.asarray(class_weights, dtype=np.float64)
@@ -69,7 +76,12 @@ def transfer(
     measure = partial(
         _one_encoder, class_weights=class_weights, logit_scale=logit_scale, folds=folds, max_images=max_images, seed=seed, groups=groups
     )
-    scores, arrays, counts = measure(student)
+    space = student.text_space
+    if space is None:
+        scores, arrays, counts = measure(student)
+    else:
+        scores, arrays, counts = measure(student, class_weights=space.class_weights, logit_scale=space.logit_scale)
+        scores |= _in_teacher_space(student, class_weights)
     teacher_correct = None
     if teacher is not None:
         key = content("transfer", teacher, class_weights, logit_scale, folds, max_images, seed, groups)
@@ -92,10 +104,24 @@ def transfer(
         scores=scores,
         arrays=arrays,
         counts={**counts, "classes": class_weights.shape[1]},
-        params={"logit_scale": logit_scale, "ece_bins": BINS, "folds": folds, "max_images": max_images},
+        params={"logit_scale": logit_scale, "ece_bins": BINS, "folds": folds, "max_images": max_images, **_own_params(student)},
         seed=seed,
         versions=versions(),
     )
+
+
+def _in_teacher_space(student: EmbeddingTable, class_weights: np.ndarray) -> dict[str, Score]:
+    """Score `teacher_space/zero_shot/<domain>` of a student with its own text space; nothing where the teacher's texts have another dimension."""
+    if student.dimension != class_weights.shape[0] or student.text_space is None or student.text_space.matches(class_weights):
+        return {}
+    answers = classify(student, class_weights / np.linalg.norm(class_weights, axis=0), logit_scale=1.0)
+    scores, _ = _zero_shot(student, answers, classes=class_weights.shape[1], seed=0)
+    return {f"teacher_space/zero_shot/{domain}": scores[f"zero_shot/{domain}"] for domain in DOMAINS}
+
+
+def _own_params(student: EmbeddingTable) -> dict[str, Any]:
+    own = student.text_space
+    return {} if own is None else {"text_space": "own", "own_logit_scale": own.logit_scale, "own_logit_bias": own.logit_bias}
 
 
 def _one_encoder(
