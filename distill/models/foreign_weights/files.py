@@ -205,7 +205,7 @@ def _harmless_types() -> list[Any]:
 
     `argparse.Namespace` holds the options of timm's scripts, NumPy's scalars their scores, paths their folders. NumPy 1 and 2 name one function differently.
     """
-    from numpy._core.multiarray import scalar  # type: ignore[attr-defined]
+    scalar = np.float64(0).__reduce__()[0]  # the function that rebuilds a scalar lies in a private module of NumPy
 
     dtypes = {type(np.dtype(code)) for code in "?bBhHiIlLqQefdg"}
     paths = [
