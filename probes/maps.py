@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
@@ -24,10 +23,16 @@ MOST = 50_000
 EXACT = 4096
 """Images up to which neighbours are found exactly, by all distances; umap-learn itself has the same bound."""
 
-ROUNDS, RATE = 50, 0.2
-"""Rounds of a map that starts from another, and their rate. On 500 and 10,000 photographs as pixels see them (colour, grey, coarse) this keeps 95 to
-100 % of the neighbours that a map of its own keeps, in a tenth of the rounds, and a twin of the first map stays within 5 and 2 % of its extent; at
-a rate of 1 it moves by 8 and 6 % and keeps a tenth to a quarter fewer."""
+ROUNDS, RATE, NEGATIVES = 50, 0.12, 6
+"""Rounds of a map that starts from another, their rate in the units of the first map, and the images that each image is pushed from in a step. On 500
+and 10,000 photographs as pixels see them (colour, grey, coarse) this keeps 99 to 104 % of the neighbours that a map of its own keeps, in a tenth of
+the rounds; a twin of the first map stays within 7 and 4 % of its extent."""
+
+BOX = 10.0
+"""Side of the square to which UMAP scales the places that it starts from."""
+
+SPREAD, MIN_DIST = 1.0, 0.1
+"""UMAP's own `spread` and `min_dist`."""
 
 ROWS = 1024
 """Rows whose distances to all others are held at once."""
@@ -83,7 +88,7 @@ def aligned_maps(
     for number, (name, table) in enumerate(tables.items()):
         space = table.unit(rows)
         near, away = neighbours_of(space, neighbours, seed=seed)
-        places = lay_out(space, near, away, seed=seed, start=start, epochs=epochs if start is None else ROUNDS)
+        places = lay_out(space, near, away, seed=seed, start=start, epochs=epochs)
         start = places if start is None else start
         kept = _kept(near, nearest_on_map(places, neighbours), blocks)
         scores[f"kept/{name}"] = as_score(
@@ -145,37 +150,48 @@ def lay_out(
         near: neighbours of each row, (n, k), nearest first, without the row itself.
         away: their distances, (n, k).
         seed: seed of the layout.
-        start: places (n, 2) to start from, which the layout then leaves less; None for UMAP's own start.
-        epochs: rounds, or None for the library's own number.
+        start: places (n, 2) to start from, not all the same; the layout then runs `ROUNDS` rounds at `RATE`. None for UMAP's own start.
+        epochs: rounds from UMAP's own start, or None for the library's own number.
+
+    Raises:
+        ValueError: for a `start` of one place.
+
+    UMAP stretches every `init` to a square of side 10. `start` is turned until its bounding box is a square, so that this only scales it;
+    `spread`, `min_dist` and the rate are scaled with it, and the scaling and the turn are undone in the result. What remains of the scaling is
+    the bound of 4 on one step's gradient, which the library keeps in its own units; it weakens the push between near images.
     """
     import umap
 
     itself = np.c_[np.arange(len(space)), near], np.c_[np.zeros(len(space)), away].astype(np.float32)
-    settings = {"n_neighbors": near.shape[1] + 1, "n_epochs": epochs, "random_state": seed, "precomputed_knn": (*itself, None)}
+    settings = {"n_neighbors": near.shape[1] + 1, "random_state": seed, "precomputed_knn": (*itself, None)}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of one thread for the sake of the seed, and of neighbours without their search
         if start is None:
-            return np.asarray(umap.UMAP(**settings).fit_transform(space), dtype=np.float32)
-        model = umap.UMAP(**settings, transform_mode="graph").fit(space)
-        return _moved(model, start, seed=seed)
+            return np.asarray(umap.UMAP(**settings, n_epochs=epochs).fit_transform(space), dtype=np.float32)
+        if not np.ptp(start, axis=0).any():
+            raise ValueError("`start` must hold at least two different places, got one; leave it out.")
+        turn = _turn_to_square(start)
+        init = np.asarray(start @ turn, dtype=np.float32)
+        corner, extent = init.min(axis=0), np.ptp(init, axis=0)
+        scale = BOX / float(extent.mean())
+        curve = {"spread": SPREAD * scale, "min_dist": MIN_DIST * scale}
+        model = umap.UMAP(**settings, **curve, n_epochs=ROUNDS, init=init, learning_rate=RATE * scale**2, negative_sample_rate=NEGATIVES)
+        moved = model.fit_transform(space)
+    return np.asarray((moved * (extent / BOX) + corner) @ turn.T, dtype=np.float32)
 
 
-def _moved(model: Any, start: np.ndarray, *, seed: int) -> np.ndarray:
-    """Run the library's layout from given places as they are: its own `init` would stretch them to a square first."""
-    from umap.layouts import optimize_layout_euclidean
-    from umap.umap_ import find_ab_params, make_epochs_per_sample
+def _turn_to_square(places: np.ndarray) -> np.ndarray:
+    """Return the rotation (2, 2) after which `places @ rotation` is as wide as high; a quarter turn swaps both, so there is one in between."""
+    from scipy.optimize import brentq
 
-    graph = model.graph_.tocoo()
-    keep = graph.data >= graph.data.max() / ROUNDS  # what is weaker would not be drawn once
-    head, tail = graph.row[keep].astype(np.int32), graph.col[keep].astype(np.int32)
-    often = make_epochs_per_sample(graph.data[keep], ROUNDS)
-    a, b = find_ab_params(model.spread, model.min_dist)
-    state = np.random.RandomState(seed).randint(np.iinfo(np.int32).min + 1, np.iinfo(np.int32).max - 1, 3).astype(np.int64)
-    places = np.array(start, dtype=np.float32, order="C")
-    moved = optimize_layout_euclidean(
-        places, places, head, tail, ROUNDS, len(places), often, a, b, state, initial_alpha=RATE, move_other=True
-    )
-    return np.asarray(moved, dtype=np.float32)
+    def rotation(angle: float) -> np.ndarray:
+        return np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+
+    def excess(angle: float) -> float:
+        width, height = np.ptp(places @ rotation(angle), axis=0)
+        return float(width - height)
+
+    return rotation(brentq(excess, 0, np.pi / 2))
 
 
 def nearest_on_map(places: np.ndarray, neighbours: int) -> np.ndarray:

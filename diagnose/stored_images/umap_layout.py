@@ -24,7 +24,7 @@ EACH = 250
 MOST_MAPS = 16
 """Encoders laid out together at most: each epoch has to be embedded."""
 
-HOW = "from the teacher"
+HOW = "from the teacher, turned to a square"
 """How maps are made; changes when they would come out otherwise."""
 
 

@@ -104,6 +104,51 @@ def test_what_cannot_be_aligned_is_refused(flat, make_pair):
         aligned_maps({"teacher": teacher.select(np.arange(160)), "student": student})
 
 
+@pytest.mark.parametrize("angle", [0.0, 0.3, 1.2, 2.5])
+def test_a_turned_map_is_as_wide_as_high_and_keeps_its_distances(angle):
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    places = np.random.default_rng(3).normal(size=(80, 2)) * [5, 1] @ turn
+
+    rotation = maps._turn_to_square(places)
+
+    np.testing.assert_allclose(rotation @ rotation.T, np.eye(2), atol=1e-12)
+    np.testing.assert_allclose(*np.ptp(places @ rotation, axis=0), rtol=1e-9)
+
+
+def test_a_start_of_one_place_is_refused():
+    space = np.random.default_rng(4).normal(size=(40, 3)).astype(np.float32)
+
+    with pytest.raises(ValueError, match="`start` must hold at least two different places"):
+        maps.lay_out(space, *neighbours_of(space, 5, seed=0), seed=0, start=np.ones((40, 2)))
+
+
+@pytest.mark.slow
+def test_a_start_that_is_not_moved_comes_back_in_its_own_units(monkeypatch):
+    monkeypatch.setattr(maps, "RATE", 1e-9)
+    rng = np.random.default_rng(5)
+    space, start = rng.normal(size=(60, 3)).astype(np.float32), rng.normal(size=(60, 2)) * [30, 4] + [-7, 100]
+
+    moved = maps.lay_out(space, *neighbours_of(space, 5, seed=0), seed=0, start=start)
+
+    np.testing.assert_allclose(moved, start, atol=1e-3)
+
+
+@pytest.mark.slow
+def test_the_layout_does_the_same_to_a_start_in_any_position(make_pair):
+    student, teacher, _ = make_pair(240)
+    near, away = neighbours_of(teacher.unit(), 10, seed=0)
+    first = maps.lay_out(teacher.unit(), near, away, seed=0)
+    near, away = neighbours_of(student.unit(), 10, seed=0)
+    quarter = np.array([[0.0, 1], [-1, 0]])
+
+    moved = maps.lay_out(student.unit(), near, away, seed=0, start=first)
+    turned = maps.lay_out(student.unit(), near, away, seed=0, start=first @ quarter + 50)
+
+    off = np.linalg.norm((turned - 50) @ quarter.T - moved, axis=1).mean()
+    assert 0 < np.linalg.norm(moved - first, axis=1).mean() < 0.1 * np.ptp(first, axis=0).mean()
+    assert off < 0.1 * np.ptp(first, axis=0).mean()
+
+
 @pytest.mark.slow
 def test_umap_keeps_neighbours_and_a_twin_stays_in_its_place(make_pair):
     student, teacher, _ = make_pair(240)
