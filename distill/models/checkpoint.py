@@ -221,9 +221,7 @@ def load_encoder_with_report(
     if Path(spec).is_file() and not spec.endswith(".py"):
         raise ValueError(f"`student` must be {FORMS}, got the file {spec}; name its model and give the file with `--weights`.")
     if weights is None and has_random_weights(spec):
-        logger.warning(
-            "%s names no weights, so they are drawn by lot and nothing is trained: give them with --weights FILE (`weights`).", spec
-        )
+        logger.warning("%s names no weights, so the model is randomly initialised: give them with --weights FILE (`weights`).", spec)
     encoder = _loaded(spec, weights, image_size, kwargs)
     output = output_dtype(encoder, image_size)
     report = encoder.weights_report

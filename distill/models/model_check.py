@@ -79,7 +79,9 @@ def describe(encoder: Encoder, spec: str, *, weights: str | None = None, image_s
     tower = encoder.text_tower
     report = encoder.weights_report
     random = weights is None and has_random_weights(spec)
-    normalisation = {"mean": encoder.mean.flatten().tolist(), "std": encoder.std.flatten().tolist()}
+    normalisation = {
+        name: [round(float(value), 6) for value in values.flatten()] for name, values in (("mean", encoder.mean), ("std", encoder.std))
+    }
     return {
         "model": spec,
         "architecture": type(model).__name__,

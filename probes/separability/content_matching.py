@@ -15,7 +15,7 @@ class MatchedPairs:
         real: (P,) row of the real image of each pair.
         synthetic: (P,) row of its synthetic partner; no image is in two pairs.
         cosine: (P,) the teacher's cosine of the two.
-        by_lot: mean cosine of a real and a synthetic image of one class drawn by lot.
+        by_lot: mean cosine of a random real and a random synthetic image of one class.
     """
 
     real: np.ndarray

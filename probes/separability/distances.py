@@ -151,7 +151,7 @@ def cmmd(x: np.ndarray, y: np.ndarray, *, bandwidth: float = CMMD_BANDWIDTH) -> 
 
 
 def median_bandwidth(x: np.ndarray, *, most: int = 1000, seed: int = 0) -> float:
-    """Compute the median distance between two different rows, over at most `most` rows by lot; 1 where it is 0.
+    """Compute the median distance between two different rows, over at most `most` random rows; 1 where it is 0.
 
     Source: Gretton et al. (2012), section 8.
     """

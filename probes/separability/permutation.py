@@ -72,7 +72,7 @@ class ShuffledDomains:
         return _Sums(member.sum(axis=1), member @ x, member @ targets, x.T @ x, x.T @ targets)
 
     def test(self, *, within_class: bool) -> PermutationTest:
-        """Test whether a linear classifier separates the domains better than it would separate halves drawn by lot.
+        """Test whether a linear classifier separates the domains better than it would separate random halves.
 
         The statistic is the held-out AUC of a ridge regression on -1 / +1 (the same direction as a regularised linear discriminant). The
         classifier is refitted on every shuffle; since embeddings and folds stay, one factorisation a fold serves all of them.

@@ -249,7 +249,7 @@ def test_weights_drawn_by_lot_are_told_and_refused_where_each_process_would_draw
 
     done = CliRunner().invoke(app, [*data, str(tmp_path / "table")])
     assert done.exit_code == 0, done.output
-    assert "builtin:small_resnet names no weights, so they are drawn by lot" in caplog.text
+    assert "builtin:small_resnet names no weights, so the model is randomly initialised" in caplog.text
 
     monkeypatch.setenv("RANK", "0")
     monkeypatch.setenv("WORLD_SIZE", "2")
