@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from diagnose.judge.comparison import HasInterval
 
 MINUS = "\N{MINUS SIGN}"
 
@@ -48,23 +48,7 @@ def format_value(value: float, *, percent: bool) -> str:
     return in_percent(value) if percent else format_number(value)
 
 
-class WithInterval(Protocol):
-    """Anything with a value and the ends of its interval: an `Estimate`, a `Score`, a mark of a chart."""
-
-    @property
-    def value(self) -> float:
-        """Return the number."""
-
-    @property
-    def low(self) -> float:
-        """Return the lower end of its interval."""
-
-    @property
-    def high(self) -> float:
-        """Return the upper end of its interval."""
-
-
-def with_interval(estimate: WithInterval, *, digits: int, percent: bool = False, unit: str = "") -> str:
+def with_interval(estimate: HasInterval, *, digits: int, percent: bool = False, unit: str = "") -> str:
     """Return a number with its interval in brackets: `43.3 % (41.9 to 44.7)`.
 
     Args:
