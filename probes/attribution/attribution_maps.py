@@ -96,7 +96,7 @@ def maps(
     Args:
         probe_input: the encoder with its images.
         rows: (n,) rows of the table.
-        method: key in `METHODS`.
+        method: key in `METHODS`, or `captum:NAME` (see `probes.attribution.methods.captum_methods`).
         of: `zero_shot` (the class's cosine minus the mean of the other classes') or `domain` (how synthetic the image looks to this
             encoder, by a linear probe that did not see it).
         class_weights: (D, C), needed for `zero_shot`.

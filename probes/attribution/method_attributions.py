@@ -10,9 +10,9 @@ import numpy as np
 
 from probes.attribution.aggregate import mean_maps, pictures, values_by_class
 from probes.attribution.map_evaluation import MapEvaluation, map_values, measure_faithfulness
-from probes.attribution.methods.differentiable import AttributionTarget
+from probes.attribution.methods.differentiable import AttributionTarget, UnavailableMethodError
 from probes.attribution.methods.integrated_gradients import mean_gradients, pixel_maps
-from probes.attribution.methods.registry import attribute, available
+from probes.attribution.methods.registry import attribute
 from probes.attribution.metrics.faithfulness import into_cells
 from probes.attribution.metrics.parameter_randomisation import randomised
 from probes.attribution.metrics.spectrum import BANDS, band_shares, used_contributions
@@ -80,21 +80,21 @@ def attribute_with_methods(
     Args:
         encoder: the encoder.
         sample: the images and the targets.
-        methods: names in `METHODS`.
+        methods: names in `METHODS`, or `captum:NAME`.
         uninformative: number -> why its maps mean nothing for this encoder.
         seed: seed of shuffled weights and misplaced maps.
         step: called after each of a method's two parts.
     """
     results = MethodAttributions()
-    runnable = available(encoder, methods)
     shuffled = randomised(encoder, seed=seed) if "integrated_gradients" not in encoder.unavailable else None
     for method in methods:
-        if method not in runnable:
-            results.status |= {f"{method}/{number}": f"not available: {encoder.unavailable[method]}" for number in sample.directions}
+        try:
+            maps, used = _attribute_all(encoder, sample, method)
+        except UnavailableMethodError as refusal:
+            results.status |= {f"{method}/{number}": f"not available: {refusal.reason}" for number in sample.directions}
             step()
             step()
             continue
-        maps, used = _attribute_all(encoder, sample, method)
         step()
         first = sample.checked
         twin = None
@@ -154,6 +154,8 @@ def _attribute_all(encoder: AttributionTarget, sample: ImageSample, method: str)
     import torch
 
     directions = np.stack(list(sample.directions.values()))
+    if method in encoder.unavailable:
+        raise UnavailableMethodError(method, encoder.unavailable[method])
     if method != FINE:
         return _maps(encoder, method, sample.images, directions), None
     maps, used, present = [], [], []

@@ -54,7 +54,7 @@ def attribution(
         class_weights: (D, C), or None: then only the domain logit is attributed.
         seed: seed of every random draw.
         progress: called as `progress(done, total)`; an exception it raises stops the probe and leaves the encoders as they were.
-        methods: keys of `METHODS`, or None for all that the encoders allow.
+        methods: keys of `METHODS` or `captum:NAME`, or None for those of `METHODS` that the encoders allow.
         masks: objects of the table's images, (N, H, W) bool; "discover" finds them in the teacher's features; None for no masks.
         target: class of the zero-shot logit, the label's (`true`) or the encoder's own (`predicted`).
         limit: images of each domain that are explained.
