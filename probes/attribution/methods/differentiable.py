@@ -40,9 +40,10 @@ class AttributionTarget:
         layer: last spatial feature map of at least four cells a side, or None.
         unavailable: method -> why this encoder cannot be explained by it, and what to do.
         batch: images in one pass.
-        steps: points of integrated gradients.
+        steps: points of integrated gradients, the most where there is a tolerance.
         window: side of the covered window in pixels.
         points: images in one pass of integrated gradients.
+        tolerance: completeness error, as a share of f(image) - f(baseline), at which integrated gradients stop before `steps`; None for never.
     """
 
     encode: Encode
@@ -53,6 +54,7 @@ class AttributionTarget:
     steps: int
     window: int
     points: int = MAX_BATCH
+    tolerance: float | None = None
 
     @property
     def needed_layer(self) -> SpatialLayer:

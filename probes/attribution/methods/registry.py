@@ -60,7 +60,9 @@ def check_method(name: str) -> str:
     return name
 
 
-def prepare(encode: Encode, images: Tensor, *, baseline: Tensor, steps: int, window: int | None = None) -> AttributionTarget:
+def prepare(
+    encode: Encode, images: Tensor, *, baseline: Tensor, steps: int, window: int | None = None, tolerance: float | None = None
+) -> AttributionTarget:
     """Prepare an encoder for attribution: find out which methods it allows, and where its last feature map is. Modes and random states are the caller's (see `undisturbed`).
 
     Args:
@@ -69,6 +71,7 @@ def prepare(encode: Encode, images: Tensor, *, baseline: Tensor, steps: int, win
         baseline: (3, 1, 1) colour in [0, 1] that stands for a pixel without information.
         steps: points of integrated gradients.
         window: side of the covered window, or None for a quarter of the smaller side.
+        tolerance: see `AttributionTarget`.
     """
     from torch import nn
 
@@ -86,7 +89,7 @@ def prepare(encode: Encode, images: Tensor, *, baseline: Tensor, steps: int, win
     if layer is None or not _has_attention(encode, images, layer):
         why["attention"] = _NO_ATTENTION
     points = min(batch, max(steps, _NUMBERS_IN_CACHE // max(traced.numbers, 1)))
-    return AttributionTarget(encode, baseline, layer, why, batch, steps, window, points)
+    return AttributionTarget(encode, baseline, layer, why, batch, steps, window, points, tolerance)
 
 
 def _has_attention(encode: nn.Module, images: Tensor, layer: SpatialLayer) -> bool:
