@@ -17,6 +17,10 @@ FIRST_STEPS = 4
 """Points that adaptive integrated gradients start with."""
 
 
+_ROUNDING = 1e-6
+"""Difference of two cosines in float32 that is no error."""
+
+
 @dataclass(frozen=True)
 class Quadrature:
     """Mean gradients with as many points as each image needs.
@@ -74,7 +78,8 @@ def quadrature(encoder: AttributionTarget, images: Tensor, directions: Tensor) -
         gradients[:, left] = _mean_gradients(encoder, images[left], directions[:, left], steps)
         passes[left] += steps
         gap = (pixel_maps(encoder, images[left], gradients[:, left]).sum(dim=(2, 3)) - change[:, left]).abs()
-        error[:, left] = torch.where(gap > 0, gap / change[:, left].abs(), 0.0)
+        rounding = _ROUNDING * directions[:, left].norm(dim=2)
+        error[:, left] = torch.where(gap > rounding, gap / change[:, left].abs(), 0.0)
         if steps == encoder.steps:
             break
         left = left[~(error[:, left] <= tolerance).all(dim=0)]
