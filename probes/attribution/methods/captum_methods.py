@@ -100,11 +100,10 @@ def captum_kinds() -> dict[str, Any]:
     kinds = {}
     for name in attr.__all__:
         kind = getattr(attr, name)
-        if not (inspect.isclass(kind) and issubclass(kind, attr.Attribution) and callable(getattr(kind, "attribute", None))):
+        attribute = getattr(kind, "attribute", None)
+        if not (inspect.isclass(kind) and issubclass(kind, attr.Attribution) and callable(attribute)):
             continue
-        fits = (
-            _required(kind.__init__) <= _CONSTRUCTOR and _required(kind.attribute) <= _ATTRIBUTE and "target" in _parameters(kind.attribute)
-        )
+        fits = _required(kind.__init__) <= _CONSTRUCTOR and _required(attribute) <= _ATTRIBUTE and "target" in _parameters(attribute)
         if fits and not issubclass(kind, (attr.FeaturePermutation, attr.NeuronAttribution)):
             kinds[name] = kind
     return kinds
@@ -240,6 +239,8 @@ def _maps(encoder: AttributionTarget, method: CaptumMethod, model: CosineModel, 
         model.direction = directions  # captum repeats further arguments in an order that differs from method to method
     else:
         arguments["additional_forward_args"] = directions
+    if issubclass(method.kind, attr.GradientAttribution):
+        images.requires_grad_()  # else nothing does in an encoder whose weights are frozen
     if issubclass(method.kind, attr.Lime):
         model.scale = _scale(encoder, images, directions)
     if method.tunnel:

@@ -128,6 +128,15 @@ def test_a_method_gives_signed_maps_that_no_batch_changes_and_leaves_the_encoder
         assert not hasattr(module, "rule")
 
 
+def test_an_encoder_with_frozen_weights_has_the_same_maps():
+    images, directions = _images(2), _directions(2)
+    trained, frozen = _encoder(), _encoder()
+    frozen.encode.requires_grad_(False)
+
+    for name in [*(f"{PREFIX}{name}" for name in captum_kinds()), "captum:NoiseTunnel:LayerDeepLift", "captum:NoiseTunnel:DeepLift"]:
+        torch.testing.assert_close(attribute(frozen, name, images, directions), attribute(trained, name, images, directions))
+
+
 @pytest.mark.parametrize(
     ("captums", "ours"), [("IntegratedGradients", "integrated_gradients"), ("Occlusion", "occlusion"), ("LayerGradCam", "grad_cam")]
 )
