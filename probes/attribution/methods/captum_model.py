@@ -85,12 +85,25 @@ def private_copy(encode: nn.Module) -> nn.Module:
     return twin
 
 
+class _Flatten(nn.Module):
+    """`nn.Flatten` with a child, so that LRP does not take it for a layer that needs a rule: a gradient passes it unchanged."""
+
+    def __init__(self, flatten: nn.Flatten) -> None:
+        super().__init__()
+        self.start, self.end, self.child = flatten.start_dim, flatten.end_dim, nn.Dropout(0.0).eval()
+
+    def forward(self, values: Tensor) -> Tensor:
+        return self.child(values.flatten(self.start, self.end))
+
+
 def replace_identities(model: nn.Module) -> None:
-    """Replace each `nn.Identity` by a dropout of nothing, the module without effect for which captum's LRP has a rule."""
+    """Replace each `nn.Identity` and `nn.Flatten`, which change no value, by modules that captum's LRP lets pass."""
     for module in model.modules():
         for name, child in list(module.named_children()):
             if type(child) is nn.Identity:
                 setattr(module, name, nn.Dropout(0.0).eval())
+            elif type(child) is nn.Flatten:
+                setattr(module, name, _Flatten(child))
 
 
 def with_first_tensor(value: Any, tensor: Tensor) -> Any:

@@ -252,6 +252,21 @@ def test_what_an_encoder_lacks_is_said_in_one_sentence(kind, name, reason):
     assert "\n" not in str(caught.value)
 
 
+def test_lrp_of_a_network_with_flatten_is_that_of_the_network_with_its_values_reshaped():
+    class Flattened(Residual):
+        def __init__(self) -> None:
+            super().__init__()
+            self.flatten = nn.Flatten(2)
+
+        def forward(self, images):
+            x = self.stem(images)
+            return self.head(F.silu(self.flatten(self.last(x + self.branch(x)))).mean(dim=2))
+
+    for name in ("captum:LRP", "captum:LayerLRP"):
+        maps = [attribute(_encoder(kind), name, _images(), _directions()) for kind in (Flattened, Residual)]
+        torch.testing.assert_close(*maps, atol=1e-4, rtol=1e-3)
+
+
 def test_layers_without_a_rule_are_refused_by_lrp_and_identities_are_not():
     class Smooth(Residual):
         def __init__(self) -> None:
