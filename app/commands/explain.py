@@ -13,7 +13,13 @@ def explain(
     image: Annotated[Path, typer.Option(help="PNG, JPEG or WebP; its middle square is used.")],
     out: Annotated[Path, typer.Option("--out", help="File of maps to write, .npz.")],
     student: Annotated[list[str], typer.Option(help="A student of the run, or teacher; may be given again.")],
-    method: Annotated[str, typer.Option(help="integrated_gradients, grad_cam, occlusion or attention.")] = "integrated_gradients",
+    method: Annotated[
+        str,
+        typer.Option(
+            help="integrated_gradients, grad_cam, occlusion or attention, or captum:NAME with an attribution method of captum, "
+            "or captum:NoiseTunnel:NAME."
+        ),
+    ] = "integrated_gradients",
     label: Annotated[int | None, typer.Option("--class", help="Number of the class to explain; by default the predicted one.")] = None,
 ) -> None:
     """Explain one picture: from which pixels a class and the look of a synthetic image come."""

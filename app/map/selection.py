@@ -15,7 +15,7 @@ from app.panels.report_view import ReportView
 from app.panels.tiles import LEGEND, on_demand, show_tiles, stored_tiles, strength_slider
 from app.panels.wording import escape
 from app.run_store.reports import Run
-from app.run_store.stored_maps import METHODS, NUMBERS, load_eyes
+from app.run_store.stored_maps import NUMBERS, load_eyes, method_title, stored_methods
 from diagnose.wording.numbers import in_percent
 from diagnose.wording.words import joined
 
@@ -139,13 +139,13 @@ def _focus(
 def _maps(run: Run, view: ReportView, image: str, words: str, label: int, content: bytes, subject: str, titles: dict[str, str]) -> None:
     eyes, _ = load_eyes(run, view.report)
     wanted = [name for name in dict.fromkeys((view.report.teacher.name, subject)) if name in eyes]
-    methods = [name for name in METHODS if any(name in eyes[who].methods() for who in wanted)]
+    methods = stored_methods(eyes[who] for who in wanted)
     tiles = stored_tiles([(titles.get(name, name), eyes[name]) for name in wanted], image, methods[0], list(NUMBERS)) if methods else []
     st.subheader("What they look at in it")
     strength = strength_slider("map-overlay")
     if tiles:
         show_tiles(content, tiles, strength, words)
-        st.caption(f"{METHODS[methods[0]]}. {LEGEND}")
+        st.caption(f"{method_title(methods[0])}. {LEGEND}")
         return
     st.markdown("No maps of this image are stored: attribution keeps those of a few images. They can be computed now:")
     students = {name: title for name, title in titles.items() if name != view.report.teacher.name}

@@ -8,7 +8,7 @@ from app import charts
 from app.panels.measures import draw
 from app.panels.report_view import ReportView
 from app.panels.wording import escape
-from app.run_store.stored_maps import METHODS, NUMBERS, Eyes
+from app.run_store.stored_maps import NUMBERS, Eyes, method_title
 from diagnose.judge.comparison import sign
 from diagnose.wording.numbers import format_number
 from diagnose.wording.words import joined
@@ -37,7 +37,7 @@ def believed_sentence(chosen: dict[str, Eyes], titles: dict[str, str], method: s
                 bad.append(f"- {encoder}, {words}: {escape(doubt)}")
             else:
                 good.setdefault(encoder, []).append(words)
-    maps = f"maps by {METHODS[method]}"
+    maps = f"maps by {method_title(method)}"
     if not bad:
         return f"All {maps} of {joined(good)} passed both tests of whether they can be believed."
     parts = [f"{encoder} ({' and '.join(words)})" for encoder, words in good.items()]
@@ -66,7 +66,7 @@ def show_trust(view: ReportView, chosen: dict[str, Eyes], titles: dict[str, str]
     number = number or "zero_shot"
     dots, words = trust_dots(view, chosen, titles, method, number)
     if not dots:
-        st.markdown(f"No test of {METHODS[method]} is stored for these encoders: " + _reasons(chosen, titles, method, number))
+        st.markdown(f"No test of {method_title(method)} is stored for these encoders: " + _reasons(chosen, titles, method, number))
         return
     sentence = f"How much more faithful the maps of {NUMBERS[number]} are, in standard deviations of the number; right of 0 is better."
     draw(charts.dot_chart(dots, "more faithful (standard deviations)", guide=0.0, guide_label="no better"), f"{sentence} {words}", "trust")

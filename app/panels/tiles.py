@@ -14,7 +14,7 @@ from app.panels.wording import escape
 from app.run_store.maps_on_demand import Answer, able, ask
 from app.run_store.overlays import decode, overlay, png
 from app.run_store.reports import Run
-from app.run_store.stored_maps import METHODS, NUMBERS, Eyes
+from app.run_store.stored_maps import CAPTUM_METHODS, METHODS, NUMBERS, Eyes, method_title
 from probes.result import DiagnosticError
 
 WIDTH = 104
@@ -96,7 +96,14 @@ def on_demand(run: Run, view: ReportView, content: bytes, label: int | None, *, 
     asked = st.multiselect(
         "Encoders", ["teacher", *names], default=["teacher", *names[:2]], key=f"{key}-who", format_func=lambda n: titles.get(n, n)
     )
-    method = st.selectbox("Method", list(METHODS), format_func=METHODS.__getitem__, key=f"{key}-method")
+    method = st.selectbox(
+        "Method",
+        [*METHODS, *CAPTUM_METHODS],
+        format_func=method_title,
+        key=f"{key}-method",
+        accept_new_options=True,
+        help="Any attribution method of captum may be typed, such as captum:DeepLift, or captum:NoiseTunnel:DeepLift with noise averaged away.",
+    )
     place = f"{key}-answers"
     if st.button("Compute its maps", key=f"{key}-go", disabled=not asked, icon=":material/visibility:"):
         with st.spinner("A child process loads the encoders and computes the maps; some seconds an encoder."):

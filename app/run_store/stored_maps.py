@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,8 +17,28 @@ METHODS = {
     "grad_cam": "Grad-CAM",
     "attention": "Attention",
 }
+CAPTUM = "captum:"
+CAPTUM_METHODS = tuple(
+    f"{CAPTUM}{name}" for name in ("DeepLift", "GradientShap", "InputXGradient", "LayerGradCam", "KernelShap", "NoiseTunnel:Saliency")
+)
+"""Some of captum's methods, offered by name; any other may be typed. The list is short because this process never loads captum."""
 NUMBERS = {"zero_shot": "the class", "domain": "looks synthetic"}
 """What is explained -> how a caption says it."""
+
+
+def method_title(method: str) -> str:
+    """Return how a page names a method: `captum:DeepLift` is "DeepLift (captum)".
+
+    Args:
+        method: a key of `METHODS`, or `captum:NAME`.
+    """
+    return METHODS.get(method) or (f"{method.removeprefix(CAPTUM)} (captum)" if method.startswith(CAPTUM) else method)
+
+
+def stored_methods(eyes_by_encoder: Iterable[Eyes]) -> list[str]:
+    """List the methods of which any encoder has pictures, the built-in ones first."""
+    names = {name for eyes in eyes_by_encoder for name in eyes.methods()}
+    return [name for name in METHODS if name in names] + sorted(names - METHODS.keys())
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +63,12 @@ class Eyes:
 
     def methods(self) -> list[str]:
         """List the methods of which pictures are stored."""
-        return [name for name in METHODS if any(f"{self.prefix}gallery/{name}/{number}" in self.result.arrays for number in NUMBERS)]
+        start = f"{self.prefix}gallery/{CAPTUM}"
+        of_captum = {
+            name.removeprefix(f"{self.prefix}gallery/").rpartition("/")[0] for name in self.result.arrays if name.startswith(start)
+        }
+        names = [*METHODS, *sorted(of_captum)]
+        return [name for name in names if any(f"{self.prefix}gallery/{name}/{number}" in self.result.arrays for number in NUMBERS)]
 
     def believed(self, method: str, number: str) -> str:
         """Say whether a method's maps of a number may be believed: empty if so, else why not.

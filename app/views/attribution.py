@@ -14,7 +14,7 @@ from app.panels.tiles import LEGEND, on_demand, show_tiles, stored_tiles, streng
 from app.panels.wording import escape
 from app.run_store.maps_on_demand import able
 from app.run_store.reports import Run, load_thumbnails
-from app.run_store.stored_maps import METHODS, NUMBERS, Eyes, gallery, load_eyes
+from app.run_store.stored_maps import NUMBERS, Eyes, gallery, load_eyes, method_title, stored_methods
 from probes.result import DiagnosticError
 
 A_PAGE = 4
@@ -42,13 +42,13 @@ def show(run: Run) -> None:
     failed_probes(view, "attribution", run)
     eyes_by_encoder, reason = load_eyes(run, view.report)
     titles = view.short_titles
-    methods = [name for name in METHODS if any(name in eyes.methods() for eyes in eyes_by_encoder.values())]
+    methods = stored_methods(eyes_by_encoder.values())
     if not methods:
         missing("Attribution maps are not stored with this report.", run, DiagnosticError(reason) if reason else None)
         _any_picture(run, view)
         return
     method = st.segmented_control(
-        "Method", methods, default=methods[0], format_func=METHODS.__getitem__, key="attribution-method", bind="query-params"
+        "Method", methods, default=methods[0], format_func=method_title, key="attribution-method", bind="query-params"
     )
     method = method or methods[0]
     names = st.multiselect(

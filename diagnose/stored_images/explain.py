@@ -38,7 +38,7 @@ def explain(run: Path, content: bytes, encoders: Sequence[str], *, method: str, 
         run: a diagnosed run whose students still have their checkpoints.
         content: the picture, see `read_picture`.
         encoders: names of students, or `teacher`.
-        method: key in `probes.attribution.methods.registry.METHODS`.
+        method: key in `probes.attribution.methods.registry.METHODS`, or `captum:NAME`.
         label: class of the zero-shot logit, or None for the one that each encoder predicts.
 
     Raises:

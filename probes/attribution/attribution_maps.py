@@ -30,23 +30,29 @@ def baseline_colour(probe_input: ProbeInput) -> Tensor:
     return torch.from_numpy(mean / 255).float().view(3, 1, 1)
 
 
-def prepare_encoder(probe_input: ProbeInput, *, steps: int = STEPS, window: int | None = None) -> AttributionTarget:
+def prepare_encoder(
+    probe_input: ProbeInput, *, steps: int = STEPS, window: int | None = None, tolerance: float | None = None
+) -> AttributionTarget:
     """Prepare an encoder for attribution with images of its own; the caller keeps it `undisturbed`.
 
     Args:
         probe_input: the encoder with its images.
         steps: points of integrated gradients, at least 2.
         window: side of the window of occlusion in pixels, or None for a quarter of the smaller side.
+        tolerance: completeness error, as a share, at which integrated gradients stop before `steps`; None for never.
 
     Raises:
-        ValueError: for steps or a window that cannot be used.
+        ValueError: for steps, a window or a tolerance that cannot be used.
     """
     if steps < 2:
         raise ValueError(f"`steps` must be at least 2, got {steps}; 16 is enough for most encoders.")
     if window is not None and not 1 <= window <= min(probe_input.size):
         raise ValueError(f"`window` must be from 1 to {min(probe_input.size)} pixels, got {window}; take about a quarter of the side.")
+    if tolerance is not None and not 0 < tolerance < 1:
+        raise ValueError(f"`tolerance` must be above 0 and below 1, got {tolerance}; 0.05 lets 5 % of the difference be missing.")
     rows = np.unique([0, len(probe_input) - 1])
-    return prepare(probe_input.encode, probe_input.images(rows), baseline=baseline_colour(probe_input), steps=steps, window=window)
+    baseline = baseline_colour(probe_input)
+    return prepare(probe_input.encode, probe_input.images(rows), baseline=baseline, steps=steps, window=window, tolerance=tolerance)
 
 
 def check_scalar(of: str, class_weights: np.ndarray | None) -> None:
@@ -92,13 +98,14 @@ def maps(
     seed: int = 0,
     steps: int = STEPS,
     window: int | None = None,
+    tolerance: float | None = None,
 ) -> np.ndarray:
     """Attribute one number of some images to their pixels.
 
     Args:
         probe_input: the encoder with its images.
         rows: (n,) rows of the table.
-        method: key in `METHODS`.
+        method: key in `METHODS`, or `captum:NAME` (see `probes.attribution.methods.captum_methods`).
         of: `zero_shot` (the class's cosine minus the mean of the other classes') or `domain` (how synthetic the image looks to this
             encoder, by a linear probe that did not see it).
         class_weights: (D, C), needed for `zero_shot`.
@@ -106,6 +113,7 @@ def maps(
         seed: seed of the domain probe.
         steps: points of integrated gradients.
         window: side of the window of occlusion, or None for a quarter of the smaller side.
+        tolerance: completeness error, as a share, at which integrated gradients stop before `steps`; None for never.
 
     Returns:
         (n, H, W) float32, signed, at the size of the images: positive where a pixel raises the number.
@@ -129,7 +137,7 @@ def maps(
     else:
         directions = domain_logit(probe_input.table, seed=seed).directions(rows)
     with undisturbed(probe_input.encode):
-        encoder = prepare_encoder(probe_input, steps=steps, window=window)
+        encoder = prepare_encoder(probe_input, steps=steps, window=window, tolerance=tolerance)
         batches = []
         for start in range(0, len(rows), encoder.batch):
             part = slice(start, start + encoder.batch)

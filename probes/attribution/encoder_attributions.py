@@ -41,10 +41,21 @@ class AttributionSettings:
     steps: int
     window: int | None
     seed: int
+    tolerance: float | None = None
 
     def key(self, probe_input: ProbeInput) -> str:
         """Hash the settings and the encoder that they are for."""
-        settings = (self.target, self.user_masks, self.checked, self.gallery, self.methods, self.steps, self.window, self.seed)
+        settings = (
+            self.target,
+            self.user_masks,
+            self.checked,
+            self.gallery,
+            self.methods,
+            self.steps,
+            self.window,
+            self.seed,
+            self.tolerance,
+        )
         encoder = (type(probe_input.encode).__qualname__, probe_input.size)
         return content("attribution", probe_input.table, self.rows, self.class_weights, self.masks, settings, encoder)
 
@@ -93,7 +104,7 @@ def attribute_encoder(probe_input: ProbeInput, settings: AttributionSettings, re
         gallery=2 * settings.gallery,
     )
     with undisturbed(probe_input.encode):
-        encoder = prepare_encoder(probe_input, steps=settings.steps, window=settings.window)
+        encoder = prepare_encoder(probe_input, steps=settings.steps, window=settings.window, tolerance=settings.tolerance)
         by_method = attribute_with_methods(
             encoder, sample, settings.methods, uninformative=_uninformative(logit), seed=settings.seed, step=report_progress
         )

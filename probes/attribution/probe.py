@@ -45,6 +45,7 @@ def attribution(
     gallery: int = 24,
     steps: int = STEPS,
     window: int | None = None,
+    tolerance: float | None = None,
 ) -> ProbeResult:
     """Attribute the zero-shot logit and the domain logit to pixels; measure where, in which frequencies, and how faithful the maps are.
 
@@ -54,7 +55,7 @@ def attribution(
         class_weights: (D, C), or None: then only the domain logit is attributed.
         seed: seed of every random draw.
         progress: called as `progress(done, total)`; an exception it raises stops the probe and leaves the encoders as they were.
-        methods: keys of `METHODS`, or None for all that the encoders allow.
+        methods: keys of `METHODS` or `captum:NAME`, or None for those of `METHODS` that the encoders allow.
         masks: objects of the table's images, (N, H, W) bool; "discover" finds them in the teacher's features; None for no masks.
         target: class of the zero-shot logit, the label's (`true`) or the encoder's own (`predicted`).
         limit: images of each domain that are explained.
@@ -62,6 +63,8 @@ def attribution(
         gallery: images of each domain whose maps are kept.
         steps: points of integrated gradients.
         window: side of the window of occlusion in pixels, or None for a quarter of the smaller side.
+        tolerance: completeness error, as a share of f(image) - f(baseline), at which integrated gradients stop before `steps`; None for
+            never. With it there are scores `integrated_gradients/<number>/completeness_error` and counts `integrated_gradients/...`.
 
     Returns:
         Scores `<method>/<number>/...`: deletion, insertion, faithfulness, over_random and over_randomised_weights of every method; and of
@@ -85,7 +88,7 @@ def attribution(
     report_progress()
     user_masks = not isinstance(wanted_masks, str)
     settings = AttributionSettings(
-        rows, class_weights, foreground.masks, target, user_masks, checked, gallery, tuple(wanted), steps, window, seed
+        rows, class_weights, foreground.masks, target, user_masks, checked, gallery, tuple(wanted), steps, window, seed, tolerance
     )
     sides = {"": attribute_encoder(student, settings, report_progress)}
     if teacher is not None:
@@ -99,6 +102,7 @@ def attribution(
         arrays=_arrays(sides, student, rows, gallery, foreground),
         counts=_counts(sides[""].by_method, rows, table.domain, checked, gallery, len(table)),
         params={"target": target, "limit": limit, "checked": checked, "gallery": gallery, "steps": steps, "cells": CELLS}
+        | ({} if tolerance is None else {"tolerance": tolerance})
         | {"absent": "mean colour of the images", "masks": foreground.reason, "methods": wanted}
         | {"status": sides[""].by_method.status, "layer": sides[""].layer}
         | ({"teacher_status": sides["teacher/"].by_method.status, "teacher_layer": sides["teacher/"].layer} if teacher is not None else {}),
@@ -210,4 +214,4 @@ def _counts(
         "images/gallery_per_domain": min(gallery, each),
         "readings": len(by_method.evaluations),
         "readings/informative": sum(evaluation.informative for evaluation in by_method.evaluations.values()),
-    }
+    } | by_method.counts

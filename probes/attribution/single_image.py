@@ -30,7 +30,7 @@ def attribute_image(
     Args:
         encode: the encoder.
         pixels: (3, H, W) uint8.
-        method: key in `METHODS`.
+        method: key in `METHODS`, or `captum:NAME`.
         baseline: (3,) colour in [0, 1] of a pixel without information, `lens/absent` of a stored result.
         class_weights: (D, C), or None: then no zero-shot logit.
         label: class of the zero-shot logit; None for the one that the encoder predicts.

@@ -1,4 +1,4 @@
-"""An encoder made ready for attribution, and what it cannot be settings."""
+"""An encoder made ready for attribution, and which methods it does not allow."""
 
 from __future__ import annotations
 
@@ -17,6 +17,19 @@ if TYPE_CHECKING:
 MAX_BATCH = 256
 
 
+class UnavailableMethodError(ValueError):
+    """A method that an encoder does not allow.
+
+    Args:
+        method: its name.
+        reason: why not, and what to do.
+    """
+
+    def __init__(self, method: str, reason: str) -> None:
+        super().__init__(f"`method` {method} cannot be used: {reason}")
+        self.reason = reason
+
+
 @dataclass(frozen=True)
 class AttributionTarget:
     """An encoder made ready for attribution: what it offers, and the settings of the methods.
@@ -25,11 +38,12 @@ class AttributionTarget:
         encode: images (B, 3, H, W) in [0, 1] -> (B, D).
         baseline: (3, 1, 1) colour in [0, 1] that stands for a pixel without information (captum's `baselines`).
         layer: last spatial feature map of at least four cells a side, or None.
-        unavailable: method -> why this encoder cannot be settings by it, and what to do.
+        unavailable: method -> why this encoder cannot be explained by it, and what to do.
         batch: images in one pass.
-        steps: points of integrated gradients.
+        steps: points of integrated gradients, the most where there is a tolerance.
         window: side of the covered window in pixels.
         points: images in one pass of integrated gradients.
+        tolerance: completeness error, as a share of f(image) - f(baseline), at which integrated gradients stop before `steps`; None for never.
     """
 
     encode: Encode
@@ -40,6 +54,7 @@ class AttributionTarget:
     steps: int
     window: int
     points: int = MAX_BATCH
+    tolerance: float | None = None
 
     @property
     def needed_layer(self) -> SpatialLayer:

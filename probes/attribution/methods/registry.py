@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from probes.attribution.methods.attention import attention_flow, over_patches, recorded_attention
-from probes.attribution.methods.differentiable import MAX_BATCH, NO_LAYER, AttributionTarget
+from probes.attribution.methods.captum_methods import PREFIX, captum_attribution, captum_method, near_captum_names
+from probes.attribution.methods.differentiable import MAX_BATCH, NO_LAYER, AttributionTarget, UnavailableMethodError
 from probes.attribution.methods.grad_cam import grad_cam
 from probes.attribution.methods.integrated_gradients import integrated_gradients
 from probes.attribution.methods.occlusion import occlusion
@@ -49,13 +50,19 @@ def check_method(name: str) -> str:
     Raises:
         ValueError: for an unknown method, with the nearest ones.
     """
-    if name not in METHODS:
-        near = difflib.get_close_matches(name, METHODS, n=2) or sorted(METHODS)
-        raise ValueError(f"`method` must be one of {sorted(METHODS)}, got {name!r}; choose {' or '.join(near)}.")
+    if name.startswith(PREFIX):
+        captum_method(name)
+    elif name not in METHODS:
+        near = difflib.get_close_matches(name, METHODS, n=2) or near_captum_names(name) or sorted(METHODS)
+        raise ValueError(
+            f"`method` must be one of {sorted(METHODS)} or {PREFIX}NAME with a method of captum.attr, got {name!r}; choose {' or '.join(near)}."
+        )
     return name
 
 
-def prepare(encode: Encode, images: Tensor, *, baseline: Tensor, steps: int, window: int | None = None) -> AttributionTarget:
+def prepare(
+    encode: Encode, images: Tensor, *, baseline: Tensor, steps: int, window: int | None = None, tolerance: float | None = None
+) -> AttributionTarget:
     """Prepare an encoder for attribution: find out which methods it allows, and where its last feature map is. Modes and random states are the caller's (see `undisturbed`).
 
     Args:
@@ -64,6 +71,7 @@ def prepare(encode: Encode, images: Tensor, *, baseline: Tensor, steps: int, win
         baseline: (3, 1, 1) colour in [0, 1] that stands for a pixel without information.
         steps: points of integrated gradients.
         window: side of the covered window, or None for a quarter of the smaller side.
+        tolerance: see `AttributionTarget`.
     """
     from torch import nn
 
@@ -81,7 +89,7 @@ def prepare(encode: Encode, images: Tensor, *, baseline: Tensor, steps: int, win
     if layer is None or not _has_attention(encode, images, layer):
         why["attention"] = _NO_ATTENTION
     points = min(batch, max(steps, _NUMBERS_IN_CACHE // max(traced.numbers, 1)))
-    return AttributionTarget(encode, baseline, layer, why, batch, steps, window, points)
+    return AttributionTarget(encode, baseline, layer, why, batch, steps, window, points, tolerance)
 
 
 def _has_attention(encode: nn.Module, images: Tensor, layer: SpatialLayer) -> bool:
@@ -97,7 +105,7 @@ def attribute(encoder: AttributionTarget, method: str, images: Tensor, direction
 
     Args:
         encoder: from `prepare`.
-        method: key in `METHODS`.
+        method: key in `METHODS`, or `captum:NAME`.
         images: (B, 3, H, W) float in [0, 1].
         directions: (S, B, D), directions whose cosine with the embedding is attributed.
 
@@ -105,13 +113,13 @@ def attribute(encoder: AttributionTarget, method: str, images: Tensor, direction
         (S, B, H, W) float32, signed.
 
     Raises:
-        ValueError: when this encoder does not allow the method, with what to do.
+        UnavailableMethodError: when this encoder does not allow the method, with what to do.
+        ValueError: for an unknown method.
     """
     if method in encoder.unavailable:
-        raise ValueError(f"`method` {method} cannot be used: {encoder.unavailable[method]}")
-    return METHODS[check_method(method)](encoder, images, directions).nan_to_num(0.0, 0.0, 0.0)
-
-
-def available(encoder: AttributionTarget, wanted: Sequence[str] | None) -> list[str]:
-    """List the methods to run: those wanted, by default all, that the encoder allows."""
-    return [name for name in (wanted if wanted is not None else METHODS) if check_method(name) not in encoder.unavailable]
+        raise UnavailableMethodError(method, encoder.unavailable[method])
+    if check_method(method).startswith(PREFIX):
+        maps = captum_attribution(encoder, method, images, directions)
+    else:
+        maps = METHODS[method](encoder, images, directions)
+    return maps.nan_to_num(0.0, 0.0, 0.0)

@@ -300,9 +300,11 @@ def test_maps_on_demand_come_from_a_child_and_its_failure_is_text(monkeypatch: p
     (folder / "student.safetensors").touch()
     np.save(mine / "mine" / "class_weights.npy", np.eye(4))
     asked: list[list[str]] = []
+    methods: list[object] = []
 
     def answer(run: object, content: bytes, encoders: list[str], **named: object) -> list[maps_on_demand.Answer]:
         asked.append(encoders)
+        methods.append(named["method"])
         if len(asked) > 1:
             raise DiagnosticError("`run` must be *free*, got none.")
         return [maps_on_demand.Answer(name, {"zero_shot": np.eye(8)}, {"predicted": 1.0}) for name in encoders]
@@ -316,7 +318,9 @@ def test_maps_on_demand_come_from_a_child_and_its_failure_is_text(monkeypatch: p
     assert asked == [["teacher", student]]
     assert len(test.get("image")) == pictures + 3  # the picture and two encoders
     assert "takes it for automobile" in words(test)
+    test.selectbox(key="attribution-stored-method").set_value("captum:DeepLift")
     test.button(key="attribution-stored-go").click().run()
+    assert methods == ["integrated_gradients", "captum:DeepLift"]
     assert not test.exception
     assert "The maps could not be computed" in words(test)
     assert "must be *free*" in words(test)

@@ -24,7 +24,8 @@ from app.run_store import maps_on_demand
 from app.run_store.maps_on_demand import able, ask, command
 from app.run_store.overlays import AGAINST, FOR, overlay
 from app.run_store.reports import Run, find_runs, load_report
-from probes.result import DiagnosticError
+from app.run_store.stored_maps import CAPTUM_METHODS, Eyes, method_title, stored_methods
+from probes.result import DiagnosticError, ProbeResult
 
 
 @pytest.fixture
@@ -197,6 +198,19 @@ def test_who_can_be_asked_is_said_before_anybody_is(stored: ModuleType, tmp_path
     assert "kept no class weights" in able(run, [name])[1]
     (folder / "class_weights.npy").touch()
     assert able(run, [name, "l2-synthetic-s1"]) == ([name], "")
+
+
+def test_captums_methods_have_titles_and_stand_behind_the_built_in_ones() -> None:
+    from probes.attribution.methods.captum_methods import captum_names
+
+    arrays = {"gallery/captum:LRP/domain": np.zeros((1, 2, 2)), "gallery/occlusion/domain": np.zeros((1, 2, 2)), "gallery/ids": np.zeros(1)}
+    result = ProbeResult("attribution", "s", None, {}, arrays | {"teacher/gallery/captum:NoiseTunnel:Lime/domain": np.zeros((1, 2, 2))})
+
+    assert stored_methods([Eyes("s", result), Eyes("t", result, "teacher/")]) == ["occlusion", "captum:LRP", "captum:NoiseTunnel:Lime"]
+    assert Eyes("s", result).methods() == ["occlusion", "captum:LRP"]
+    titles = [method_title(name) for name in ("grad_cam", "captum:LRP", "captum:NoiseTunnel:Lime", "other")]
+    assert titles == ["Grad-CAM", "LRP (captum)", "NoiseTunnel:Lime (captum)", "other"]
+    assert set(CAPTUM_METHODS) <= set(captum_names())
 
 
 def test_a_name_cannot_become_an_option_of_the_child(run: Run) -> None:

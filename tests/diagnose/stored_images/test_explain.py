@@ -58,6 +58,33 @@ def test_student_and_teacher_explain_a_picture_of_any_size(run: Path, tmp_path: 
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["maps.npz"]
 
 
+@pytest.mark.parametrize("method", ["captum:DeepLift", "captum:Occlusion", "captum:NoiseTunnel:Saliency", "captum:LayerGradCam"])
+def test_captums_methods_explain_a_picture_from_the_command_line(run: Path, tmp_path: Path, method: str) -> None:
+    from typer.testing import CliRunner
+
+    from app.cli import app
+
+    (tmp_path / "picture.png").write_bytes(picture())
+    arguments = [str(run), f"--image={tmp_path / 'picture.png'}", f"--out={tmp_path / 'maps.npz'}", f"--student={STUDENT}"]
+
+    done = CliRunner().invoke(app, ["explain", *arguments, f"--method={method}"])
+
+    assert done.exit_code == 0, done.output
+    with np.load(tmp_path / "maps.npz", allow_pickle=False) as file:
+        maps = file["map/0/zero_shot"]
+    assert maps.shape == (16, 16)
+    assert np.isfinite(maps).all()
+    assert maps.min() < maps.max()
+    if method == "captum:Occlusion":
+        ours = explain(run, picture(), [STUDENT], method="occlusion")[0].maps["zero_shot"]
+        np.testing.assert_allclose(maps, ours, atol=2e-6, rtol=1e-4)
+
+
+def test_an_unknown_method_of_captum_is_answered_with_a_near_one(run: Path) -> None:
+    with pytest.raises(ValueError, match=r"got 'captum:DeepLit'; choose captum:DeepLift"):
+        explain(run, picture(), [STUDENT], method="captum:DeepLit")
+
+
 def test_the_class_that_is_asked_for_is_explained(run: Path) -> None:
     (one,) = explain(run, picture(), [STUDENT], method="occlusion", label=1)
     (other,) = explain(run, picture(), [STUDENT], method="occlusion", label=2)

@@ -286,6 +286,46 @@ def test_a_callable_is_asked_by_occlusion_only_and_that_is_said(planted):
         maps(bare, [0], class_weights=weights)
 
 
+def test_methods_of_captum_run_in_the_probe_and_a_refusal_is_a_status(planted):
+    """`captum:Occlusion` has the scores of `occlusion`; a network without ReLU modules refuses guided backpropagation and goes on."""
+    student, _, weights = planted
+    names = ["occlusion", "captum:Occlusion", "captum:GuidedBackprop", "captum:GradientShap"]
+
+    result = attribution(student, None, class_weights=weights, **{**FAST, "methods": names})
+    alone = maps(student, [0, 3], method="captum:GradientShap", class_weights=weights, steps=4)
+
+    status = result.params["status"]
+    assert status["captum:Occlusion/zero_shot"] == status["occlusion/zero_shot"] == "informative"
+    assert status["captum:GuidedBackprop/domain"].startswith("not available: captum changes the gradients of torch.nn.ReLU modules")
+    for name, score in result.scores.items():
+        if name.startswith("occlusion/"):
+            assert result.scores[f"captum:{name.replace('occlusion', 'Occlusion')}"].value == pytest.approx(score.value, abs=1e-3)
+    assert "gallery/captum:GradientShap/zero_shot" in result.arrays
+    assert alone.shape == (2, SIDE, SIDE)
+    np.testing.assert_array_equal(alone[1], maps(student, [3], method="captum:GradientShap", class_weights=weights, steps=4)[0])
+
+
+def test_adaptive_steps_are_reported_in_new_keys_only(planted):
+    student, _, weights = planted
+    settings = {**FAST, "methods": ["integrated_gradients"], "steps": 16}
+
+    fixed = attribution(student, None, class_weights=weights, **settings)
+    adaptive = attribution(student, None, class_weights=weights, **settings, tolerance=0.05)
+
+    new = {"integrated_gradients/zero_shot/completeness_error", "integrated_gradients/domain/completeness_error"}
+    assert set(adaptive.scores) - set(fixed.scores) == new
+    assert set(adaptive.counts) - set(fixed.counts) == {"integrated_gradients/passes", "integrated_gradients/settled"}
+    assert adaptive.params["tolerance"] == 0.05
+    assert "tolerance" not in fixed.params
+    assert 24 * 5 <= adaptive.counts["integrated_gradients/passes"] <= 24 * 29
+    assert 0 < adaptive.counts["integrated_gradients/settled"] <= 24
+    for name, score in fixed.scores.items():
+        if name in adaptive.scores and name.endswith(("faithfulness", "border_energy/real")):
+            assert adaptive.scores[name].value == pytest.approx(score.value, rel=0.1, abs=0.02)
+    with pytest.raises(ValueError, match="`tolerance` must be above 0 and below 1, got 5"):
+        attribution(student, None, class_weights=weights, **settings, tolerance=5)
+
+
 def test_maps_on_demand_are_those_of_the_gallery(found, planted):
     student, _, weights = planted
     rows = np.flatnonzero(np.isin(student.table.ids, found.arrays["gallery/ids"][:4]))
