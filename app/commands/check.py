@@ -10,7 +10,6 @@ import typer
 
 from app.terminal.console import say
 from app.terminal.options import Json
-from diagnose.wording.numbers import format_number
 
 if TYPE_CHECKING:
     import numpy as np
@@ -116,6 +115,8 @@ def _finite(value: float) -> float | None:
 
 def _lines(report: Mapping[str, object], comparison: Comparison | None) -> list[str]:
     """Write the report as `name  value` lines; a long list of unused tensors is cut."""
+    from diagnose.wording.numbers import format_number
+
     lines = []
     for key, value in report.items():
         if key in ("oddities", "against") or value in (None, ""):
