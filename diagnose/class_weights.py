@@ -18,8 +18,8 @@ def classifier_bytes(class_weights: np.ndarray | None, student: Subject) -> byte
         student: whose result is stored.
     """
     content = b"none" if class_weights is None else np.ascontiguousarray(class_weights, dtype=np.float64).tobytes()
-    own = student.text_space
-    return content if own is None else content + own.class_weights.tobytes() + repr((own.logit_scale, own.logit_bias)).encode()
+    space = student.text_space
+    return content if space is None else content + space.class_weights.tobytes() + repr((space.logit_scale, space.logit_bias)).encode()
 
 
 def write_class_weights(class_weights: np.ndarray | None, path: Path) -> None:

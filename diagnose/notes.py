@@ -23,14 +23,14 @@ def _of_transfer(result: ProbeResult) -> list[str]:
     scores = {name: of_score(score, result.counts) for name, score in result.scores.items()}
     chance = max(result.scores[f"zero_shot/{domain}"].chance or 0.0 for domain in ("real", "synthetic"))
     real, synthetic, teacher = scores["zero_shot/real"], scores["zero_shot/synthetic"], scores.get("teacher/zero_shot/real")
-    own = result.params.get("text_space") == "own"
-    notes = [own_texts(scores.get("teacher_space/zero_shot/real"))] if own else []
+    own_space = result.params.get("text_space") == "own"
+    notes = [own_texts(scores.get("teacher_space/zero_shot/real"))] if own_space else []
     if teacher is not None and verdict.real_at_chance(teacher, chance):
         above = verdict.compare(scores["teacher/zero_shot/synthetic"], chance) == "above"
         notes.append(chance_sentence(f"the teacher {result.reference}", teacher, chance, synthetic_above=above))
     probe = scores.get("linear_probe/real")
     blind_teacher = teacher is not None and verdict.real_at_chance(teacher, chance)
-    if not own and not blind_teacher and verdict.lives_elsewhere((real, synthetic), probe, chance):
+    if not own_space and not blind_teacher and verdict.lives_elsewhere((real, synthetic), probe, chance):
         notes.append(elsewhere_sentence(result.subject, real, probe, chance))
     elif verdict.real_at_chance(real, chance):
         notes.append(chance_sentence(result.subject, real, chance, synthetic_above=verdict.compare(synthetic, chance) == "above"))

@@ -74,5 +74,5 @@ def run_probe(
 
 def _class_weights(loaded: Loaded) -> np.ndarray | None:
     """Return the classifier weights of the teacher's texts; without a teacher, those of a student with texts of its own."""
-    own = loaded.subjects[0].text_space
-    return own.class_weights if loaded.class_weights is None and loaded.teacher is None and own is not None else loaded.class_weights
+    space = loaded.subjects[0].text_space
+    return space.class_weights if loaded.class_weights is None and loaded.teacher is None and space is not None else loaded.class_weights

@@ -45,16 +45,16 @@ def check(
     from distill.models.checkpoint import load_encoder
 
     size = image_size or (_size_of(data) if data is not None else 224)
-    own = None if against is None else model_check.own_code(against)  # first, so that a slip is named before a large model is read
+    own_code = None if against is None else model_check.own_code(against)  # first, so that a slip is named before a large model is read
     encoder = load_encoder(model, weights=weights, image_size=size)
     pictures = _pictures(data, size)
     report: dict[str, object] = dict(model_check.describe(encoder, model, weights=weights, image_size=size))
     pixels = torch.stack([torch.from_numpy(_array(picture)) for picture in pictures])
     report["oddities"] = oddities = model_check.oddities(encoder, pixels)
     comparison = None
-    if own is not None:
+    if own_code is not None:
         with torch.inference_mode():
-            comparison = model_check.compare(encoder, pictures, own(pictures))
+            comparison = model_check.compare(encoder, pictures, own_code(pictures))
         report["against"] = {
             "images": len(pictures),
             "largest_difference": _finite(comparison.largest_difference),

@@ -69,8 +69,8 @@ def alarms(records: Records, group: StudentGroup, edit: str) -> tuple[int, int]:
         edit: key in `probes.edits.EDITS`.
     """
     reads = (as_score(records[name].scores.get(f"adjusted_p/{edit}")) for name in group.names if name in records)
-    found = [score.value for score in reads if score is not None]
-    return sum(verdict.stands(p) for p in found), len(found)
+    p_values = [score.value for score in reads if score is not None]
+    return sum(verdict.stands(p) for p in p_values), len(p_values)
 
 
 def row_label(edit: str) -> str:

@@ -61,29 +61,33 @@ def accuracy(group: StudentGroup, domain: str) -> tuple[Interval, int] | None:
 
     As in docs/verdict.md: Student's t over seeds and the interval over images, squared half-widths added. With one seed: its own.
     """
-    found = [given for student in group.students if (given := zero_shot(student, domain)) is not None]
-    if not found:
+    accuracies = [given for student in group.students if (given := zero_shot(student, domain)) is not None]
+    if not accuracies:
         return None
-    mean = fmean(given.value for given in found)
-    low, high = (fmean(end) for end in ([g.value - g.low for g in found], [g.high - g.value for g in found]))
-    if len(found) == 1:
-        return (mean, mean - low, mean + high), found[0].n
-    seeds = (T_975[len(found) - 2] if len(found) - 2 < len(T_975) else 2.2) * stdev(given.value for given in found) / len(found) ** 0.5
-    return (mean, mean - (seeds**2 + low**2) ** 0.5, mean + (seeds**2 + high**2) ** 0.5), found[0].n
+    mean = fmean(given.value for given in accuracies)
+    low, high = (fmean(end) for end in ([g.value - g.low for g in accuracies], [g.high - g.value for g in accuracies]))
+    if len(accuracies) == 1:
+        return (mean, mean - low, mean + high), accuracies[0].n
+    seeds = (
+        (T_975[len(accuracies) - 2] if len(accuracies) - 2 < len(T_975) else 2.2)
+        * stdev(given.value for given in accuracies)
+        / len(accuracies) ** 0.5
+    )
+    return (mean, mean - (seeds**2 + low**2) ** 0.5, mean + (seeds**2 + high**2) ** 0.5), accuracies[0].n
 
 
 def outcomes(first: ReportView, second: ReportView) -> list[Outcome]:
     """Pair the groups of students that both reports hold, by loss and training images, on each domain."""
     others = {group.title: group for group in second.groups}  # by title: configs call one loss by several names
-    found = []
+    pairs = []
     for group in first.groups:
         other = others.get(group.title)
         for domain in ("real", "synthetic") if other is not None else ():
             one, two = accuracy(group, domain), accuracy(other, domain)  # type: ignore[arg-type]
             if one is not None and two is not None:
                 seeds = (len(group.students), len(other.students))  # type: ignore[union-attr]
-                found.append(Outcome(group.title, group.key, domain, one[0], two[0], seeds, (one[1], two[1])))
-    return found
+                pairs.append(Outcome(group.title, group.key, domain, one[0], two[0], seeds, (one[1], two[1])))
+    return pairs
 
 
 def alone(first: ReportView, second: ReportView) -> list[str]:
@@ -117,17 +121,17 @@ def settings(first: ReportView, second: ReportView) -> list[tuple[str, str, str]
     def facts(view: ReportView) -> dict[str, str]:
         report = view.report
         classes = ", ".join(report.class_names[:6]) + (" …" if len(report.class_names) > 6 else "")
-        found = {
+        facts = {
             "Teacher": f"{report.teacher.name}, {report.teacher.params:,} parameters",
             "Classes": f"{len(report.class_names)}: {classes}",
         }
-        found["Losses"] = ", ".join(dict.fromkeys(group.title for group in view.groups))
+        facts["Losses"] = ", ".join(dict.fromkeys(group.title for group in view.groups))
         sizes = sorted({student.params for student in report.students})
-        found["Parameters of the students"] = ", ".join(f"{size:,}" for size in sizes)
-        found["Seeds"] = ", ".join(str(seed) for seed in sorted({student.seed for student in report.students} - {None}, key=str))
-        found |= {f"Count of {name.replace('/', ', ')}": f"{count:,}" for name, count in report.counts.items()}
-        found["Data"] = report.about
-        return found | {f"Version: {name}": version for name, version in report.environment.items() if name != "seed"}
+        facts["Parameters of the students"] = ", ".join(f"{size:,}" for size in sizes)
+        facts["Seeds"] = ", ".join(str(seed) for seed in sorted({student.seed for student in report.students} - {None}, key=str))
+        facts |= {f"Count of {name.replace('/', ', ')}": f"{count:,}" for name, count in report.counts.items()}
+        facts["Data"] = report.about
+        return facts | {f"Version: {name}": version for name, version in report.environment.items() if name != "seed"}
 
     one, two = facts(first), facts(second)
     return [(name, one.get(name, "–"), two.get(name, "–")) for name in dict.fromkeys([*one, *two]) if one.get(name) != two.get(name)]

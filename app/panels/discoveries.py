@@ -97,8 +97,8 @@ def wide(held: Mapping[str, ProbeRecord]) -> str:
     """Name the student of which one component has the largest effect beyond its teacher; the first where none has."""
 
     def largest(record: ProbeRecord) -> float:
-        found = (as_score(raw) for name, raw in record.scores.items() if name.startswith("excess/component/") and name.endswith("/effect"))
-        return max((score.value for score in found if score is not None), default=float("-inf"))
+        scores = (as_score(raw) for name, raw in record.scores.items() if name.startswith("excess/component/") and name.endswith("/effect"))
+        return max((score.value for score in scores if score is not None), default=float("-inf"))
 
     return max(held, key=lambda name: largest(held[name]))
 

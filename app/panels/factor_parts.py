@@ -50,8 +50,8 @@ def kind_of(group: StudentGroup) -> Kind | None:
 
 def kind_dots(view: ReportView) -> list[charts.Dot]:
     """Make a row for each kind of loss and a pair of marks for each loss of it that was trained on no real image alone; the teacher first."""
-    own, dots = view.report.teacher.zero_shot, []
-    for domain, given in (("real", own.real), ("synthetic", own.synthetic)):
+    teacher_accuracy, dots = view.report.teacher.zero_shot, []
+    for domain, given in (("real", teacher_accuracy.real), ("synthetic", teacher_accuracy.synthetic)):
         if given is not None:
             dots.append(charts.Dot("teacher", given.value, given.low, given.high, charts.TEACHER, domain))
     colours = view.colours
@@ -60,10 +60,10 @@ def kind_dots(view: ReportView) -> list[charts.Dot]:
         of_kind = [group for group in groups if kind_of(group) == kind]
         for group in of_kind:
             for domain in ("real", "synthetic"):
-                found = collect_seeds(group, lambda student, domain=domain: zero_shot(student, domain))  # type: ignore[misc]
-                if found is not None:
-                    hover = f"{group.label}, {domain} images, {len(found.seeds)} seeds"
-                    dots.append(charts.Dot(words, found.mean, *found.span, colours[group.key], domain, hover, main=len(of_kind) == 1))
+                values = collect_seeds(group, lambda student, domain=domain: zero_shot(student, domain))  # type: ignore[misc]
+                if values is not None:
+                    hover = f"{group.label}, {domain} images, {len(values.seeds)} seeds"
+                    dots.append(charts.Dot(words, values.mean, *values.span, colours[group.key], domain, hover, main=len(of_kind) == 1))
     return dots
 
 
@@ -74,9 +74,9 @@ def kind_sentences(view: ReportView) -> list[str]:
     for kind, words in KIND_WORDS.items():
         parts = []
         for group in (group for group in groups if kind_of(group) == kind):
-            found = collect_seeds(group, lambda student: zero_shot(student, "real"))
-            if found is not None:
-                parts.append(f"{escape(group.label)} {found.words(percent=True)}")
+            values = collect_seeds(group, lambda student: zero_shot(student, "real"))
+            if values is not None:
+                parts.append(f"{escape(group.label)} {values.words(percent=True)}")
         if parts:
             lines.append(f"**Drawn to {words}**: {'; '.join(parts)}")
     return lines
@@ -161,9 +161,9 @@ def level_table(view: ReportView) -> pd.DataFrame:
         row = {"students": group.title, "seeds": str(len(group.students))}
         row |= {FACTORS[name]: level_words(name, level[name]) if name in level else "" for name in factors}
         for domain in ("real", "synthetic"):
-            found = collect_seeds(group, lambda student, domain=domain: zero_shot(student, domain))  # type: ignore[misc]
+            values = collect_seeds(group, lambda student, domain=domain: zero_shot(student, domain))  # type: ignore[misc]
             row[f"{domain}, %"] = (
-                "" if found is None else f"{in_percent(found.mean)} ({in_percent(found.span[0])} to {in_percent(found.span[1])})"
+                "" if values is None else f"{in_percent(values.mean)} ({in_percent(values.span[0])} to {in_percent(values.span[1])})"
             )
         rows.append(row)
     return pd.DataFrame(rows)

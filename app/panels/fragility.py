@@ -85,14 +85,14 @@ def fragility_sentence(view: ReportView, held: dict[str, ProbeRecord], kind: str
         held: subject -> its record of the probe.
         kind: name of the corruption, or `mean`.
     """
-    found: list[tuple[str, SeedValues]] = []
+    by_group: list[tuple[str, SeedValues]] = []
     for group in view.groups:
         score = f"excess/{kind}/real"
         over = collect_seeds(group, score_reader(held, score), images_behind(held, group, score, "real"))
         if over is not None:
-            found.append((group.title, over))
+            by_group.append((group.title, over))
     lines = []
-    for title, over in sorted(found, key=lambda item: -item[1].mean):
+    for title, over in sorted(by_group, key=lambda item: -item[1].mean):
         sure = BESIDE_TEACHER[common_sign(over.seeds)]
         lines.append(f"- **{escape(title)}**: {over.words(percent=True).replace(' %', ' points', 1)} on real images, {sure}")
     return "\n".join(lines)

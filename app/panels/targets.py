@@ -119,13 +119,13 @@ def kind_table(view: ReportView) -> str:
     groups = [group for group in view.groups if group.trained_on in (None, "synthetic")]
     rows = []
     for kind, words in KIND_WORDS.items():
-        found = [
+        values = [
             (group, over)
             for group in groups
             if kind_of(group) == kind and (over := collect_seeds(group, lambda student: zero_shot(student, "real"))) is not None
         ]
-        if found:
-            rows.append(f"| {words} | {_reached(found)} |")
+        if values:
+            rows.append(f"| {words} | {_reached(values)} |")
     return "\n".join(["| The student is drawn to | Right on real images |", "|---|---|", *rows]) if len(rows) > 1 else ""
 
 

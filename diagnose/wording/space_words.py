@@ -28,10 +28,10 @@ def chance_sentence(name: str, real: Estimate, chance: float, *, synthetic_above
         chance: accuracy that takes no look at the images.
         synthetic_above: whether it is surely above chance on synthetic images, so that its input and its texts are sound.
     """
-    said = f"{upper_first(name)} is right on {percent(real)} of real images, not surely more than chance ({in_percent(chance)} %)"
+    sentence = f"{upper_first(name)} is right on {percent(real)} of real images, not surely more than chance ({in_percent(chance)} %)"
     if synthetic_above:
-        return f"{said}; on synthetic images it surely is, so its input and its texts are read as they should be."
-    return f"{said}. Likely causes: {CAUSES}. `synthgap check` says how a model was read."
+        return f"{sentence}; on synthetic images it surely is, so its input and its texts are read as they should be."
+    return f"{sentence}. Likely causes: {CAUSES}. `synthgap check` says how a model was read."
 
 
 def elsewhere_sentence(name: str, real: Estimate, probe: Estimate | None, chance: float) -> str:

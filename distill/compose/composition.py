@@ -176,12 +176,12 @@ def compose(
     """
     if out.exists() and any(out.iterdir()) and not resume:
         raise FileExistsError(f"`out` must be a new folder, got {out}; add --resume or choose another.")
-    found, class_names = find_cutouts(objects, classes)
-    cutouts = _part_of_cutouts(found, config)
+    all_cutouts, class_names = find_cutouts(objects, classes)
+    cutouts = _part_of_cutouts(all_cutouts, config)
     place_names, backgrounds_of = _places(backgrounds, places, config)
-    _same_settings(out, config, found, backgrounds)
+    _same_settings(out, config, all_cutouts, backgrounds)
     pictures = plan_pictures(config, cutouts, len(class_names), backgrounds_of, prefix=f"{config.part}-{config.seed}")
-    shown = {cutout: cutouts[cutout].read() for picture in pictures for cutout in picture.cutouts}
+    objects_by_cutout = {cutout: cutouts[cutout].read() for picture in pictures for cutout in picture.cutouts}
     task = progress.add_task("pictures", total=len(pictures)) if progress else None
     for number, picture in enumerate(pictures):
         image, mask = out / "images" / f"{picture.id}.png", out / "masks" / f"{picture.id}.png"
@@ -189,7 +189,7 @@ def compose(
             background = _background(backgrounds, picture.background)
             random = np.random.default_rng([config.seed, 2, number])
             scene = compose_scene(
-                background, [shown[cutout] for cutout in picture.cutouts], size=config.size, scale=config.scale, random=random
+                background, [objects_by_cutout[cutout] for cutout in picture.cutouts], size=config.size, scale=config.scale, random=random
             )
             _write_scene(scene, image, mask)
         if progress is not None and task is not None:
@@ -302,5 +302,5 @@ def _write_manifest(
 
 
 def _words(picture: Plan, cutout: CutOut, class_names: Sequence[str], place_names: Sequence[str], config: ComposeConfig) -> str:
-    said = config.template.replace("{object}", class_names[picture.label]).replace("{place}", place_names[picture.place])
-    return f"{said}. {cutout.caption}" if cutout.caption else said
+    caption = config.template.replace("{object}", class_names[picture.label]).replace("{place}", place_names[picture.place])
+    return f"{caption}. {cutout.caption}" if cutout.caption else caption

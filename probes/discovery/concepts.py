@@ -76,7 +76,7 @@ def read_images(student: ProbeInput, teacher: ProbeInput | None, rows: np.ndarra
     Raises:
         ValueError: when no two classes are left.
     """
-    table, own = student.table, student.table.text_space
+    table, space = student.table, student.table.text_space
     labels, domain = table.labels[rows], table.domain[rows]
     count = np.array([np.bincount(labels[domain == name], minlength=weights.shape[1]) for name in ("real", "synthetic")]).min(axis=0)
     classes = np.flatnonzero(count >= least)
@@ -92,10 +92,10 @@ def read_images(student: ProbeInput, teacher: ProbeInput | None, rows: np.ndarra
         table.domain[kept],
         table.unit(kept),
         None if teacher is None else teacher.table.unit(kept),
-        weights if own is None else own.class_weights,
+        weights if space is None else space.class_weights,
         classes,
         tuple(names[place] for place in classes),
-        None if own is None else weights,
+        None if space is None else weights,
     )
 
 

@@ -177,6 +177,6 @@ def all_distances(x: np.ndarray, y: np.ndarray, *, neighbours: int = 5) -> dict[
         ValueError: for sets that have no k-th neighbour.
     """
     refuse_few(min(len(x), len(y)), neighbours)
-    real, made = Manifold.of(x, neighbours), Manifold.of(y, neighbours)
-    shares, cubes = manifold_overlap(real, made)
-    return {"frechet": frechet_distance(x, y), "kid": _kid_from(x, y, real.cubes, made.cubes, cubes), **shares}
+    real, synthetic = Manifold.of(x, neighbours), Manifold.of(y, neighbours)
+    shares, cubes = manifold_overlap(real, synthetic)
+    return {"frechet": frechet_distance(x, y), "kid": _kid_from(x, y, real.cubes, synthetic.cubes, cubes), **shares}

@@ -153,8 +153,8 @@ def _ridge(parts: list[_Sums], *, within_class: bool) -> np.ndarray:
 
 def _areas(scores: np.ndarray, synthetic: np.ndarray) -> np.ndarray:
     """Compute the AUC of each column, NaN for a column with one domain."""
-    made = synthetic.sum(axis=0)
-    real = len(scores) - made
+    synthetic_counts = synthetic.sum(axis=0)
+    real = len(scores) - synthetic_counts
     ranks = np.where(synthetic, stats.rankdata(scores, axis=0), 0.0).sum(axis=0)
-    pairs = np.where((made > 0) & (real > 0), made * real, np.nan)
-    return (ranks - made * (made + 1) / 2) / pairs
+    pairs = np.where((synthetic_counts > 0) & (real > 0), synthetic_counts * real, np.nan)
+    return (ranks - synthetic_counts * (synthetic_counts + 1) / 2) / pairs

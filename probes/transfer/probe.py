@@ -120,8 +120,8 @@ def _in_teacher_space(student: EmbeddingTable, class_weights: np.ndarray) -> dic
 
 
 def _own_params(student: EmbeddingTable) -> dict[str, Any]:
-    own = student.text_space
-    return {} if own is None else {"text_space": "own", "own_logit_scale": own.logit_scale, "own_logit_bias": own.logit_bias}
+    space = student.text_space
+    return {} if space is None else {"text_space": "own", "own_logit_scale": space.logit_scale, "own_logit_bias": space.logit_bias}
 
 
 def _one_encoder(
