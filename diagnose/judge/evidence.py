@@ -113,6 +113,8 @@ def _measure(group: Group, name: str, results: Results) -> Measured:
         text_space="teacher" if first.text_space is None else "own",
         teacher_space=_transfer_score(group, results, "teacher_space/zero_shot/real"),
         linear_probe=_transfer_score(group, results, "linear_probe/real"),
+        worst_group=_transfer_score(group, results, "worst_group/real"),
+        mean_group=_transfer_score(group, results, "mean_group/real"),
     )
 
 

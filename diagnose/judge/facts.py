@@ -31,6 +31,8 @@ class Measured:
         text_space: whose texts `real` and `synthetic` are measured with: those of its own text tower, or its teacher's.
         teacher_space: accuracy on real images by the teacher's texts, of a student with texts of its own; None for others.
         linear_probe: accuracy on real images of a linear probe of its embeddings; None where none was fitted.
+        worst_group: accuracy on real images of the group where it is lowest; None where the images have no groups.
+        mean_group: mean of the groups' accuracies on real images; None likewise.
         other_space: whether it lives in another space than the texts that it is scored with; see `verdict.lives_elsewhere`.
     """
 
@@ -52,6 +54,8 @@ class Measured:
     text_space: TextSpaceOf = "teacher"
     teacher_space: Estimate | None = None
     linear_probe: Estimate | None = None
+    worst_group: Estimate | None = None
+    mean_group: Estimate | None = None
     other_space: bool = False
 
 

@@ -117,6 +117,12 @@ def real_at_chance(real: Estimate | None, chance: float) -> bool:
     return real is not None and compare(real, chance) != "above"
 
 
+def fails_a_group(measured: Measured) -> bool:
+    """Return whether the worst group of real images is surely worse than the mean of the groups by more than `MARGIN`."""
+    worst, mean = measured.worst_group, measured.mean_group
+    return worst is not None and mean is not None and worst.high + MARGIN < mean.low
+
+
 def judged(facts: Facts) -> list[Measured]:
     """Return the losses that are judged: those that saw no real image; if all saw some, those not trained on real images alone."""
     students = [measured for measured in facts.measured if measured.trained_on != "real"]

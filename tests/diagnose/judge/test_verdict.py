@@ -325,3 +325,22 @@ def test_nobody_passes_beside_a_teacher_at_chance_on_real_images() -> None:
 def test_a_student_above_chance_in_one_domain_is_judged() -> None:
     assert verdict.at_chance(loss("l2", 0.10, 0.30), facts()) is None
     assert verdict.at_chance(loss("l2", 0.30, 0.10), facts()) is None
+
+
+def test_a_group_that_does_surely_worse_than_the_others_is_named() -> None:
+    measured = loss("l2", real=0.8, synthetic=0.85, worst_group=value(0.4), mean_group=value(0.75))
+
+    (found,) = [item for item in findings.findings(facts(measured), "inconclusive") if item.id == "groups/l2"]
+
+    assert found.verdict == "warn"
+    assert "40.0 %" in found.statement
+    assert "does not do equally well on all groups" in found.statement
+
+
+def test_groups_that_do_alike_or_are_not_known_are_no_warning() -> None:
+    alike = loss("l2", real=0.8, synthetic=0.85, worst_group=value(0.74), mean_group=value(0.76))
+
+    (found,) = [item for item in findings.findings(facts(alike), "inconclusive") if item.id == "groups/l2"]
+
+    assert found.verdict == "inconclusive"
+    assert not [item for item in findings.findings(facts(loss("l2", real=0.8, synthetic=0.85)), "inconclusive") if item.id == "groups/l2"]
