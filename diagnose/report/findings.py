@@ -10,6 +10,7 @@ from diagnose.judge.verdict import AUC_MARGIN, COSINE_MARGIN, MARGIN, Label, com
 from diagnose.report.alternatives import alternatives, metadata_auc
 from diagnose.report.cause_findings import cause_findings
 from diagnose.report.factor_findings import factor_findings
+from diagnose.report.group_findings import group_finding
 from diagnose.schema import Estimate, Evidence, Factor, Finding, FindingVerdict
 from diagnose.wording.factor_words import COSTS as NAMES
 from diagnose.wording.factor_words import division_sentence, share_words
@@ -44,7 +45,7 @@ def findings(facts: Facts, label: Label) -> list[Finding]:
     if students and facts.teacher_gap is not None:
         chain += [_controls(facts, label), _loss(facts, label, students), *factor_findings(facts)]
     chain += cause_findings(facts)
-    chain += [item for measured in students if (item := _groups(measured))]
+    chain += [item for measured in students if (item := group_finding(measured))]
     chain += [item for measured in students if (item := _separability(measured))]
     chain += [item for item in (_codec(facts),) if item]
     chain += [item for measured in students if (item := _drift(measured))]
@@ -272,28 +273,6 @@ def _advice(facts: Facts, label: Label) -> str:
     if contrast is None:
         return ""
     return f"On such images, {instead}: worth {points(contrast.points)} on real images here."
-
-
-def _groups(measured: Measured) -> Finding | None:
-    """Compare the worst group of real images with the mean of the groups; None where the images have no groups."""
-    worst, mean = measured.worst_group, measured.mean_group
-    if worst is None or mean is None:
-        return None
-    fails = verdict.fails_a_group(measured)
-    text = f"{upper_first(plain(measured.name))} is right on {percent(worst)} of its worst group of real images and on {percent(mean)} of a group on average."
-    if fails:
-        text += " So it does not do equally well on all groups."
-    return Finding(
-        id=f"groups/{measured.name}",
-        probe="transfer",
-        verdict="warn" if fails else "inconclusive",
-        statement=text,
-        students=list(measured.students),
-        evidence=[
-            Evidence(what="accuracy on the worst group of real images", estimate=worst, unit="share", source="worst_group/real"),
-            Evidence(what="mean accuracy of the groups of real images", estimate=mean, unit="share", source="mean_group/real"),
-        ],
-    )
 
 
 def _separability(measured: Measured) -> Finding | None:
